@@ -1,0 +1,200 @@
+"""Text to token ids: the NumPy face, which needs no TensorFlow.
+
+``pipelines.text_graph`` is the other face, the same rules as TensorFlow ops. Both follow rules that
+are spelled out here as explicit code-point ranges and one explicit lower-case table, never as
+``\\w`` or ``\\p{L}``: Python, ICU and RE2 each carry their own edition of Unicode and would
+disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import DataError
+
+PAD, UNKNOWN, START, END = 0, 1, 2, 3
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
+
+LEVELS = ("word", "char", "byte")
+TRUNCATIONS = ("head", "tail", "ends")
+
+# Ranges inside a regular-expression class, in a notation that `re` and RE2 read alike.
+_SPACE = "\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff\ufffd"
+# Characters that are tokens by themselves: punctuation and symbols, ideographs and kana (their
+# scripts put no spaces between words), and the planes of emoji.
+_SINGLE = (
+    "!-&(-/:-@\\[-^`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"
+    "\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+    "\U0001f000-\U0001faff\U00020000-\U0003ffff"
+)
+_WORD = f"[^{_SPACE}{_SINGLE}']"
+TOKEN_PATTERN = f"({_WORD}+(?:'{_WORD}+)*|[{_SINGLE}'])"
+SPACE_PATTERN = f"[{_SPACE}]+"
+APOSTROPHE_PATTERN = "[\u2018\u2019]"
+MARKUP_PATTERN = "<[A-Za-z/][^<>]*>"
+
+_APOSTROPHE = re.compile(APOSTROPHE_PATTERN)
+_MARKUP = re.compile(MARKUP_PATTERN)
+_TOKEN = re.compile(TOKEN_PATTERN)
+
+# Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee...: every cased letter of the everyday
+# scripts lies below this code point, and Unicode never changes a case pair once it is assigned.
+LOWERCASE_LIMIT = 0x2000
+
+
+@lru_cache(maxsize=1)
+def lowercase_table() -> np.ndarray:
+    """Lower-case code point of every code point below ``LOWERCASE_LIMIT``: ``<int32>[8192]``.
+
+    Letters whose lower case is more than one code point (U+0130) stay as they are.
+    """
+    table = np.arange(LOWERCASE_LIMIT, dtype=np.int32)
+    for block in (range(0x0000, 0x0530), range(0x0531, 0x0557), range(0x1E00, LOWERCASE_LIMIT)):
+        for point in block:
+            lower = chr(point).lower()
+            if len(lower) == 1 and ord(lower) < 0x3000:
+                table[point] = ord(lower)
+    return table
+
+
+@lru_cache(maxsize=1)
+def _lowercase_map() -> dict[int, int]:
+    table = lowercase_table()
+    return {point: int(table[point]) for point in np.flatnonzero(table != np.arange(len(table)))}
+
+
+def as_text(raw: str | bytes) -> str:
+    """Raw input as text; bytes are read as UTF-8, each broken sequence as U+FFFD."""
+    if isinstance(raw, bytes):
+        return raw.decode("utf-8", "replace")
+    # A lone surrogate cannot be written as UTF-8; on the wire it would have been a "?".
+    return raw.encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Splits text into words, characters or bytes and numbers them.
+
+    Every sequence is ``[START] tokens [END]``, so no sequence is ever empty: a row without one
+    valid step would abort cuDNN's kernels.
+
+    Attributes:
+        level: "word", "char" (Unicode code points) or "byte" (of UTF-8).
+        lowercase: fold case first.
+        strip_markup: replace ``<tags>`` by a space.
+        vocabulary_size: greatest number of distinct tokens kept, the special ones included.
+        min_count: tokens seen fewer times in the training text become ``[UNK]``.
+        max_length: tokens kept of a text, ``[START]`` and ``[END]`` not counted.
+        truncate: which tokens of a longer text stay: its "head", its "tail", or half of each
+            ("ends").
+        vocabulary: token of each id; empty before ``adapt``.
+    """
+
+    level: str = "word"
+    lowercase: bool = True
+    strip_markup: bool = True
+    vocabulary_size: int = 30_000
+    min_count: int = 1
+    max_length: int = 400
+    truncate: str = "ends"
+    vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise DataError(f"level is {self.level!r}; use one of {', '.join(LEVELS)}")
+        if self.truncate not in TRUNCATIONS:
+            raise DataError(f"truncate is {self.truncate!r}; use one of {', '.join(TRUNCATIONS)}")
+        for name, least in (("vocabulary_size", 5), ("min_count", 1), ("max_length", 1)):
+            if getattr(self, name) < least:
+                raise DataError(f"{name} is {getattr(self, name)}; use {least} or more")
+
+    def normalise(self, raw: str | bytes) -> str:
+        """The text as it is cut into tokens: markup gone, case folded."""
+        text = as_text(raw)
+        if self.lowercase:
+            text = text.translate(_lowercase_map())
+        if self.strip_markup:
+            text = _MARKUP.sub(" ", text)
+        return text
+
+    def tokenise(self, raw: str | bytes) -> list[str]:
+        """Tokens of one text, nothing cut off; bytes come as the latin-1 letters of their codes."""
+        text = self.normalise(raw)
+        if self.level == "word":
+            return _TOKEN.findall(_APOSTROPHE.sub("'", text))
+        if self.level == "char":
+            return list(text)
+        return list(text.encode("utf-8").decode("latin-1"))
+
+    def adapt(self, texts: Iterable[str | bytes]) -> TextEncoder:
+        """The same encoder with the vocabulary of ``texts``, which must be training text only."""
+        if self.level == "byte":
+            tokens = [chr(code) for code in range(256)]
+        else:
+            counts = Counter(token for text in texts for token in self.tokenise(text))
+            kept = [item for item in counts.items() if item[1] >= self.min_count]
+            # Ties in alphabetical order: the vocabulary must not depend on the order of the rows.
+            kept.sort(key=lambda item: (-item[1], item[0]))
+            tokens = [token for token, _ in kept[: self.vocabulary_size - len(SPECIAL_TOKENS)]]
+        return TextEncoder(**{**asdict(self), "vocabulary": (*SPECIAL_TOKENS, *tokens)})
+
+    def encode(self, raw: str | bytes) -> list[int]:
+        """Ids of one text, ``[START]`` and ``[END]`` included."""
+        ids = _numbers(self.vocabulary)
+        tokens = self.tokenise(raw)
+        if len(tokens) > self.max_length:
+            head, tail = self.kept_ends
+            tokens = tokens[:head] + tokens[len(tokens) - tail :]
+        return [START, *(ids.get(token, UNKNOWN) for token in tokens), END]
+
+    def __call__(self, texts: Sequence[str | bytes]) -> np.ndarray:
+        """Texts to right-padded ids: ``<int32>[batch, time]``."""
+        rows = [self.encode(text) for text in texts]
+        ids = np.zeros((len(rows), max(map(len, rows), default=0)), np.int32)
+        for row, values in zip(ids, rows, strict=True):
+            row[: len(values)] = values
+        return ids
+
+    @property
+    def kept_ends(self) -> tuple[int, int]:
+        """Tokens kept at the (head, tail) of a text that is too long."""
+        if self.truncate == "head":
+            return self.max_length, 0
+        if self.truncate == "tail":
+            return 0, self.max_length
+        return self.max_length - self.max_length // 2, self.max_length // 2
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Writes ``vocabulary.json`` and returns the remaining settings for the caller's JSON."""
+        settings = asdict(self)
+        vocabulary = settings.pop("vocabulary")
+        text = json.dumps(vocabulary, ensure_ascii=False, indent=0)
+        (directory / "vocabulary.json").write_text(text, encoding="utf-8")
+        return settings
+
+    @classmethod
+    def load(cls, directory: Path, settings: dict[str, Any]) -> TextEncoder:
+        """Reads back what ``save`` wrote."""
+        path = directory / "vocabulary.json"
+        try:
+            vocabulary = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**settings, vocabulary=tuple(vocabulary))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{path} cannot be used as a vocabulary ({error})") from error
+
+
+@lru_cache(maxsize=8)
+def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    # The special names are skipped so that no text can spell "[PAD]" and become padding.
+    first = len(SPECIAL_TOKENS)
+    return {token: first + i for i, token in enumerate(vocabulary[first:])}

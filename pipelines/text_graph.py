@@ -1,0 +1,102 @@
+"""Text to token ids: the TensorFlow face of ``pipelines.text``, for tf.data and SavedModels."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pipelines.text import (
+    APOSTROPHE_PATTERN,
+    END,
+    LOWERCASE_LIMIT,
+    MARKUP_PATTERN,
+    PAD,
+    SPACE_PATTERN,
+    SPECIAL_TOKENS,
+    START,
+    TOKEN_PATTERN,
+    UNKNOWN,
+    TextEncoder,
+    lowercase_table,
+)
+from pipelines.text_classification import TextClassificationPreprocessor
+
+
+class TextEncoderGraph(tf.Module):
+    """The rules of one adapted ``TextEncoder`` as TensorFlow ops; plain kernels only, no tf_text.
+
+    Args:
+        encoder: the adapted NumPy encoder; its answers and this module's are equal.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        first = len(SPECIAL_TOKENS)
+        charset = "latin-1" if encoder.level == "byte" else "utf-8"
+        # The empty string, which is no token, keeps a table without any token valid.
+        tokens = [b"", *(token.encode(charset) for token in encoder.vocabulary[first:])]
+        self.table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(tokens),
+                tf.constant([UNKNOWN, *range(first, first + len(tokens) - 1)], tf.int32),
+            ),
+            default_value=UNKNOWN,
+        )
+
+    def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """``<string>[batch]`` to ``<int32>[batch, (time)]``, ``[START]`` and ``[END]`` included."""
+        tokens = self._tokenise(self._normalise(texts))
+        head, tail = self.encoder.kept_ends
+        lengths = tf.cast(tokens.row_lengths(), tf.int32)
+        index = tf.ragged.range(lengths)
+        # A text that fits keeps all: its "tail" then begins before its head ends.
+        tail_start = tf.where(lengths > self.encoder.max_length, lengths - tail, 0)
+        keep = (index < head) | (index >= tf.expand_dims(tail_start, 1))
+        tokens = tf.ragged.boolean_mask(tokens, keep)
+        ids = tokens.with_flat_values(self.table.lookup(tokens.flat_values))
+        ends = tf.ones_like(tf.expand_dims(lengths, 1))
+        return tf.concat([ends * START, ids, ends * END], axis=1)
+
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        """``<string>[batch]`` to right-padded ``<int32>[batch, time]``."""
+        return self.ragged(texts).to_tensor(PAD)
+
+    def _normalise(self, texts: tf.Tensor) -> tf.Tensor:
+        # Decoding and encoding also repairs broken UTF-8, which the regular expressions need.
+        points = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
+        if self.encoder.lowercase:
+            flat = points.flat_values
+            lower = tf.gather(lowercase_table(), tf.minimum(flat, LOWERCASE_LIMIT - 1))
+            points = points.with_flat_values(tf.where(flat < LOWERCASE_LIMIT, lower, flat))
+        texts = tf.strings.unicode_encode(points, "UTF-8")
+        if self.encoder.strip_markup:
+            texts = tf.strings.regex_replace(texts, MARKUP_PATTERN, " ")
+        return texts
+
+    def _tokenise(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        if self.encoder.level == "char":
+            return tf.strings.unicode_split(texts, "UTF-8")
+        if self.encoder.level == "byte":
+            return tf.strings.bytes_split(texts)
+        texts = tf.strings.regex_replace(texts, APOSTROPHE_PATTERN, "'")
+        texts = tf.strings.regex_replace(texts, SPACE_PATTERN, " ")
+        return tf.strings.split(tf.strings.regex_replace(texts, TOKEN_PATTERN, " \\1 "))
+
+
+class TextClassificationGraph(tf.Module):
+    """TensorFlow face of ``TextClassificationPreprocessor``."""
+
+    def __init__(self, preprocessor: TextClassificationPreprocessor) -> None:
+        super().__init__()
+        self.text = TextEncoderGraph(preprocessor.encoder)
+        self.labels = tf.constant(preprocessor.labels)
+
+    def encode(self, wire: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """``text <string>[batch]`` to ``tokens <int32>[batch, time]``."""
+        return {"tokens": self.text(wire["text"])}
+
+    def decode(self, core: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """``probabilities <float32>[batch, classes]`` with the likeliest ``label`` beside them."""
+        probabilities = core["probabilities"]
+        label = tf.gather(self.labels, tf.argmax(probabilities, -1))
+        return {"label": label, "probabilities": probabilities}

@@ -1,0 +1,25 @@
+"""Export, bundle, server, client. Names load on first use: importing this costs nothing."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Predictor": "serving.predictor",
+    "ServingError": "serving.errors",
+    "build_app": "serving.server",
+    "export_onnx": "serving.onnx_export",
+    "export_savedmodel": "serving.savedmodel",
+    "read_manifest": "serving.bundle",
+    "serve": "serving.server",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,99 @@
+"""The bundle: an exported model's directory, published version by version, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipelines.files import write_json
+from serving.errors import ServingError
+
+FORMAT = 1
+
+
+def read_manifest(bundle: str | Path) -> dict[str, Any]:
+    """``manifest.json`` of a bundle.
+
+    Raises:
+        ServingError: the directory is no bundle, or one of a later format.
+    """
+    path = Path(bundle) / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = manifest["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ServingError(
+            f"{bundle} is no bundle: manifest.json is missing or broken; make one with "
+            "`seqloom export RUN --out BUNDLE`"
+        ) from error
+    if not known:
+        raise ServingError(f"{path} has format {manifest['format']}; this Seqloom reads {FORMAT}")
+    return manifest
+
+
+def next_version(bundle: Path) -> int:
+    """One more than the greatest version of any artefact."""
+    names = [p.name for p in bundle.glob("*/*") if p.is_dir() and p.name.isdecimal()]
+    return max(map(int, names), default=0) + 1
+
+
+class Publication:
+    """One version on its way into a bundle.
+
+    Artefacts are written under a name that no server reads, flushed, renamed into place, and the
+    manifest is replaced last.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        self.bundle = bundle
+        self.version = next_version(bundle)
+        self.aside = bundle / f".writing-{self.version}-{os.getpid()}"
+
+    def __enter__(self) -> Publication:
+        for left_over in self.bundle.glob(".writing-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        self.aside.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        shutil.rmtree(self.aside, ignore_errors=True)
+
+    def place(self, artefact: str) -> Path:
+        """Where to write an artefact such as "savedmodel"; the directory is not made."""
+        return self.aside / artefact
+
+    def publish(self, manifest: dict[str, Any]) -> None:
+        """Renames every artefact to its version and then writes the manifest."""
+        for source in sorted(self.aside.iterdir()):
+            _flush(source)
+            target = self.bundle / source.name / str(self.version)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(source, target)
+        write_json(self.bundle / "manifest.json", {"format": FORMAT, **manifest})
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``directory``, by relative path."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def size_on_disk(directory: Path) -> int:
+    """Bytes of all files below ``directory``."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def _flush(directory: Path) -> None:
+    for path in [directory, *directory.rglob("*")]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

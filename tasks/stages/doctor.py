@@ -1,0 +1,81 @@
+"""What works on this machine: the stage behind ``seqloom doctor``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from tasks.stages.run_directory import environment
+
+Row = dict[str, str]
+
+
+def examine() -> list[Row]:
+    """One row a check: ``{"check", "status": ok | absent | broken, "detail"}``."""
+    facts = environment()
+    rows = [_row("python", "ok", f"{facts['python']} at {sys.executable}")]
+    for name, version in facts["packages"].items():
+        rows.append(_row(name, "ok" if version else "broken", version or f"pip install {name}"))
+    checks: dict[str, Callable[[], tuple[str, str]]] = {
+        "GPU": _gpu,
+        "TensorRT": _tensorrt,
+        "ONNX Runtime providers": _providers,
+        "TFDS cache": _tfds,
+        "disk": _disk,
+        "memory": _memory,
+    }
+    for name, check in checks.items():
+        rows.append(_row(name, *check()))
+    return rows
+
+
+def _row(check: str, status: str, detail: str) -> Row:
+    return {"check": check, "status": status, "detail": detail}
+
+
+def _gpu() -> tuple[str, str]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return "ok", ", ".join(gpu.name for gpu in gpus)
+    return "absent", f"TensorFlow computes on {os.cpu_count()} CPU cores"
+
+
+def _tensorrt() -> tuple[str, str]:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            return "ok", f"{name} {import_module(name).__version__}"
+        except ImportError:
+            continue
+    return "absent", "neither tensorrt nor tensorrt_rtx is installed"
+
+
+def _providers() -> tuple[str, str]:
+    import onnxruntime
+
+    return "ok", ", ".join(onnxruntime.get_available_providers())
+
+
+def _tfds() -> tuple[str, str]:
+    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not home.is_dir():
+        return "absent", f"{home}; set TFDS_DATA_DIR, or let tfds:NAME download into it"
+    return "ok", f"{home}: {', '.join(sorted(p.name for p in home.iterdir())) or 'empty'}"
+
+
+def _disk() -> tuple[str, str]:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return ("ok" if free > 2 else "broken"), f"{free:.0f} GiB free in {Path.cwd()}"
+
+
+def _memory() -> tuple[str, str]:
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (ValueError, OSError):
+        return "absent", "unknown on this system"
+    return ("ok" if total > 3 else "broken"), f"{total:.0f} GiB"

@@ -1,0 +1,138 @@
+"""The whole way, one stage after the other: the stage behind ``seqloom run``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.exporting import export
+from tasks.stages.run_directory import Run
+from tasks.stages.training import train
+from tasks.stages.tuning import SearchOptions, best_settings, tune
+
+if TYPE_CHECKING:
+    from pipelines.splits import Splits
+    from tuning.leaderboard import TrialRow
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take at most, from a few measured steps of the default model."""
+
+    seconds_per_epoch: float
+    search_seconds: float
+    training_seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """For the person who waits."""
+        total = self.search_seconds + self.training_seconds
+        return (
+            f"about {_minutes(total)} at most: {_minutes(self.search_seconds)} of search, "
+            f"{_minutes(self.training_seconds)} for the best model; "
+            f"an epoch of the default model takes about {self.seconds_per_epoch:.0f} s here"
+        )
+
+
+def estimate(
+    task: Task, settings: Settings, splits: Splits, trials: int, trial_epochs: int
+) -> Estimate:
+    """Times some training steps spread over the lengths of the data."""
+    preprocessor = task.adapt(settings, splits.train)
+    model = task.build(settings, preprocessor, splits.train)
+    batches = task.batches(preprocessor, splits.train, settings.model.batch_size)
+    count = int(batches.cardinality())
+    sample = list(batches.shard(max(1, count // 8), 0).take(8).as_numpy_iterator())
+    for inputs, target in (sample[0], sample[-1]):
+        model.train_on_batch(inputs, target)
+    times = []
+    for inputs, target in sample:
+        began = time.perf_counter()
+        model.train_on_batch(inputs, target)
+        times.append(time.perf_counter() - began)
+    # Validation costs a forward pass over a tenth of the rows; tracing some seconds a model.
+    epoch = float(np.mean(times)) * count * 1.05
+    return Estimate(
+        seconds_per_epoch=epoch,
+        search_seconds=trials * (trial_epochs * epoch + 6),
+        training_seconds=settings.model.epochs * epoch + 10,
+    )
+
+
+def run_everything(
+    task: Task,
+    data: DataOptions,
+    settings: Settings,
+    options: SearchOptions,
+    directory: Path,
+    *,
+    tell: Callable[[str], None],
+    on_trial: Callable[[TrialRow, list[TrialRow]], None] | None = None,
+) -> dict[str, Any]:
+    """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
+
+    Stopped at any moment and started again with the same arguments, it goes on; what is finished
+    stays usable: ``search/best`` while searching, then ``model``, then ``bundle``.
+
+    Args:
+        task: what to learn.
+        data: where from.
+        settings: the defaults that the search begins with.
+        options: of the search.
+        directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
+        tell: shows a person what happens now.
+        on_trial: called after each trial.
+    """
+    splits = task.load(data)
+    for note in splits.notes:
+        tell(f"note: {note}")
+    run, bundle = Run(directory / "model"), directory / "bundle"
+    if not run.finished:
+        tell(estimate(task, settings, splits, options.trials, options.epochs).sentence)
+    result = tune(
+        task, data, settings, options, directory / "search", splits=splits, on_trial=on_trial
+    )
+    if run.finished:
+        result |= run.read_json("metrics.json")
+    else:
+        best = best_settings(task, settings, result["best"]["config"])
+        tell(f"training the best of {result['trials']['completed']} trials")
+        result |= train(task, data, best, run, seed=options.seed, splits=splits)
+    tell("exporting, and comparing each export with Keras")
+    result |= export(run, bundle)
+    tell("serving, and asking one question over REST")
+    result["served"] = ask_served(task, bundle, task.raw_inputs(splits.test)[0])
+    return result
+
+
+def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
+    """Starts ``seqloom serve`` on a free port, asks one question as a client, and stops it."""
+    command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = server.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the server did not start: {server.stderr.read().strip()}")
+        port = json.loads(line)["rest_port"]
+        url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
+        body = json.dumps({"instances": [raw]}).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
+            answer = json.load(reply)
+    finally:
+        server.terminate()
+        server.wait(30)
+    return {"url": url, "request": {"instances": [raw]}, "response": answer}
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

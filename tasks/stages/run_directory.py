@@ -1,0 +1,151 @@
+"""A run: the directory that holds all it takes to rebuild, judge and export one trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tasks
+from models.config import RecurrentConfig
+from pipelines.errors import DataError
+from pipelines.files import write_json
+from pipelines.preprocessor import Preprocessor, load_preprocessor
+from tasks.kinds.contract import DataOptions, Settings, Task
+
+if TYPE_CHECKING:
+    import keras
+
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "onnx", "onnxruntime", "scikit-learn")
+
+
+class Run:
+    """Files of one run under ``path``; nothing is read or written before it is asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a training has begun here."""
+        return (self.path / "config.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model is there."""
+        return (self.path / "model.keras").is_file()
+
+    def create(self, task: Task, data: DataOptions, settings: Settings, seed: int) -> None:
+        """Writes ``config.json``; the run exists from here on."""
+        config = {
+            "task": task.name,
+            "data": asdict(data),
+            "model": settings.model.to_dict(),
+            "preprocessor": dict(settings.preprocessor),
+            "seed": seed,
+        }
+        write_json(self.path / "config.json", config)
+
+    def config(self) -> dict[str, Any]:
+        """``config.json``; a directory that is no run is a DataError."""
+        return self.read_json("config.json")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the run's JSON files."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.path} is no finished run: {name} is missing or broken; "
+                "give a directory that `seqloom train` wrote"
+            ) from error
+
+    def task(self) -> Task:
+        """The task that was trained."""
+        return tasks.get(self.config()["task"])
+
+    def settings(self) -> Settings:
+        """The settings that were trained with."""
+        config = self.config()
+        return Settings(RecurrentConfig.from_dict(config["model"]), config["preprocessor"])
+
+    def data(self) -> DataOptions:
+        """Where the examples came from."""
+        return DataOptions(**self.config()["data"])
+
+    def save_preprocessor(self, preprocessor: Preprocessor) -> None:
+        """Writes ``preprocessor/``."""
+        (self.path / "preprocessor").mkdir(parents=True, exist_ok=True)
+        preprocessor.save(self.path / "preprocessor")
+
+    def preprocessor(self) -> Preprocessor:
+        """The preprocessor that the model was trained with."""
+        return load_preprocessor(self.path / "preprocessor")
+
+    def save_model(self, model: keras.Model) -> None:
+        """Writes ``model.keras`` by a rename: its presence is what makes a run finished."""
+        aside = self.path / "writing.keras"
+        model.save(aside)
+        os.replace(aside, self.path / "model.keras")
+
+    def model(self) -> keras.Model:
+        """The trained model, not compiled."""
+        import keras
+
+        import models.text_classifier  # noqa: F401  registers the layers
+
+        if not self.finished:
+            raise DataError(
+                f"{self.path} holds no finished training; "
+                "go on with `seqloom train --resume --out` of that directory"
+            )
+        return keras.saving.load_model(self.path / "model.keras", compile=False)
+
+    def save_environment(self, seed: int, fingerprint: str) -> None:
+        """Writes ``environment.json``."""
+        write_json(
+            self.path / "environment.json",
+            {**environment(), "seed": seed, "data_fingerprint": fingerprint},
+        )
+
+
+def environment() -> dict[str, Any]:
+    """Versions, revision and machine that a result depends on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "git_revision": _git_revision(),
+        "packages": versions,
+    }
+
+
+def _git_revision() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def next_free(parent: Path, stem: str) -> Path:
+    """The first of ``stem-1``, ``stem-2``... that is not there yet."""
+    number = 1
+    while (parent / f"{stem}-{number}").exists():
+        number += 1
+    return parent / f"{stem}-{number}"

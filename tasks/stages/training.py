@@ -1,0 +1,138 @@
+"""Train one configuration and judge it: the stage behind ``seqloom train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import DataError
+from pipelines.files import write_json
+from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.predicting import keras_answers
+from tasks.stages.run_directory import Run
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipelines.preprocessor import Preprocessor
+    from pipelines.sources import Splits
+
+
+def train(
+    task: Task,
+    data: DataOptions,
+    settings: Settings,
+    run: Run,
+    *,
+    seed: int = 0,
+    splits: Splits | None = None,
+    title: str = "train",
+) -> dict[str, Any]:
+    """Trains, evaluates beside the baseline, and fills the run's directory.
+
+    A run that was begun goes on where it stopped; the caller has checked that it is the same run.
+
+    Args:
+        task: what to learn.
+        data: where from.
+        settings: with which model.
+        run: where to.
+        seed: of weights, dropout and the order of examples.
+        splits: the examples, where the caller has read them already.
+        title: of the progress display.
+
+    Returns:
+        The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline...
+    """
+    import keras
+
+    from models.progress import TrainingProgress
+    from models.training import discard_state, fit
+
+    splits = splits or task.load(data)
+    if run.exists:
+        _same_data(run, splits)
+    run.create(task, data, settings, seed)
+    run.save_environment(seed, splits.fingerprint)
+    # The split above must not be moved by how often the generators were used before.
+    keras.utils.set_random_seed(seed)
+    if settings.model.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    preprocessor = task.adapt(settings, splits.train)
+    run.save_preprocessor(preprocessor)
+    model = task.build(settings, preprocessor, splits.train)
+    batch_size = settings.model.batch_size
+    progress = TrainingProgress(len(splits.train), task.monitor, title=title)
+    try:
+        history = fit(
+            model,
+            task.batches(preprocessor, splits.train, batch_size, shuffle_seed=seed),
+            task.batches(preprocessor, splits.validation, 2 * batch_size),
+            settings.model,
+            run.path,
+            monitor=task.monitor,
+            mode=task.mode,
+            callbacks=[progress],
+        )
+    finally:
+        progress.close()
+    result = {
+        "run": str(run.path),
+        "task": task.name,
+        **judge(task, model, preprocessor, splits),
+        "parameters": model.count_params(),
+        "epochs": len(history.rows),
+        "best_epoch": history.best_epoch + 1,
+        "seconds": history.seconds,
+        "examples": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
+    }
+    write_json(run.path / "metrics.json", result)
+    run.save_model(model)
+    discard_state(run.path)
+    return result
+
+
+def judge(
+    task: Task, model: keras.Model, preprocessor: Preprocessor, splits: Splits
+) -> dict[str, Any]:
+    """Metrics on validation and test, and the baseline's beside them."""
+    inference = task.inference_model(model)
+    metrics = {}
+    for part in ("validation", "test"):
+        examples = getattr(splits, part)
+        answers = keras_answers(inference, preprocessor, task.raw_inputs(examples))
+        metrics[part] = task.evaluate(answers, examples)
+    return {"metrics": metrics, "baseline": task.baseline(splits)}
+
+
+def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
+    """Judges a finished run anew, on its own data or on another test set.
+
+    Args:
+        run: a finished training.
+        data: where else to take the examples from; the baseline is fitted on that data's own
+            training part.
+    """
+    task, started = run.task(), time.perf_counter()
+    splits = task.load(data or run.data())
+    if data is None:
+        _same_data(run, splits)
+    model, preprocessor = run.model(), run.preprocessor()
+    return {
+        "run": str(run.path),
+        "task": task.name,
+        **judge(task, model, preprocessor, splits),
+        "parameters": model.count_params(),
+        "seconds": time.perf_counter() - started,
+        "data": splits.name,
+    }
+
+
+def _same_data(run: Run, splits: Splits) -> None:
+    before = run.read_json("environment.json")["data_fingerprint"]
+    if before != splits.fingerprint:
+        raise DataError(
+            f"the data of {run.path} has changed since training began "
+            f"(fingerprint {before[:12]}, now {splits.fingerprint[:12]}); restore it, "
+            "or train anew with another --out"
+        )

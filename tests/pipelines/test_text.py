@@ -1,0 +1,116 @@
+"""The text encoder: rules by hand, and its two faces equal on anything."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipelines.errors import DataError
+from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
+from pipelines.text_graph import TextEncoderGraph
+
+CORPUS = [
+    "It's GOOD, isn’t it?",
+    "Привет, МИР! 东京 は good 😀😀",
+    "don't 'quote' ÉCOLE 3.14 <br /> a<b and b>c",
+    "\tÀ\u00a0b\u3000c\n",
+]
+ENCODERS = {
+    f"{level}-{'lower' if lower else 'cased'}-{truncate}": TextEncoder(
+        level=level, lowercase=lower, strip_markup=lower, truncate=truncate, max_length=5
+    ).adapt(CORPUS)
+    for level in ("word", "char", "byte")
+    for lower, truncate in ((True, "head"), (False, "tail"), (True, "ends"))
+}
+
+
+def compiled(encoder):
+    graph = TextEncoderGraph(encoder)
+    return tf.function(graph, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+GRAPHS = {name: compiled(encoder) for name, encoder in ENCODERS.items()}
+
+
+def test_words_are_cut_as_by_hand():
+    encoder = TextEncoder()
+    assert encoder.tokenise("It's GOOD, isn’t it?") == ["it's", "good", ",", "isn't", "it", "?"]
+    assert encoder.tokenise("one<br /><br/>two a<b") == ["one", "two", "a", "<", "b"]
+    assert encoder.tokenise("'quote' rock'n'roll '") == ["'", "quote", "'", "rock'n'roll", "'"]
+    assert encoder.tokenise("东京tower😀😀") == ["东", "京", "tower", "😀", "😀"]
+    assert encoder.tokenise("ÉCOLE МИР ΣΊΣΥΦΟΣ") == ["école", "мир", "σίσυφοσ"]
+    assert encoder.tokenise(" \t\u00a0\u3000\x00 ") == []
+
+
+def test_ids_are_frequency_ranked_with_ties_in_alphabetical_order():
+    encoder = TextEncoder().adapt(["b a b", "c"])
+    assert encoder.vocabulary == ("[PAD]", "[UNK]", "[START]", "[END]", "b", "a", "c")
+    assert encoder.encode("a b z") == [START, 5, 4, UNKNOWN, END]
+    np.testing.assert_array_equal(
+        encoder(["c", "", "b b"]), [[2, 6, 3, 0], [2, 3, 0, 0], [2, 4, 4, 3]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("truncate", "kept"), [("head", [4, 5, 6]), ("tail", [6, 7, 8]), ("ends", [4, 5, 8])]
+)
+def test_truncation(truncate, kept):
+    encoder = TextEncoder(max_length=3, truncate=truncate).adapt(["a b c d e"])
+    assert encoder.encode("a b c d e")[1:-1] == kept
+    assert encoder.encode("a b c")[1:-1] == [4, 5, 6]
+
+
+def test_text_cannot_spell_a_special_token():
+    encoder = TextEncoder(level="char").adapt(["[PAD]"])
+    assert PAD not in encoder.encode("[PAD]")
+    assert encoder.encode("[PAD]")[1] != UNKNOWN
+
+
+def test_vocabulary_is_limited_by_size_and_count():
+    assert TextEncoder(vocabulary_size=6).adapt(["a a b b c"]).vocabulary[4:] == ("a", "b")
+    assert TextEncoder(min_count=2).adapt(["a a b b c"]).vocabulary[4:] == ("a", "b")
+    assert len(TextEncoder(level="byte").adapt([]).vocabulary) == 260
+
+
+@pytest.mark.parametrize("bad", [{"level": "word2"}, {"truncate": "x"}, {"max_length": 0}])
+def test_bad_settings_are_named(bad):
+    with pytest.raises(DataError, match=next(iter(bad))):
+        TextEncoder(**bad)
+
+
+def test_saved_and_loaded_encoders_agree(tmp_path):
+    for encoder in ENCODERS.values():
+        settings_ = json.loads(json.dumps(encoder.save(tmp_path)))
+        assert TextEncoder.load(tmp_path, settings_) == encoder
+    (tmp_path / "vocabulary.json").write_text("{")
+    with pytest.raises(DataError, match="vocabulary.json"):
+        TextEncoder.load(tmp_path, {})
+
+
+ANYTHING = st.one_of(st.text(), st.binary().map(as_text), st.sampled_from(CORPUS))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.one_of(ANYTHING, st.binary()), min_size=1, max_size=4))
+@example(texts=["", "\ufeff", "\x01a\x01", "İıſK", "a" * 3000])
+@example(texts=[b"\xe1\x80A", b"\xff\xfe\xc0\x80", b"\xed\xa0\x80x", "\U0010ffff"])
+def test_graph_and_numpy_faces_are_equal(name, texts):
+    wire = [t if isinstance(t, bytes) else as_text(t).encode("utf-8") for t in texts]
+    expected = ENCODERS[name](texts)
+    got = GRAPHS[name](tf.constant(wire)).numpy()
+    np.testing.assert_array_equal(got, expected)
+    assert (got[:, 0] == START).all(), "no row is ever empty"
+    assert ((got != PAD).argmin(1) == 0).all() or (np.diff((got == PAD).astype(int)) >= 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 0x10FFFF).map(chr).map(as_text), min_size=1, max_size=50))
+def test_every_code_point_is_cut_alike(characters):
+    text = "x".join(characters)
+    encoder = TextEncoder(max_length=500).adapt([text])
+    graph = TextEncoderGraph(encoder)
+    np.testing.assert_array_equal(graph(tf.constant([text.encode()])).numpy(), encoder([text]))

@@ -1,0 +1,227 @@
+"""SavedModels and bundles behind the server: results, errors, and what can be served at all."""
+
+import json
+
+import numpy as np
+import pytest
+from live_server import DoublingBackend, post, running
+
+from serving.backends import OnnxBackend, load_backend, signature_defs
+from serving.errors import RequestError, ServingError
+
+# --- SavedModels -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory):
+    """`gru/7`: a Keras export; `text/1`: strings in, strings, bytes and numbers out."""
+    import keras
+    import tensorflow as tf
+
+    class Text(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def __call__(self, text):
+            return {
+                "raw_bytes": text,
+                "upper": tf.strings.upper(text),
+                "n": tf.strings.length(text),
+            }
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.float64)])
+        def power(self, n, x):
+            return {"result": x ** tf.cast(n, tf.float64), "flag": n > 2}
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+        def spin(self, n):
+            return {"n": tf.while_loop(lambda i: i < n, lambda i: [i + 1], [0])[0]}
+
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4), keras.layers.Dense(1)])
+    model.export(folder / "gru" / "7", verbose=False)
+    (folder / "gru" / "tmp-8").mkdir()
+    text = Text()
+    signatures = {"serving_default": text.__call__, "power": text.power, "spin": text.spin}
+    tf.saved_model.save(text, str(folder / "text"), signatures=signatures)
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def tf_client(saved_models):
+    from serving.savedmodel_backend import SavedModelBackend
+
+    folder, _ = saved_models
+    text = load_backend(folder / "text", "savedmodel", "text")
+    impatient = SavedModelBackend(folder / "text", "impatient", timeout_ms=30)
+    with running([load_backend(folder / "gru"), text, impatient]) as live:
+        yield live
+
+
+def test_savedmodel_equals_keras(saved_models, tf_client):
+    _, model = saved_models
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    status, reply = post(
+        tf_client, json.dumps({"instances": x.tolist()}), "/v1/models/gru/versions/7:predict"
+    )
+    assert status == 200
+    np.testing.assert_allclose(reply["predictions"], model.predict(x, verbose=0), atol=1e-6)
+    named = json.dumps({"inputs": {model.inputs[0].name: x.tolist()}})
+    assert post(tf_client, named, "/v1/models/gru:predict")[1]["outputs"] == reply["predictions"]
+
+
+def test_savedmodel_errors_are_the_sessions_own(tf_client):
+    body = json.dumps({"instances": np.zeros((2, 3)).tolist()})
+    status, reply = post(tf_client, body, "/v1/models/gru:predict")
+    assert status == 400
+    assert reply["error"].startswith(
+        "transpose expects a vector of size 2. But input(1) is a vector of size 3\n\t [[{{node "
+    )
+
+
+def test_savedmodel_strings_and_signatures(tf_client):
+    path = "/v1/models/text:predict"
+    body = b'{"instances": ["h\xc3\xa9", {"b64": "/w=="}]}'
+    reply = tf_client.post(path, content=body)
+    assert b'"upper": "\xff"' in reply.content
+    assert json.loads(reply.content.decode("utf-8", "replace"))["predictions"][0] == {
+        "raw_bytes": {"b64": "aMOp"},
+        "upper": "Hé",
+        "n": 3,
+    }
+    power = '{"signature_name": "power", "inputs": {"n": 3, "x": 0.5}}'
+    assert post(tf_client, power, path) == (200, {"outputs": {"flag": True, "result": 0.125}})
+    scalars = '{"signature_name": "power", "instances": [{"n": 3, "x": 0.5}]}'
+    assert post(tf_client, scalars, path)[0] == 200
+    init = '{"signature_name": "__saved_model_init_op", "inputs": 1}'
+    error = "Failed to get input map for signature: __saved_model_init_op"
+    assert post(tf_client, init, path) == (400, {"error": error})
+
+
+def test_savedmodel_timeout(tf_client):
+    body = '{"signature_name": "spin", "inputs": 2000000}'
+    reply = post(tf_client, body, "/v1/models/impatient:predict")
+    assert reply == (504, {"error": "Timed out waiting for notification"})
+
+
+def test_savedmodel_metadata_is_the_protos_json(saved_models, tf_client):
+    from google.protobuf import json_format
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder, _ = saved_models
+    for name, path in (("gru", "gru/7"), ("text", "text")):
+        proto = saved_model_pb2.SavedModel.FromString(
+            (folder / path / "saved_model.pb").read_bytes()
+        )
+        expected = {
+            key: json_format.MessageToDict(
+                definition,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+            for key, definition in proto.meta_graphs[0].signature_def.items()
+        }
+        reply = tf_client.get(f"/v1/models/{name}/metadata").json()
+        assert reply["metadata"]["signature_def"]["signature_def"] == expected
+
+
+def test_the_private_session_call_is_still_there(saved_models):
+    backend = load_backend(saved_models[0] / "gru")
+    assert backend.is_direct, "TensorFlow dropped a private call: errors and speed differ now"
+    x = np.ones((1, 2, 3), np.float32)
+    (name,) = backend.signature["inputs"]
+    direct = backend.run({name: x})["output_0"]
+    with pytest.raises(RequestError, match=r"Expects arg\[0\] to be float but int32 is provided"):
+        backend.run({name: x.astype(np.int32)})
+    with pytest.raises(RequestError) as caught:
+        backend.run({name: x, "z": x})
+    assert caught.value.message == (
+        f"input size does not match signature: 2!=1 len({{{name},z}}) != len({{{name}}}). "
+        "Sent extra: {z}. Missing but required: {}."
+    )
+    from tensorflow.compat.v1 import RunOptions
+
+    backend.is_direct, backend._options = False, RunOptions()
+    np.testing.assert_allclose(backend.run({name: x})["output_0"], direct, atol=1e-6)
+    backend.close()
+
+
+# --- what can be served ------------------------------------------------------------------------
+
+
+def manifest(folder, **changes):
+    content = {"format": 1, "name": "m", "version": 2, "signature": {}, **changes}
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def test_names_and_versions_of_plain_savedmodels(saved_models):
+    folder, _ = saved_models
+    for path, name, version in (("gru", "gru", 7), ("gru/7", "gru", 7), ("text", "text", 1)):
+        backend = load_backend(folder / path)
+        assert (backend.name, backend.version) == (name, version)
+
+
+def test_a_bundle_without_onnx_is_served_from_its_savedmodel(saved_models, tmp_path):
+    manifest(tmp_path)
+    (tmp_path / "savedmodel").mkdir()
+    (tmp_path / "savedmodel" / "2").symlink_to(saved_models[0] / "text")
+    backend = load_backend(tmp_path)
+    assert (backend.name, backend.version) == ("m", 2)
+    with pytest.raises(ServingError, match=r"onnx/2 does not exist; .*--format onnx"):
+        load_backend(tmp_path, "onnx")
+
+
+def test_unservable_directories(tmp_path):
+    with pytest.raises(ServingError, match=r"no manifest.json .*`seqloom export"):
+        load_backend(tmp_path)
+    with pytest.raises(ServingError, match="is not a directory"):
+        load_backend(tmp_path / "none")
+    with pytest.raises(ServingError, match="--backend tpu is not known"):
+        load_backend(tmp_path, "tpu")
+    manifest(tmp_path)
+    with pytest.raises(ServingError, match=r"holds neither .*seqloom export"):
+        load_backend(tmp_path)
+    manifest(tmp_path, version="x")
+    with pytest.raises(ServingError, match=r"manifest.json"):
+        load_backend(tmp_path)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"not a proto")
+    with pytest.raises(ServingError, match="cannot be loaded as a SavedModel"):
+        load_backend(broken)
+    with pytest.raises(ServingError, match="plain SavedModel"):
+        load_backend(broken, "onnx")
+
+
+def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
+
+    class FakePredictor:
+        name, version, signature, failure = "m", 4, DoublingBackend.signature, None
+
+        def __init__(self, bundle_dir, version=None):
+            pass
+
+        def run(self, inputs):
+            if self.failure:
+                raise self.failure
+            return {"y": inputs["x"]}
+
+    import serving.predictor
+
+    monkeypatch.setattr(serving.predictor, "Predictor", FakePredictor)
+    backend = OnnxBackend(tmp_path)
+    x = np.zeros((2, 3), np.float32)
+    assert backend.run({"x": x})["y"] is x
+    with pytest.raises(RequestError) as caught:
+        backend.run({"x": x[0]})
+    assert caught.value.message == "Input x takes shape [-1,-1], but the request has [3]"
+    for failure, code in (
+        (ValueError("bad"), "INVALID_ARGUMENT"),
+        (InvalidArgument("bad"), "INVALID_ARGUMENT"),
+        (Fail("bad"), "INTERNAL"),
+    ):
+        FakePredictor.failure = failure
+        with pytest.raises(RequestError, match="bad") as caught:
+            backend.run({"x": x})
+        assert caught.value.code == code
+    assert list(signature_defs(backend.signatures)) == ["serving_default"]
