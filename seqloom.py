@@ -28,7 +28,8 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a fin
 Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
 TextColumn = Annotated[str | None, typer.Option(help="column of the text; found by name if absent")]
 LabelColumn = Annotated[str | None, typer.Option(help="column of the label; likewise")]
-Seed = Annotated[int, typer.Option(min=0, help="of splits, weights and order")]
+DataSeed = Annotated[int, typer.Option(min=0, help="of splits that are made, and of synthetic data")]
+Seed = Annotated[int, typer.Option(min=0, help="of weights, dropout and the order of examples")]
 Out = Annotated[Path | None, typer.Option(help="directory to write; runs/... if absent")]
 Set = Annotated[
     list[str] | None,
@@ -71,6 +72,7 @@ def train(
         bool | None, typer.Option("--mixed-precision/--float32", help="float16 compute on a GPU")
     ] = None,
     settings: Set = None,
+    data_seed: DataSeed = 0,
     seed: Seed = 0,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -89,7 +91,7 @@ def train(
 
     chosen = tasks.get(task)
     run = Run(out or next_free(Path("runs"), task))
-    where = _data_options(data, text_column, label_column, seed)
+    where = _data_options(data, text_column, label_column, data_seed)
     if run.exists and not resume:
         _fail(f"{run.path} holds a run already; add --resume to go on, or name another --out")
     if resume:
@@ -123,6 +125,7 @@ def tune(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     settings: Set = None,
+    data_seed: DataSeed = 0,
     seed: Seed = 0,
     out: Out = None,
     as_json: AsJson = False,
@@ -138,7 +141,7 @@ def tune(
     from tasks.stages.tuning import tune as stage
 
     _tell(f"search: {directory}")
-    where = _data_options(data, text_column, label_column, seed)
+    where = _data_options(data, text_column, label_column, data_seed)
     options = SearchOptions(trials, epochs, strategy, seed)
     result = stage(chosen, where, start, options, directory, on_trial=_tell_trial)
     leaderboard_rows = _leaderboard_rows(directory)
@@ -242,6 +245,7 @@ def run(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     settings: Set = None,
+    data_seed: DataSeed = 0,
     seed: Seed = 0,
     out: Out = None,
     as_json: AsJson = False,
@@ -263,7 +267,7 @@ def run(
     options = SearchOptions(
         trials or (2 if quick else 6), trial_epochs or (2 if quick else 4), strategy, seed
     )
-    where = _data_options(data, text_column, label_column, seed)
+    where = _data_options(data, text_column, label_column, data_seed)
     result = run_everything(
         chosen, where, start, options, directory, tell=_tell, on_trial=_tell_trial
     )

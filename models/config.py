@@ -32,18 +32,19 @@ class RecurrentConfig:
     ``config.updated(units=128)``.
     """
 
-    cell: str = _choice("lstm", ("simple_rnn", "lstm", "gru"), "recurrent cell")
+    cell: str = _choice("gru", ("simple_rnn", "lstm", "gru"), "recurrent cell")
     layers: int = _number(1, 1, 4, "recurrent layers")
     units: int = _number(64, 1, 4096, "hidden size of each direction")
     bidirectional: bool = _switch(True, "read the sequence both ways")
     embedding_dim: int = _number(64, 1, 4096, "size of the token embedding")
     pooling: str = _choice("max", ("last", "mean", "max", "attention"), "sequence to vector")
-    dropout: float = _number(
-        0.3, 0.0, 0.95, "dropout of embeddings, between layers and of the head"
-    )
-    token_dropout: float = _number(0.0, 0.0, 0.9, "share of tokens hidden from the network")
-    learning_rate: float = _number(1e-3, 1e-7, 1.0, "Adam's step size")
-    clipnorm: float = _number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")
+    dropout: float = _number(0.3, 0.0, 0.95, "of embeddings, between layers and of the head")
+    token_dropout: float = _number(0.1, 0.0, 0.9, "share of tokens hidden from the network")
+    wide: str = _choice("characters", ("none", "words", "characters"), "n-grams of the linear path")
+    wide_l2: float = _number(5e-5, 0.0, 1.0, "penalty on the linear path's weights")
+    deep_share: float = _number(0.5, 0.01, 100.0, "weight of the recurrent logits beside it")
+    learning_rate: float = _number(2e-3, 1e-7, 1.0, "Adam's step size")
+    clipnorm: float = _number(5.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = _number(32, 1, 65536, "examples a step")
     epochs: int = _number(20, 1, 100000, "greatest number of epochs")
     patience: int = _number(4, 1, 100000, "epochs without a better validation score before the end")

@@ -17,8 +17,8 @@ class MaskedPooling(keras.layers.Layer):
     NaN for a row without a valid step; here such a row gives zeros.
 
     Args:
-        kind: "mean", "max", or "attention" (Bahdanau et al. 2015 with a learnt query: a softmax over
-            ``v . tanh(W x + b)``, as in Yang et al. 2016).
+        kind: "mean", "max", or "attention" (softmax over ``v . tanh(W x + b)`` with a learnt
+            query ``v``, Yang et al. 2016).
     """
 
     def __init__(self, kind: str, **kwargs) -> None:

@@ -7,6 +7,7 @@ from keras import ops
 
 from models.config import RecurrentConfig
 from models.pooling import pooled_stack
+from models.wide import WideTables, wide_logits
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -46,16 +47,20 @@ class TokenDropout(keras.layers.Layer):
         return {**super().get_config(), **config, "seed": self.seed}
 
 
-def text_classifier(config: RecurrentConfig, vocabulary_size: int, classes: int) -> keras.Model:
-    """Embedding, recurrent stack, pooling, logits.
+def text_classifier(
+    config: RecurrentConfig, vocabulary_size: int, classes: int, tables: WideTables | None = None
+) -> keras.Model:
+    """Embedding, recurrent stack, pooling and logits, with the linear n-gram path beside it.
 
     Args:
         config: the whole of it.
         vocabulary_size: greatest token id plus one; id 0 is padding.
         classes: number of labels.
+        tables: n-grams of the training texts; None leaves the linear path out.
 
     Returns:
-        A model from ``tokens <int32>[batch, time]`` to ``logits <float32>[batch, classes]``.
+        A model from ``tokens <int32>[batch, time]`` to ``<float32>[batch, heads, classes]``: the
+        logits of each path, already weighted, so that their sum is the answer's.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = TokenDropout(config.token_dropout, name="token_dropout")(tokens)
@@ -65,5 +70,71 @@ def text_classifier(config: RecurrentConfig, vocabulary_size: int, classes: int)
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
-    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
-    return keras.Model({"tokens": tokens}, logits, name="text_classifier")
+    heads, shares = [keras.layers.Dense(classes, dtype="float32", name="deep")(x)], [1.0]
+    if tables is not None:
+        heads.append(wide_logits(tokens, tables, config.wide == "characters", config.wide_l2))
+        shares = [config.deep_share, 1.0]
+    return keras.Model(
+        {"tokens": tokens}, WeightedHeads(shares, name="heads")(heads), name="text_classifier"
+    )
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class WeightedHeads(keras.layers.Layer):
+    """Stacks logits ``<float32>[batch, classes]`` of several heads, each times its share."""
+
+    def __init__(self, shares, **kwargs) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.shares = list(shares)
+
+    def call(self, heads):
+        """A list of H to ``<float32>[batch, H, classes]``."""
+        return ops.stack([head * share for head, share in zip(heads, self.shares, strict=True)], 1)
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "shares": self.shares}
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class HeadsSoftmax(keras.layers.Layer):
+    """``<float32>[batch, heads, classes]`` to the probabilities of the heads' sum."""
+
+    def call(self, heads):
+        """To ``<float32>[batch, classes]``."""
+        return ops.softmax(ops.sum(heads, 1), axis=-1)
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class HeadsLoss(keras.losses.Loss):
+    """Sum of the cross-entropies of the heads, each judged alone and without its share.
+
+    Args:
+        shares: of the heads, as in ``WeightedHeads``.
+    """
+
+    def __init__(self, shares, name: str = "heads_loss", **kwargs) -> None:
+        super().__init__(name=name, **kwargs)
+        self.shares = list(shares)
+
+    def call(self, y_true, y_pred):
+        """``<int>[batch]`` and ``<float32>[batch, heads, classes]`` to ``<float32>[batch]``."""
+        total = 0.0
+        for head, share in enumerate(self.shares):
+            total = total + keras.losses.sparse_categorical_crossentropy(
+                y_true, y_pred[:, head] / share, from_logits=True
+            )
+        return total
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "shares": self.shares}
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class HeadsAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy of the sum of the heads."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """``<int>[batch]`` and ``<float32>[batch, heads, classes]``."""
+        return super().update_state(y_true, ops.sum(y_pred, 1), sample_weight)

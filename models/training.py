@@ -1,8 +1,8 @@
 """The training loop: callbacks around ``model.fit`` that survive a kill at any moment.
 
-One directory holds the state of a training: ``backup/`` (the last finished epoch), ``best.weights.h5``
-and ``history.csv``. Whatever the moment of death, the next start takes up the last epoch whose
-backup is whole and ends with the model that an undisturbed training would have given.
+One directory holds the state of a training: ``backup/`` (the last finished epoch),
+``best.weights.h5`` and ``history.csv``. Whatever the moment of death, the next start takes up the
+last epoch whose backup is whole and ends with the model that an undisturbed training would give.
 """
 
 from __future__ import annotations
@@ -210,6 +210,7 @@ def fit(
             validation_data=validation,
             epochs=config.epochs,
             verbose=0,
+            shuffle=False,  # the data set shuffles itself
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
                 stop,

@@ -11,6 +11,8 @@ docs/data.md shows every layout that is understood.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipelines.errors import DataError
 from pipelines.labelled import read_labelled
 from pipelines.layout import locate_parts
@@ -60,7 +62,9 @@ def load_labelled_text(
             )
         size = _synthetic_size(spec, rest)
         examples = synthetic_reviews(size, seed)
-        return make_splits({"train": examples}, name=f"synthetic-{size}", **split)
+        splits = make_splits({"train": examples}, name=f"synthetic-{size}", **split)
+        # Generated data never had parts of its own: that they were split off is no news.
+        return replace(splits, notes=[])
     if spec.startswith("tfds:"):
         from pipelines.tfds_source import load_tfds
 

@@ -25,6 +25,7 @@ PAD, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
 
 LEVELS = ("word", "char", "byte")
+STEM_LENGTHS = range(4, 9)
 TRUNCATIONS = ("head", "tail", "ends")
 
 # Ranges inside a regular-expression class, in a notation that `re` and RE2 read alike.
@@ -94,6 +95,8 @@ class TextEncoder:
         strip_markup: replace ``<tags>`` by a space.
         vocabulary_size: greatest number of distinct tokens kept, the special ones included.
         min_count: tokens seen fewer times in the training text become ``[UNK]``.
+        stem_unknown: a word that training never showed takes the id of the most frequent known word
+            that shares its longest beginning, of 8 letters down to 4; words only.
         max_length: tokens kept of a text, ``[START]`` and ``[END]`` not counted.
         truncate: which tokens of a longer text stay: its "head", its "tail", or half of each
             ("ends").
@@ -103,8 +106,9 @@ class TextEncoder:
     level: str = "word"
     lowercase: bool = True
     strip_markup: bool = True
-    vocabulary_size: int = 30_000
+    vocabulary_size: int = 50_000
     min_count: int = 1
+    stem_unknown: bool = True
     max_length: int = 400
     truncate: str = "ends"
     vocabulary: tuple[str, ...] = ()
@@ -155,7 +159,18 @@ class TextEncoder:
         if len(tokens) > self.max_length:
             head, tail = self.kept_ends
             tokens = tokens[:head] + tokens[len(tokens) - tail :]
-        return [START, *(ids.get(token, UNKNOWN) for token in tokens), END]
+        return [START, *(ids.get(token) or self._stem_id(token) for token in tokens), END]
+
+    def _stem_id(self, token: str) -> int:
+        if not self.stems_words:
+            return UNKNOWN
+        ids = stem_ids(self.vocabulary)
+        return next((ids[stem] for stem in stems(token)[::-1] if stem in ids), UNKNOWN)
+
+    @property
+    def stems_words(self) -> bool:
+        """Whether unknown tokens are looked up by their stems."""
+        return self.stem_unknown and self.level == "word"
 
     def __call__(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Texts to right-padded ids: ``<int32>[batch, time]``."""
@@ -198,3 +213,22 @@ def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
     # The special names are skipped so that no text can spell "[PAD]" and become padding.
     first = len(SPECIAL_TOKENS)
     return {token: first + i for i, token in enumerate(vocabulary[first:])}
+
+
+def stems(word: str) -> list[str]:
+    """Beginnings of a word by which an unknown word finds a known one, shortest first.
+
+    >>> stems("finely")
+    ['fine', 'finel', 'finely']
+    """
+    return [word[:length] for length in STEM_LENGTHS if length <= len(word)]
+
+
+@lru_cache(maxsize=8)
+def stem_ids(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    """Id of the most frequent word of each stem."""
+    ids: dict[str, int] = {}
+    for token, number in _numbers(vocabulary).items():
+        for stem in stems(token):
+            ids.setdefault(stem, number)
+    return ids

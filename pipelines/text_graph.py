@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import tensorflow as tf
 
 from pipelines.text import (
@@ -13,10 +15,12 @@ from pipelines.text import (
     SPACE_PATTERN,
     SPECIAL_TOKENS,
     START,
+    STEM_LENGTHS,
     TOKEN_PATTERN,
     UNKNOWN,
     TextEncoder,
     lowercase_table,
+    stem_ids,
 )
 from pipelines.text_classification import TextClassificationPreprocessor
 
@@ -33,15 +37,11 @@ class TextEncoderGraph(tf.Module):
         self.encoder = encoder
         first = len(SPECIAL_TOKENS)
         charset = "latin-1" if encoder.level == "byte" else "utf-8"
-        # The empty string, which is no token, keeps a table without any token valid.
-        tokens = [b"", *(token.encode(charset) for token in encoder.vocabulary[first:])]
-        self.table = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                tf.constant(tokens),
-                tf.constant([UNKNOWN, *range(first, first + len(tokens) - 1)], tf.int32),
-            ),
-            default_value=UNKNOWN,
-        )
+        tokens = [token.encode(charset) for token in encoder.vocabulary[first:]]
+        self.table = _table(tokens, range(first, first + len(tokens)))
+        if encoder.stems_words:
+            ids = stem_ids(encoder.vocabulary)
+            self.stems = _table([stem.encode() for stem in ids], ids.values())
 
     def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """``<string>[batch]`` to ``<int32>[batch, (time)]``, ``[START]`` and ``[END]`` included."""
@@ -53,13 +53,26 @@ class TextEncoderGraph(tf.Module):
         tail_start = tf.where(lengths > self.encoder.max_length, lengths - tail, 0)
         keep = (index < head) | (index >= tf.expand_dims(tail_start, 1))
         tokens = tf.ragged.boolean_mask(tokens, keep)
-        ids = tokens.with_flat_values(self.table.lookup(tokens.flat_values))
+        ids = tokens.with_flat_values(self._lookup(tokens.flat_values))
         ends = tf.ones_like(tf.expand_dims(lengths, 1))
         return tf.concat([ends * START, ids, ends * END], axis=1)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """``<string>[batch]`` to right-padded ``<int32>[batch, time]``."""
         return self.ragged(texts).to_tensor(PAD)
+
+    def _lookup(self, tokens: tf.Tensor) -> tf.Tensor:
+        ids = self.table.lookup(tokens)
+        if not self.encoder.stems_words:
+            return ids
+        where = tf.where(ids == UNKNOWN)
+        unknown = tf.gather_nd(tokens, where)
+        found = tf.fill(tf.shape(unknown), UNKNOWN)
+        for length in STEM_LENGTHS:  # a longer stem that is known overrules a shorter one
+            stem = tf.strings.substr(unknown, 0, length, unit="UTF8_CHAR")
+            number = self.stems.lookup(stem)
+            found = tf.where(number == UNKNOWN, found, number)
+        return tf.tensor_scatter_nd_update(ids, where, found)
 
     def _normalise(self, texts: tf.Tensor) -> tf.Tensor:
         # Decoding and encoding also repairs broken UTF-8, which the regular expressions need.
@@ -81,6 +94,14 @@ class TextEncoderGraph(tf.Module):
         texts = tf.strings.regex_replace(texts, APOSTROPHE_PATTERN, "'")
         texts = tf.strings.regex_replace(texts, SPACE_PATTERN, " ")
         return tf.strings.split(tf.strings.regex_replace(texts, TOKEN_PATTERN, " \\1 "))
+
+
+def _table(keys: Sequence[bytes], ids: Iterable[int]) -> tf.lookup.StaticHashTable:
+    # The empty string, which is no token, keeps a table without any token valid.
+    initializer = tf.lookup.KeyValueTensorInitializer(
+        tf.constant([b"", *keys]), tf.constant([UNKNOWN, *ids], tf.int32)
+    )
+    return tf.lookup.StaticHashTable(initializer, default_value=UNKNOWN)
 
 
 class TextClassificationGraph(tf.Module):

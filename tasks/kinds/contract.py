@@ -92,11 +92,15 @@ class Task(ABC):
     ) -> tf.data.Dataset:
         """Batches of ``(inputs, target)`` for ``fit``."""
 
-    @abstractmethod
-    def build(
+    def statistics(
         self, settings: Settings, preprocessor: Preprocessor, train: Sequence[Any]
-    ) -> keras.Model:
-        """A compiled model; ``train`` is there for initial values that come from counting."""
+    ) -> Any:
+        """What ``build`` needs from counting the training examples, made once for a search."""
+        return None
+
+    @abstractmethod
+    def build(self, settings: Settings, preprocessor: Preprocessor, statistics: Any) -> keras.Model:
+        """A compiled model."""
 
     @abstractmethod
     def inference_model(self, model: keras.Model) -> keras.Model:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from models.config import ConfigError, RecurrentConfig
 from pipelines.text import TextEncoder
 from tasks.kinds.contract import DataOptions, Settings, Task
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+    from models.wide import WideTables
     from pipelines.sources import Splits, TextExample
     from pipelines.text_classification import TextClassificationPreprocessor
 
@@ -109,30 +112,52 @@ class TextClassification(Task):
             rows, length_key="tokens", batch_size=batch_size, shuffle_seed=shuffle_seed
         )
 
-    def build(
+    def statistics(
         self,
         settings: Settings,
         preprocessor: TextClassificationPreprocessor,
         train: Sequence[TextExample],
-    ) -> keras.Model:
-        """The classifier, compiled with cross-entropy on logits."""
-        import keras
+    ) -> WideTables | None:
+        """The n-grams of the training texts."""
+        from models.wide import count_wide_tables
 
-        from models.text_classifier import text_classifier
+        if settings.model.wide == "none":
+            return None
+        texts, labels = _columns(train)
+        return count_wide_tables(
+            [np.array(preprocessor.encoder.encode(text)) for text in texts],
+            preprocessor.label_ids(labels),
+            preprocessor.encoder.vocabulary,
+            len(preprocessor.labels),
+        )
+
+    def build(
+        self,
+        settings: Settings,
+        preprocessor: TextClassificationPreprocessor,
+        statistics: WideTables | None,
+    ) -> keras.Model:
+        """The classifier, compiled with a cross-entropy for each of its paths."""
+        from models.text_classifier import HeadsAccuracy, HeadsLoss, text_classifier
         from models.training import compile_model
 
         model = text_classifier(
-            settings.model, len(preprocessor.encoder.vocabulary), len(preprocessor.labels)
+            settings.model,
+            len(preprocessor.encoder.vocabulary),
+            len(preprocessor.labels),
+            statistics,
         )
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        compile_model(model, settings.model, loss, [self.metric])
+        loss = HeadsLoss(model.get_layer("heads").shares)
+        compile_model(model, settings.model, loss, [HeadsAccuracy(name=self.metric)])
         return model
 
     def inference_model(self, model: keras.Model) -> keras.Model:
-        """Adds the softmax: ``tokens`` to ``{"probabilities": <float32>[batch, classes]}``."""
+        """Sums the paths: ``tokens`` to ``{"probabilities": <float32>[batch, classes]}``."""
         import keras
 
-        probabilities = keras.layers.Softmax(name="probabilities")(model.output)
+        from models.text_classifier import HeadsSoftmax
+
+        probabilities = HeadsSoftmax(name="probabilities")(model.output)
         return keras.Model(model.input, {"probabilities": probabilities}, name=self.name)
 
     def raw_inputs(self, examples: Sequence[TextExample]) -> list[str]:

@@ -49,7 +49,8 @@ def estimate(
 ) -> Estimate:
     """Times some training steps spread over the lengths of the data."""
     preprocessor = task.adapt(settings, splits.train)
-    model = task.build(settings, preprocessor, splits.train)
+    statistics = task.statistics(settings, preprocessor, splits.train)
+    model = task.build(settings, preprocessor, statistics)
     batches = task.batches(preprocessor, splits.train, settings.model.batch_size)
     count = int(batches.cardinality())
     sample = list(batches.shard(max(1, count // 8), 0).take(8).as_numpy_iterator())

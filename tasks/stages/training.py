@@ -60,7 +60,8 @@ def train(
         keras.mixed_precision.set_global_policy("mixed_float16")
     preprocessor = task.adapt(settings, splits.train)
     run.save_preprocessor(preprocessor)
-    model = task.build(settings, preprocessor, splits.train)
+    statistics = task.statistics(settings, preprocessor, splits.train)
+    model = task.build(settings, preprocessor, statistics)
     batch_size = settings.model.batch_size
     progress = TrainingProgress(len(splits.train), task.monitor, title=title)
     try:

@@ -30,6 +30,7 @@ class TaskHyperModel(kt.HyperModel):
         super().__init__(name=task.name, tunable=True)
         self.task, self.settings, self.splits, self.seed = task, settings, splits, seed
         self.preprocessor = task.adapt(settings, splits.train)
+        self.statistics = task.statistics(settings, self.preprocessor, splits.train)
         self.batches: dict[int, Any] = {}
 
     def drawn(self, hp: kt.HyperParameters) -> Settings:
@@ -38,7 +39,7 @@ class TaskHyperModel(kt.HyperModel):
 
     def build(self, hp: kt.HyperParameters) -> keras.Model:
         """A compiled model."""
-        return self.task.build(self.drawn(hp), self.preprocessor, self.splits.train)
+        return self.task.build(self.drawn(hp), self.preprocessor, self.statistics)
 
     def fit(self, hp: kt.HyperParameters, model: keras.Model, **kwargs: Any) -> Any:
         """Trains with early stopping; the batches are made once for each batch size."""
@@ -55,7 +56,9 @@ class TaskHyperModel(kt.HyperModel):
         train, validation = self.batches[size]
         stop = keras.callbacks.EarlyStopping(self.task.monitor, mode=self.task.mode, patience=2)
         callbacks = [keras.callbacks.TerminateOnNaN(), stop, *kwargs.pop("callbacks", [])]
-        return model.fit(train, validation_data=validation, callbacks=callbacks, **kwargs)
+        return model.fit(
+            train, validation_data=validation, shuffle=False, callbacks=callbacks, **kwargs
+        )
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def _keep_best(
 ) -> None:
     settings = best_settings(task, hypermodel.settings, row.config)
     settings = replace(settings, model=settings.model.updated(epochs=max(1, row.epochs or 1)))
-    model = task.build(settings, hypermodel.preprocessor, hypermodel.splits.train)
+    model = task.build(settings, hypermodel.preprocessor, hypermodel.statistics)
+    model.optimizer.build(model.trainable_variables)
     model.load_weights(directory / "trials" / f"trial_{row.trial}" / "checkpoint.weights.h5")
     run = Run(directory / "best")
     run.create(task, data, settings, hypermodel.seed)

@@ -81,6 +81,17 @@ def test_bad_settings_are_named(bad):
         TextEncoder(**bad)
 
 
+def test_an_unknown_word_takes_the_id_of_the_word_with_the_longest_common_stem():
+    encoder = TextEncoder().adapt(["fine fine finely film"])
+    ids = {word: encoder.encode(word)[1] for word in ("fine", "finely", "film")}
+    assert encoder.encode("finest")[1] == ids["fine"]
+    assert encoder.encode("finelyness")[1] == ids["finely"], "eight letters down to four"
+    assert encoder.encode("films")[1] == ids["film"]
+    assert encoder.encode("fil fit")[1:-1] == [UNKNOWN, UNKNOWN], "four letters are too few to cut"
+    plain = TextEncoder(stem_unknown=False).adapt(["fine"])
+    assert plain.encode("finest")[1] == UNKNOWN
+
+
 def test_saved_and_loaded_encoders_agree(tmp_path):
     for encoder in ENCODERS.values():
         settings_ = json.loads(json.dumps(encoder.save(tmp_path)))
@@ -96,6 +107,7 @@ ANYTHING = st.one_of(st.text(), st.binary().map(as_text), st.sampled_from(CORPUS
 @pytest.mark.parametrize("name", ENCODERS)
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(st.one_of(ANYTHING, st.binary()), min_size=1, max_size=4))
+@example(texts=["goodness isn'tt quoted écoles", "приветик мирный"])
 @example(texts=["", "\ufeff", "\x01a\x01", "İıſK", "a" * 3000])
 @example(texts=[b"\xe1\x80A", b"\xff\xfe\xc0\x80", b"\xed\xa0\x80x", "\U0010ffff"])
 def test_graph_and_numpy_faces_are_equal(name, texts):
