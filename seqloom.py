@@ -14,6 +14,15 @@ from typing import Annotated, Any
 
 import typer
 
+from tasks.stages.console import (
+    baseline_note,
+    load_tensorflow,
+    print_json,
+    show,
+    tell,
+    tell_trial,
+)
+
 app = typer.Typer(
     help="Recurrent sequence models from raw data to a served model.",
     no_args_is_help=True,
@@ -28,12 +37,18 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a fin
 Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
 TextColumn = Annotated[str | None, typer.Option(help="column of the text; found by name if absent")]
 LabelColumn = Annotated[str | None, typer.Option(help="column of the label; likewise")]
-DataSeed = Annotated[int, typer.Option(min=0, help="of splits that are made, and of synthetic data")]
+DataSeed = Annotated[
+    int, typer.Option(min=0, help="of splits that are made, and of synthetic data")
+]
 Seed = Annotated[int, typer.Option(min=0, help="of weights, dropout and the order of examples")]
 Out = Annotated[Path | None, typer.Option(help="directory to write; runs/... if absent")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="any other setting; repeatable"),
+]
+Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")]
+MaxTime = Annotated[
+    str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
 
@@ -41,14 +56,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the las
 @app.command("tasks", epilog="Example: seqloom tasks")
 def list_tasks(as_json: AsJson = False) -> None:
     """What there is to learn, and where its data comes from."""
-    import tasks
+    from tasks.stages.tables import task_rows
 
-    rows = []
-    for name in tasks.names():
-        task = tasks.get(name)
-        rows.append({"task": name, "kind": task.kind, "metric": task.metric,
-                     "summary": task.summary, "data": "synthetic built in"})  # fmt: skip
-    _show(rows, {"tasks": rows}, as_json)
+    rows = task_rows()
+    show(rows, {"tasks": rows}, as_json)
 
 
 @app.command(epilog="Example: seqloom train sentiment --data reviews.csv --cell gru --units 128")
@@ -87,32 +98,24 @@ def train(
     changes = {name: value for name, value in flags.items() if value is not None}
     changes |= _assignments(settings)
     import tasks
-    from tasks.stages.run_directory import Run, next_free
+    from tasks.stages.run_directory import Run, next_free, resumed
 
     chosen = tasks.get(task)
     run = Run(out or next_free(Path("runs"), task))
     where = _data_options(data, text_column, label_column, data_seed)
-    if run.exists and not resume:
-        _fail(f"{run.path} holds a run already; add --resume to go on, or name another --out")
     if resume:
-        if not run.exists:
-            _fail(f"--resume: {run.path} holds no run; name it with --out, or leave --resume out")
-        if run.finished:
-            _fail(f"--resume: the run in {run.path} is finished; see `seqloom evaluate {run.path}`")
-        config = run.config()
-        if config["task"] != task:
-            _fail(f"--resume: {run.path} is a run of {config['task']}, not of {task}")
-        base, where, seed = run.settings(), run.data(), config["seed"]
-        if chosen.with_settings(base, changes) != base:
-            _fail(f"--resume: {run.path} was begun with other settings; give none, or the same")
-        final = base
+        final, where, seed = resumed(chosen, run, changes)
+    elif run.exists:
+        _fail(f"{run.path} holds a run already; add --resume to go on, or name another --out")
     else:
         final = chosen.with_settings(chosen.settings, changes)
+    load_tensorflow()
+    from tasks.stages.tables import score_rows
     from tasks.stages.training import train as stage
 
-    _tell(f"run: {run.path}")
+    tell(f"run: {run.path}")
     result = stage(chosen, where, final, run, seed=seed)
-    _show(_scores(result), result, as_json)
+    show(score_rows(result), result, as_json, baseline_note(result))
 
 
 @app.command(epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20")
@@ -120,7 +123,8 @@ def tune(
     task: TaskName,
     data: Data = "synthetic",
     trials: Annotated[int, typer.Option(min=1, help="greatest number of trials")] = 10,
-    strategy: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")] = "random",
+    strategy: Strategy = "random",
+    max_time: MaxTime = None,
     epochs: Annotated[int, typer.Option(min=1, help="greatest number of epochs a trial")] = 6,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -137,15 +141,16 @@ def tune(
     chosen = tasks.get(task)
     start = chosen.with_settings(chosen.settings, _assignments(settings))
     directory = out or next_free(Path("runs"), f"{task}-search")
+    load_tensorflow()
+    from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import SearchOptions
     from tasks.stages.tuning import tune as stage
 
-    _tell(f"search: {directory}")
+    tell(f"search: {directory}")
     where = _data_options(data, text_column, label_column, data_seed)
-    options = SearchOptions(trials, epochs, strategy, seed)
-    result = stage(chosen, where, start, options, directory, on_trial=_tell_trial)
-    leaderboard_rows = _leaderboard_rows(directory)
-    _show(leaderboard_rows, result, as_json)
+    options = SearchOptions(trials, epochs, strategy, seed, _seconds(max_time))
+    result = stage(chosen, where, start, options, directory, on_trial=tell_trial)
+    show(leaderboard_rows(directory), result, as_json)
 
 
 @app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1")
@@ -154,8 +159,10 @@ def leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """All trials of a search, ranked."""
-    rows = _leaderboard_rows(search)
-    _show(rows, {"search": str(search), "trials": rows}, as_json)
+    from tasks.stages.tables import leaderboard_rows
+
+    rows = leaderboard_rows(search)
+    show(rows, {"search": str(search), "trials": rows}, as_json)
 
 
 @app.command(epilog="Example: seqloom evaluate runs/sentiment-1")
@@ -171,11 +178,13 @@ def evaluate(
 
     found = Run(run)
     found.config()
+    load_tensorflow()
+    from tasks.stages.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
     where = _data_options(data, text_column, label_column, 0) if data else None
     result = stage(found, where)
-    _show(_scores(result), result, as_json)
+    show(score_rows(result), result, as_json, baseline_note(result))
 
 
 @app.command(epilog="Example: seqloom export runs/sentiment-1 --out bundles/sentiment")
@@ -192,10 +201,12 @@ def export(
 
     found = Run(run)
     found.config()
+    load_tensorflow()
     from tasks.stages.exporting import export as stage
+    from tasks.stages.tables import artifact_rows
 
     result = stage(found, out or run / "bundle", formats or ("savedmodel", "onnx"))
-    _show(_artifact_rows(result), result, as_json)
+    show(artifact_rows(result), result, as_json)
 
 
 @app.command(epilog='Example: seqloom predict runs/sentiment-1 "a warm and funny film"')
@@ -209,13 +220,15 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer raw inputs; a bundle does it without TensorFlow."""
+    if not (source / "manifest.json").is_file():
+        load_tensorflow()
     from tasks.stages.predicting import predict as stage
     from tasks.stages.predicting import read_inputs
 
     raw = [*(inputs or []), *(read_inputs(file, text_column) if file else [])]
     answers, lines = stage(source, raw)
     if as_json:
-        _print_json({"predictions": answers})
+        print_json({"predictions": answers})
     else:
         for line in lines:
             print(line)
@@ -231,7 +244,7 @@ def serve(
     """Answer TensorFlow Serving's REST API until Ctrl-C."""
     from serving.server import serve as stage
 
-    stage(bundle, rest_port, backend, host, _print_json)
+    stage(bundle, rest_port, backend, host, print_json)
 
 
 @app.command(epilog="Example: seqloom run sentiment --data reviews.csv --trials 8")
@@ -239,7 +252,8 @@ def run(
     task: TaskName,
     data: Data = "synthetic",
     trials: Annotated[int | None, typer.Option(min=1, help="of the search")] = None,
-    strategy: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")] = "random",
+    strategy: Strategy = "random",
+    max_time: MaxTime = "30m",
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
     text_column: TextColumn = None,
@@ -260,25 +274,36 @@ def run(
         base = chosen.with_settings(base, chosen.quick)
     start = chosen.with_settings(base, _assignments(settings))
     directory = out or next_free(Path("runs"), task)
+    load_tensorflow()
     from tasks.stages.everything import run_everything
+    from tasks.stages.tables import artifact_rows, leaderboard_rows, score_rows
     from tasks.stages.tuning import SearchOptions
 
-    _tell(f"everything goes to {directory}; stopped, the same command with --out goes on")
+    tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     options = SearchOptions(
-        trials or (2 if quick else 6), trial_epochs or (2 if quick else 4), strategy, seed
+        trials or (2 if quick else 6),
+        trial_epochs or (2 if quick else 4),
+        strategy,
+        seed,
+        _seconds(max_time),
     )
     where = _data_options(data, text_column, label_column, data_seed)
-    result = run_everything(
-        chosen, where, start, options, directory, tell=_tell, on_trial=_tell_trial
-    )
-    if not as_json:
-        _show(_leaderboard_rows(directory / "search"), {}, False)
-        _show(_scores(result), {}, False)
-        _show(_artifact_rows(result), {}, False)
-        answer = json.dumps(result["served"]["response"], ensure_ascii=False)
-        print(f"POST {result['served']['url']}\n{answer}")
-    else:
-        _print_json(result)
+    try:
+        result = run_everything(
+            chosen, where, start, options, directory, tell=tell, on_trial=tell_trial
+        )
+    except KeyboardInterrupt:
+        if (directory / "search" / "best" / "model.keras").is_file():
+            tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")
+        raise
+    if as_json:
+        print_json(result)
+        return
+    show(leaderboard_rows(directory / "search"))
+    show(score_rows(result), note=baseline_note(result))
+    show(artifact_rows(result))
+    answer = json.dumps(result["served"]["response"], ensure_ascii=False)
+    print(f"POST {result['served']['url']}\n{answer}")
 
 
 @app.command(epilog="Example: seqloom doctor")
@@ -287,7 +312,7 @@ def doctor(as_json: AsJson = False) -> None:
     from tasks.stages.doctor import examine
 
     rows = examine()
-    _show(rows, {"checks": rows}, as_json)
+    show(rows, {"checks": rows}, as_json)
 
 
 def _data_options(source: str, text_column: str | None, label_column: str | None, seed: int) -> Any:
@@ -310,83 +335,15 @@ def _assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
     return changes
 
 
-def _scores(result: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    for who, scores in (("model", result["metrics"]), ("baseline", result["baseline"])):
-        for part in ("validation", "test"):
-            for metric, value in scores.get(part, {}).items():
-                rows.append({"who": who, "part": part, "metric": metric, "value": f"{value:.4f}"})
-    rows.append({"who": "baseline is", "part": result["baseline"]["name"]})
-    rows.append({"who": "run", "part": result["run"]})
-    return rows
-
-
-def _artifact_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "format": name,
-            "status": item["status"],
-            "parity": f"{item['parity']:.1e}",
-            "same label": f"{item['agreement']:.2%}",
-            **{f"ms at {batch}": f"{ms:.1f}" for batch, ms in item["latency_ms"].items()},
-            "size": f"{item['bytes'] / 1e6:.1f} MB",
-            "path": f"{result['bundle']}/{item['path']}",
-        }
-        for name, item in result["artifacts"].items()
-    ]
-
-
-def _leaderboard_rows(directory: Path) -> list[dict[str, Any]]:
-    from tuning.leaderboard import read_search
-
-    rows = []
-    for rank, row in enumerate(read_search(directory), 1):
-        rows.append({
-            "rank": rank, "trial": row.trial, "state": row.state, "score": row.score,
-            "epochs": row.epochs, "seconds": row.seconds, "parameters": row.parameters,
-            **row.config,
-        })  # fmt: skip
-    return rows
-
-
-def _tell_trial(row: Any, rows: Sequence[Any]) -> None:
-    score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
-    config = ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.config.items()
-    )
-    seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
-    best = f"best so far {rows[0].score:.4f}" if rows[0].score is not None else "none so far"
-    _tell(f"trial {row.trial}: {score} in {seconds}, {best} | {config}")
-
-
-def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-def _show(rows: Sequence[dict[str, Any]], result: Any, as_json: bool) -> None:
-    """The table for a person, or the object for a script."""
-    if as_json:
-        _print_json(result)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
-    wide = None if sys.stdout.isatty() else 200
-    Console(width=wide).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _seconds(duration: str | None) -> float | None:
+    """``"30m"`` as 1800."""
+    if duration is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = duration[:-1], duration[-1:]
+    if unit not in units or not number.replace(".", "", 1).isdecimal() or not float(number):
+        _fail(f"--max-time {duration}: write a number and s, m or h, such as 30m")
+    return float(number) * units[unit]
 
 
 def _fail(message: str) -> None:
@@ -411,7 +368,7 @@ def _guarded(command: Callable[[], None], debug: bool) -> int:
     try:
         command()
     except KeyboardInterrupt:
-        _tell("stopped; the same command with --out (train: and --resume) goes on where it was")
+        tell("stopped; the same command with --out (train: and --resume) goes on where it was")
         return 130
     except Exception as error:
         if debug or not isinstance(error, _expected_errors()):
@@ -424,7 +381,6 @@ def _guarded(command: Callable[[], None], debug: bool) -> int:
 def main() -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Also where NumPy's threads or oneDNN would change results from one run to the next.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
 

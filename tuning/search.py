@@ -1,8 +1,8 @@
 """A KerasTuner search over a task's space: one trial after the other, in this process.
 
 What is added to KerasTuner: the first trial is the space's defaults, so that no search ends below
-where it began; every trial has a seed of its own; and each leaves its history, time and size for
-the leaderboard.
+where it began; every trial has a seed of its own; each leaves its history, time and size for the
+leaderboard; and a search may end by the clock.
 """
 
 from __future__ import annotations
@@ -30,8 +30,16 @@ class SearchError(ValueError):
     """A search that cannot begin or has nothing to show; the message says why."""
 
 
-class DefaultsFirst:
-    """Makes an oracle's first random draw the default of every hyperparameter."""
+class SearchOracle:
+    """What every oracle gains: defaults first, and an end by the clock."""
+
+    deadline: float | None = None
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The strategy's next draw, none once the time is over."""
+        if self.trials and self.deadline and time.monotonic() > self.deadline:
+            return {"status": "STOPPED", "values": None}
+        return super().populate_space(trial_id)
 
     def _random_values(self) -> dict[str, Any] | None:
         if self.trials:
@@ -44,16 +52,20 @@ class DefaultsFirst:
         return hps.values
 
 
-class RandomOracle(DefaultsFirst, RandomSearchOracle):
+class RandomOracle(SearchOracle, RandomSearchOracle):
     """Random search."""
 
 
-class BayesianOracle(DefaultsFirst, BayesianOptimizationOracle):
+class BayesianOracle(SearchOracle, BayesianOptimizationOracle):
     """Gaussian-process search."""
 
 
-class HyperbandSearchOracle(DefaultsFirst, HyperbandOracle):
+class BracketOracle(SearchOracle, HyperbandOracle):
     """Hyperband (Li et al. 2018): many short trials, the better ones longer."""
+
+
+class GridOracle(SearchOracle, GridSearchOracle):
+    """Every combination in order."""
 
 
 STRATEGIES = ("random", "bayesian", "hyperband", "grid")
@@ -71,12 +83,25 @@ def make_oracle(
         points = max(3, trials // 3)
         return BayesianOracle(max_trials=trials, num_initial_points=points, **common)
     if strategy == "grid":
-        return GridSearchOracle(max_trials=trials, **common)
+        return GridOracle(max_trials=trials, **common)
     if strategy == "hyperband":
-        oracle = HyperbandSearchOracle(max_epochs=epochs, hyperband_iterations=1000, **common)
+        oracle = BracketOracle(max_epochs=epochs, hyperband_iterations=1000, **common)
         oracle.max_trials = trials
         return oracle
     raise SearchError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
+
+
+class Deadline(keras.callbacks.Callback):
+    """Ends a trial after the epoch in which the search's time runs out."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self.deadline = deadline
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Looks at the clock."""
+        if time.monotonic() > self.deadline:
+            self.model.stop_training = True
 
 
 class SearchTuner(kt.Hyperband):
@@ -142,6 +167,7 @@ def search(
     plan: SearchPlan,
     directory: Path,
     on_trial: Callable[[TrialRow, list[TrialRow]], None] | None = None,
+    max_seconds: float | None = None,
 ) -> list[TrialRow]:
     """Runs or goes on with a search.
 
@@ -151,6 +177,7 @@ def search(
         plan: strategy and limits.
         directory: of the search; what is there is taken up.
         on_trial: called with each finished trial's row and all rows so far.
+        max_seconds: begin no trial after that time, and end the one under way after its epoch.
 
     Returns:
         The leaderboard, best first.
@@ -170,7 +197,11 @@ def search(
             directory=str(directory),
             project_name="trials",
         )
-        tuner.search(epochs=plan.epochs, verbose=0)
+        callbacks = []
+        if max_seconds is not None:
+            oracle.deadline = time.monotonic() + max_seconds
+            callbacks = [Deadline(oracle.deadline)]
+        tuner.search(epochs=plan.epochs, callbacks=callbacks, verbose=0)
     rows = read_rows(directory / "trials", plan.mode)
     if not any(row.state == "COMPLETED" for row in rows):
         why = next((row.message for row in rows if row.message), "none was run")

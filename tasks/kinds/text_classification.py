@@ -145,7 +145,7 @@ class TextClassification(Task):
             settings.model,
             len(preprocessor.encoder.vocabulary),
             len(preprocessor.labels),
-            statistics,
+            None if settings.model.wide == "none" else statistics,
         )
         loss = HeadsLoss(model.get_layer("heads").shares)
         compile_model(model, settings.model, loss, [HeadsAccuracy(name=self.metric)])

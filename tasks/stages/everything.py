@@ -44,9 +44,7 @@ class Estimate:
         )
 
 
-def estimate(
-    task: Task, settings: Settings, splits: Splits, trials: int, trial_epochs: int
-) -> Estimate:
+def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOptions) -> Estimate:
     """Times some training steps spread over the lengths of the data."""
     preprocessor = task.adapt(settings, splits.train)
     statistics = task.statistics(settings, preprocessor, splits.train)
@@ -65,7 +63,9 @@ def estimate(
     epoch = float(np.mean(times)) * count * 1.05
     return Estimate(
         seconds_per_epoch=epoch,
-        search_seconds=trials * (trial_epochs * epoch + 6),
+        search_seconds=min(
+            options.trials * (options.epochs * epoch + 6), options.max_seconds or float("inf")
+        ),
         training_seconds=settings.model.epochs * epoch + 10,
     )
 
@@ -99,7 +99,7 @@ def run_everything(
         tell(f"note: {note}")
     run, bundle = Run(directory / "model"), directory / "bundle"
     if not run.finished:
-        tell(estimate(task, settings, splits, options.trials, options.epochs).sentence)
+        tell(estimate(task, settings, splits, options).sentence)
     result = tune(
         task, data, settings, options, directory / "search", splits=splits, on_trial=on_trial
     )

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -112,6 +113,26 @@ class Run:
             self.path / "environment.json",
             {**environment(), "seed": seed, "data_fingerprint": fingerprint},
         )
+
+
+def resumed(task: Task, run: Run, changes: Mapping[str, Any]) -> tuple[Settings, DataOptions, int]:
+    """Settings, data and seed of a training that was begun, to go on with.
+
+    Raises:
+        DataError: nothing was begun there, it is finished, it is another task's, or ``changes``
+            are not what it was begun with.
+    """
+    if not run.exists:
+        raise DataError(f"--resume: {run.path} holds no run; name one with --out, or begin anew")
+    if run.finished:
+        raise DataError(f"--resume: {run.path} is finished; see `seqloom evaluate {run.path}`")
+    config = run.config()
+    if config["task"] != task.name:
+        raise DataError(f"--resume: {run.path} is a run of {config['task']}, not of {task.name}")
+    settings = run.settings()
+    if task.with_settings(settings, changes) != settings:
+        raise DataError(f"--resume: {run.path} was begun with other settings; give none, or those")
+    return settings, run.data(), config["seed"]
 
 
 def environment() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner as kt
 
+from models.progress import TrainingProgress
 from models.training import discard_state
 from pipelines.errors import DataError
 from pipelines.files import write_json
@@ -55,7 +56,10 @@ class TaskHyperModel(kt.HyperModel):
             )
         train, validation = self.batches[size]
         stop = keras.callbacks.EarlyStopping(self.task.monitor, mode=self.task.mode, patience=2)
-        callbacks = [keras.callbacks.TerminateOnNaN(), stop, *kwargs.pop("callbacks", [])]
+        progress = TrainingProgress(len(self.splits.train), self.task.monitor, title="trial")
+        callbacks = [
+            keras.callbacks.TerminateOnNaN(), stop, progress, *kwargs.pop("callbacks", [])
+        ]  # fmt: skip
         return model.fit(
             train, validation_data=validation, shuffle=False, callbacks=callbacks, **kwargs
         )
@@ -69,6 +73,7 @@ class SearchOptions:
     epochs: int = 6
     strategy: str = "random"
     seed: int = 0
+    max_seconds: float | None = None
 
 
 def tune(
@@ -103,7 +108,7 @@ def tune(
         if on_trial:
             on_trial(row, rows)
 
-    rows = search(hypermodel, plan, directory, after_trial)
+    rows = search(hypermodel, plan, directory, after_trial, options.max_seconds)
     best = rows[0]
     return {
         "search": str(directory),

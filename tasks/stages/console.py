@@ -1,0 +1,79 @@
+"""What a person sees on stderr and stdout, and a script on the last line of stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def baseline_note(result: dict[str, Any]) -> str:
+    """One line: where the run is, how large the model, and what the baseline was."""
+    baseline = result["baseline"]
+    return f"{result['run']}: {result['parameters']:,} parameters" + (
+        f"; the baseline is {baseline['name']}" if baseline else ""
+    )
+
+
+def tell_trial(row: Any, rows: Sequence[Any]) -> None:
+    """One line about a trial that has just ended."""
+    score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
+    config = ", ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.config.items()
+    )
+    seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
+    best = f"best so far {rows[0].score:.4f}" if rows[0].score is not None else "none so far"
+    tell(f"trial {row.trial}: {score} in {seconds}, {best} | {config}")
+
+
+def tell(message: str) -> None:
+    """A line for the person who waits."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """The result for a script."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def show(
+    rows: Sequence[dict[str, Any]], result: Any = None, as_json: bool = False, note: str = ""
+) -> None:
+    """The table for a person, or the object for a script."""
+    if as_json:
+        print_json(result)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in names))
+    wide = None if sys.stdout.isatty() else 200
+    Console(width=wide).print(table)
+    if note:
+        print(note)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up chatter, which comes before any log level counts."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
