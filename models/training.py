@@ -239,6 +239,11 @@ def discard_state(directory: Path) -> None:
     (directory / "best.weights.h5").unlink(missing_ok=True)
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    """Numbers that training adjusts; the constant tables of the linear path are not among them."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
 def best_row(rows: Sequence[dict[str, float]], monitor: str, mode: str) -> int:
     """Index of the best epoch, the first of equals.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class SearchTuner(kt.Hyperband):
             {
                 "seconds": time.perf_counter() - started,
                 "epochs": len(next(iter(rows.values()))),
-                "parameters": histories[0].model.count_params(),
+                "parameters": sum(math.prod(w.shape) for w in histories[0].model.trainable_weights),
                 "history": {key: [float(v) for v in values] for key, values in rows.items()},
             },
         )

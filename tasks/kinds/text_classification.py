@@ -86,17 +86,11 @@ class TextClassification(Task):
         encoder = TextEncoder(**settings.preprocessor)
         return TextClassificationPreprocessor.adapt(encoder, *_columns(train))
 
-    def batches(
-        self,
-        preprocessor: TextClassificationPreprocessor,
-        examples: Sequence[TextExample],
-        batch_size: int,
-        shuffle_seed: int | None = None,
+    def rows(
+        self, preprocessor: TextClassificationPreprocessor, examples: Sequence[TextExample]
     ) -> tf.data.Dataset:
-        """``({"tokens": <int32>[batch, time]}, <int32>[batch])``, bucketed by length."""
+        """Unbatched ``({"tokens": <int32>[time]}, <int32>[])``."""
         import tensorflow as tf
-
-        from pipelines.batching import bucketed_batches
 
         texts, labels = _columns(examples)
         encode = preprocessor.graph().text.ragged
@@ -107,9 +101,23 @@ class TextClassification(Task):
             lambda text, label: ({"tokens": encode(text)}, label), tf.data.AUTOTUNE
         )
         # A row of a ragged batch is typed as ragged until a map has seen it; then it is dense.
-        rows = rows.unbatch().map(lambda inputs, label: (inputs, label))
+        return rows.unbatch().map(lambda inputs, label: (inputs, label))
+
+    def batches(
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        examples: Sequence[TextExample],
+        batch_size: int,
+        shuffle_seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """``({"tokens": <int32>[batch, time]}, <int32>[batch])``, bucketed by length."""
+        from pipelines.batching import bucketed_batches
+
         return bucketed_batches(
-            rows, length_key="tokens", batch_size=batch_size, shuffle_seed=shuffle_seed
+            self.rows(preprocessor, examples),
+            length_key="tokens",
+            batch_size=batch_size,
+            shuffle_seed=shuffle_seed,
         )
 
     def statistics(

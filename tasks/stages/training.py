@@ -47,7 +47,7 @@ def train(
     import keras
 
     from models.progress import TrainingProgress
-    from models.training import discard_state, fit
+    from models.training import discard_state, fit, trainable_parameters
 
     splits = splits or task.load(data)
     if run.exists:
@@ -81,7 +81,7 @@ def train(
         "run": str(run.path),
         "task": task.name,
         **judge(task, model, preprocessor, splits),
-        "parameters": model.count_params(),
+        "parameters": trainable_parameters(model),
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch + 1,
         "seconds": history.seconds,
@@ -114,6 +114,8 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         data: where else to take the examples from; the baseline is fitted on that data's own
             training part.
     """
+    from models.training import trainable_parameters
+
     task, started = run.task(), time.perf_counter()
     splits = task.load(data or run.data())
     if data is None:
@@ -123,7 +125,7 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         "run": str(run.path),
         "task": task.name,
         **judge(task, model, preprocessor, splits),
-        "parameters": model.count_params(),
+        "parameters": trainable_parameters(model),
         "seconds": time.perf_counter() - started,
         "data": splits.name,
     }

@@ -12,7 +12,7 @@ import keras
 import keras_tuner as kt
 
 from models.progress import TrainingProgress
-from models.training import discard_state
+from models.training import discard_state, trainable_parameters
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
@@ -179,7 +179,7 @@ def _keep_best(
             "task": task.name,
             "metrics": {"validation": {task.metric: row.score}},
             "baseline": None,
-            "parameters": model.count_params(),
+            "parameters": trainable_parameters(model),
             "seconds": row.seconds,
         },
     )

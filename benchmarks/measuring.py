@@ -1,0 +1,52 @@
+"""What every benchmark needs: the machine it ran on, and its results as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """Processor, cores and versions, as a result must state them."""
+    import os
+
+    import keras
+    import tensorflow as tf
+
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return (
+        f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, "
+        f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    )
+
+
+def report(name: str, rows: list[dict]) -> None:
+    """Prints the rows as a Markdown table and writes ``benchmarks/results/NAME.json``."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
+    RESULTS.mkdir(exist_ok=True)
+    record = {
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "command": " ".join(["python", *sys.argv]),
+        "rows": rows,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
