@@ -69,7 +69,7 @@ def compare(task, settings, splits, options, accuracy: bool) -> list[dict]:
     keras.utils.set_random_seed(0)
     model = task.build(settings, preprocessor, None)
     samples = {name: spread(way, options.batches) for name, way in ways.items()}
-    spent = {name: 0.0 for name in ways}
+    spent = dict.fromkeys(ways, 0.0)
     # The first pass over all batches only traces and warms up.
     for timed in (False, True):
         for turn in range(options.batches):

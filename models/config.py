@@ -42,7 +42,7 @@ class RecurrentConfig:
     token_dropout: float = _number(0.1, 0.0, 0.9, "share of tokens hidden from the network")
     wide: str = _choice("characters", ("none", "words", "characters"), "n-grams of the linear path")
     wide_l2: float = _number(5e-5, 0.0, 1.0, "penalty on the linear path's weights")
-    deep_share: float = _number(0.5, 0.01, 100.0, "weight of the recurrent logits beside it")
+    deep_share: float = _number(0.5, 0.01, 100.0, "recurrent logits' weight while training")
     learning_rate: float = _number(2e-3, 1e-7, 1.0, "Adam's step size")
     clipnorm: float = _number(5.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = _number(32, 1, 65536, "examples a step")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import keras
+import numpy as np
 from keras import ops
+from scipy.special import logsumexp
 
 from models.config import RecurrentConfig
 from models.pooling import pooled_stack
 from models.wide import WideTables, wide_logits
+
+DEEP_SHARES = (0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -81,19 +87,59 @@ def text_classifier(
 
 @keras.saving.register_keras_serializable("seqloom")
 class WeightedHeads(keras.layers.Layer):
-    """Stacks logits ``<float32>[batch, classes]`` of several heads, each times its share."""
+    """Stacks logits ``<float32>[batch, classes]`` of several heads, each times its share.
+
+    Args:
+        shares: first value of the shares; they are a weight, but no training moves them.
+    """
 
     def __init__(self, shares, **kwargs) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.shares = list(shares)
+        self.first_shares = list(shares)
+
+    def build(self, input_shape) -> None:
+        """Makes the shares."""
+        first = keras.initializers.Constant(self.first_shares)
+        self.shares = self.add_weight((len(self.first_shares),), first, trainable=False)
 
     def call(self, heads):
         """A list of H to ``<float32>[batch, H, classes]``."""
-        return ops.stack([head * share for head, share in zip(heads, self.shares, strict=True)], 1)
+        return ops.stack(heads, 1) * ops.reshape(self.shares, (1, -1, 1))
 
     def get_config(self):
         """For ``model.keras``."""
-        return {**super().get_config(), "shares": self.shares}
+        return {**super().get_config(), "shares": self.first_shares}
+
+
+def choose_deep_share(model: keras.Model, validation: Iterable) -> float:
+    """Sets the recurrent path's share where validation's cross-entropy is least.
+
+    Which path knows more depends on the data: bags of n-grams nearly all of it in short reviews,
+    the recurrent one where word order decides. One number chosen on validation after training
+    settles it.
+
+    Args:
+        model: of ``text_classifier``, trained; its share is changed. One path alone has none.
+        validation: batches of ``({"tokens"}, labels)``.
+
+    Returns:
+        The share, one of ``DEEP_SHARES``.
+    """
+    layer = model.get_layer("heads")
+    if len(layer.first_shares) == 1:
+        return 1.0
+    before = ops.convert_to_numpy(layer.shares)[None, :, None]
+    batches = [(model.predict_on_batch(x) / before, np.asarray(y)) for x, y in validation]
+    heads = np.concatenate([h for h, _ in batches])  # (N, 2, C)
+    labels = np.concatenate([y for _, y in batches])
+
+    def cross_entropy(share: float) -> float:
+        logits = share * heads[:, 0] + heads[:, 1]
+        return float(np.mean(logsumexp(logits, 1) - logits[np.arange(len(labels)), labels]))
+
+    best = min(DEEP_SHARES, key=cross_entropy)
+    layer.shares.assign([best, 1.0])
+    return best
 
 
 @keras.saving.register_keras_serializable("seqloom")

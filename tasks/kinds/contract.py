@@ -102,6 +102,10 @@ class Task(ABC):
     def build(self, settings: Settings, preprocessor: Preprocessor, statistics: Any) -> keras.Model:
         """A compiled model."""
 
+    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> None:
+        """Sets what is chosen on validation batches once the training has ended."""
+        return
+
     @abstractmethod
     def inference_model(self, model: keras.Model) -> keras.Model:
         """The model as it is exported: core inputs to the named core outputs that decode takes."""

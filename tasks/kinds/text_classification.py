@@ -155,9 +155,15 @@ class TextClassification(Task):
             len(preprocessor.labels),
             None if settings.model.wide == "none" else statistics,
         )
-        loss = HeadsLoss(model.get_layer("heads").shares)
+        loss = HeadsLoss(model.get_layer("heads").first_shares)
         compile_model(model, settings.model, loss, [HeadsAccuracy(name=self.metric)])
         return model
+
+    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> None:
+        """Weighs the recurrent against the linear path."""
+        from models.text_classifier import choose_deep_share
+
+        choose_deep_share(model, validation)
 
     def inference_model(self, model: keras.Model) -> keras.Model:
         """Sums the paths: ``tokens`` to ``{"probabilities": <float32>[batch, classes]}``."""

@@ -64,11 +64,12 @@ def train(
     model = task.build(settings, preprocessor, statistics)
     batch_size = settings.model.batch_size
     progress = TrainingProgress(len(splits.train), task.monitor, title=title)
+    validation = task.batches(preprocessor, splits.validation, 2 * batch_size)
     try:
         history = fit(
             model,
             task.batches(preprocessor, splits.train, batch_size, shuffle_seed=seed),
-            task.batches(preprocessor, splits.validation, 2 * batch_size),
+            validation,
             settings.model,
             run.path,
             monitor=task.monitor,
@@ -77,6 +78,7 @@ def train(
         )
     finally:
         progress.close()
+    task.calibrate(model, validation)
     result = {
         "run": str(run.path),
         "task": task.name,

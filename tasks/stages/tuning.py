@@ -167,6 +167,7 @@ def _keep_best(
     model = task.build(settings, hypermodel.preprocessor, hypermodel.statistics)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(directory / "trials" / f"trial_{row.trial}" / "checkpoint.weights.h5")
+    task.calibrate(model, hypermodel.batches[settings.model.batch_size][1])
     run = Run(directory / "best")
     run.create(task, data, settings, hypermodel.seed)
     run.save_environment(hypermodel.seed, hypermodel.splits.fingerprint)
