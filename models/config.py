@@ -44,9 +44,10 @@ class RecurrentConfig:
     wide_l2: float = _number(5e-5, 0.0, 1.0, "penalty on the linear path's weights")
     deep_share: float = _number(0.5, 0.01, 100.0, "recurrent logits' weight while training")
     learning_rate: float = _number(2e-3, 1e-7, 1.0, "Adam's step size")
+    decay: float = _number(0.05, 0.0, 1.0, "share of the step size left at the last epoch")
     clipnorm: float = _number(5.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = _number(32, 1, 65536, "examples a step")
-    epochs: int = _number(20, 1, 100000, "greatest number of epochs")
+    epochs: int = _number(8, 1, 100000, "greatest number of epochs")
     patience: int = _number(4, 1, 100000, "epochs without a better validation score before the end")
     mixed_precision: bool = _switch(False, "compute in float16 where a GPU gains from it")
 

@@ -145,6 +145,26 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+class LinearDecay(keras.callbacks.Callback):
+    """Lowers the learning rate in equal steps to ``share`` of itself at the last epoch.
+
+    It multiplies what it finds, so that ReduceLROnPlateau may lower it further.
+    """
+
+    def __init__(self, share: float, epochs: int) -> None:
+        super().__init__()
+        self.share, self.epochs = share, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """One step down, from the second epoch on."""
+        if epoch and self.epochs > 1:
+            rate = self.model.optimizer.learning_rate
+            rate.assign(rate * self._at(epoch) / self._at(epoch - 1))
+
+    def _at(self, epoch: int) -> float:
+        return 1 - (1 - self.share) * epoch / (self.epochs - 1)
+
+
 def compile_model(model: keras.Model, config: RecurrentConfig, loss, metrics) -> None:
     """Adam with a clipped global norm; no XLA, which compiles anew for every length of batch."""
     model.compile(
@@ -216,6 +236,7 @@ def fit(
                 stop,
                 plateau,
                 Replay(list(rows), [stop, plateau]),
+                LinearDecay(config.decay, config.epochs),
                 *boards,
                 *callbacks,
                 best,

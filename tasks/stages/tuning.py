@@ -12,7 +12,7 @@ import keras
 import keras_tuner as kt
 
 from models.progress import TrainingProgress
-from models.training import discard_state, trainable_parameters
+from models.training import LinearDecay, discard_state, trainable_parameters
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
