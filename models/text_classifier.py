@@ -13,7 +13,8 @@ from models.config import RecurrentConfig
 from models.pooling import pooled_stack
 from models.wide import WideTables, wide_logits
 
-DEEP_SHARES = (0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+FIRST_SHARE = 0.25
+SHARES = (0.05, 0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -65,8 +66,8 @@ def text_classifier(
         tables: n-grams of the training texts; None leaves the linear path out.
 
     Returns:
-        A model from ``tokens <int32>[batch, time]`` to ``<float32>[batch, heads, classes]``: the
-        logits of each path, already weighted, so that their sum is the answer's.
+        A model from ``tokens <int32>[batch, time]`` to ``<float32>[batch, heads + 1, classes]``:
+        the logits of each path, and last those of the answer, their weighted sum.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = TokenDropout(config.token_dropout, name="token_dropout")(tokens)
@@ -76,111 +77,94 @@ def text_classifier(
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
-    heads, shares = [keras.layers.Dense(classes, dtype="float32", name="deep")(x)], [1.0]
+    heads = [keras.layers.Dense(classes, dtype="float32", name="deep")(x)]
     if tables is not None:
         heads.append(wide_logits(tokens, tables, config.wide == "characters", config.wide_l2))
-        shares = [config.deep_share, 1.0]
-    return keras.Model(
-        {"tokens": tokens}, WeightedHeads(shares, name="heads")(heads), name="text_classifier"
-    )
+    outputs = WeightedSum(name="heads")(heads)  # (B, H + 1, C)
+    return keras.Model({"tokens": tokens}, outputs, name="text_classifier")
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class WeightedHeads(keras.layers.Layer):
-    """Stacks logits ``<float32>[batch, classes]`` of several heads, each times its share.
+class WeightedSum(keras.layers.Layer):
+    """Stacks logits ``<float32>[batch, classes]`` of the paths, and their weighted sum.
 
-    Args:
-        shares: first value of the shares; they are a weight, but no training moves them.
+    ``share`` is the weight of the first path, the recurrent one; it is no trainable weight, since
+    on its own training examples each path looks better than it is: ``choose_share`` sets it.
     """
 
-    def __init__(self, shares, **kwargs) -> None:
+    def __init__(self, **kwargs) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.first_shares = list(shares)
 
     def build(self, input_shape) -> None:
-        """Makes the shares."""
-        first = keras.initializers.Constant(self.first_shares)
-        self.shares = self.add_weight((len(self.first_shares),), first, trainable=False)
+        """Makes the share; a path alone has all of the answer."""
+        first = 1.0 if len(input_shape) == 1 else FIRST_SHARE
+        self.share = self.add_weight((), keras.initializers.Constant(first), trainable=False)
 
     def call(self, heads):
-        """A list of H to ``<float32>[batch, H, classes]``."""
-        return ops.stack(heads, 1) * ops.reshape(self.shares, (1, -1, 1))
+        """A list of H to ``<float32>[batch, H + 1, classes]``."""
+        total = heads[0] * self.share
+        for head in heads[1:]:
+            total = total + head
+        return ops.stack([*heads, total], 1)
 
-    def get_config(self):
-        """For ``model.keras``."""
-        return {**super().get_config(), "shares": self.first_shares}
 
+def choose_share(model: keras.Model, validation: Iterable) -> float:
+    """Weighs the recurrent path so that validation's cross-entropy is least.
 
-def choose_deep_share(model: keras.Model, validation: Iterable) -> float:
-    """Sets the recurrent path's share where validation's cross-entropy is least.
-
-    Which path knows more depends on the data: bags of n-grams nearly all of it in short reviews,
-    the recurrent one where word order decides. One number chosen on validation after training
-    settles it.
+    Which path knows more depends on the data: the n-grams nearly all of it in short reviews, the
+    recurrent one where word order decides.
 
     Args:
-        model: of ``text_classifier``, trained; its share is changed. One path alone has none.
+        model: of ``text_classifier``; its share is changed, unless it has one path only.
         validation: batches of ``({"tokens"}, labels)``.
 
     Returns:
-        The share, one of ``DEEP_SHARES``.
+        The accuracy on validation with that share.
     """
-    layer = model.get_layer("heads")
-    if len(layer.first_shares) == 1:
-        return 1.0
-    before = ops.convert_to_numpy(layer.shares)[None, :, None]
-    batches = [(model.predict_on_batch(x) / before, np.asarray(y)) for x, y in validation]
-    heads = np.concatenate([h for h, _ in batches])  # (N, 2, C)
+    batches = [(model.predict_on_batch(inputs), np.asarray(y)) for inputs, y in validation]
+    heads = np.concatenate([outputs for outputs, _ in batches])  # (N, H + 1, C)
     labels = np.concatenate([y for _, y in batches])
 
-    def cross_entropy(share: float) -> float:
-        logits = share * heads[:, 0] + heads[:, 1]
-        return float(np.mean(logsumexp(logits, 1) - logits[np.arange(len(labels)), labels]))
+    def logits(share: float) -> np.ndarray:
+        return share * heads[:, 0] + heads[:, 1]
 
-    best = min(DEEP_SHARES, key=cross_entropy)
-    layer.shares.assign([best, 1.0])
-    return best
+    def cross_entropy(share: float) -> float:
+        z = logits(share)
+        return float(np.mean(logsumexp(z, 1) - z[np.arange(len(labels)), labels]))
+
+    answer = heads[:, -1]
+    if heads.shape[1] == 3:
+        best = min(SHARES, key=cross_entropy)
+        model.get_layer("heads").share.assign(best)
+        answer = logits(best)
+    return float(np.mean(answer.argmax(1) == labels))
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class HeadsSoftmax(keras.layers.Layer):
-    """``<float32>[batch, heads, classes]`` to the probabilities of the heads' sum."""
+class AnswerSoftmax(keras.layers.Layer):
+    """``<float32>[batch, heads + 1, classes]`` to the probabilities of the answer."""
 
     def call(self, heads):
         """To ``<float32>[batch, classes]``."""
-        return ops.softmax(ops.sum(heads, 1), axis=-1)
+        return ops.softmax(heads[:, -1], axis=-1)
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class HeadsLoss(keras.losses.Loss):
-    """Sum of the cross-entropies of the heads, each judged alone and without its share.
-
-    Args:
-        shares: of the heads, as in ``WeightedHeads``.
-    """
-
-    def __init__(self, shares, name: str = "heads_loss", **kwargs) -> None:
-        super().__init__(name=name, **kwargs)
-        self.shares = list(shares)
+class PathsLoss(keras.losses.Loss):
+    """Sum of the cross-entropies of the paths, each judged alone."""
 
     def call(self, y_true, y_pred):
-        """``<int>[batch]`` and ``<float32>[batch, heads, classes]`` to ``<float32>[batch]``."""
-        total = 0.0
-        for head, share in enumerate(self.shares):
-            total = total + keras.losses.sparse_categorical_crossentropy(
-                y_true, y_pred[:, head] / share, from_logits=True
-            )
-        return total
-
-    def get_config(self):
-        """For ``model.keras``."""
-        return {**super().get_config(), "shares": self.shares}
+        """``<int>[batch]`` and ``<float32>[batch, heads + 1, classes]`` to ``<float32>[batch]``."""
+        return sum(
+            keras.losses.sparse_categorical_crossentropy(y_true, y_pred[:, path], from_logits=True)
+            for path in range(y_pred.shape[1] - 1)
+        )
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class HeadsAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """Accuracy of the sum of the heads."""
+class AnswerAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy of the answer, the last of the stacked logits."""
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """``<int>[batch]`` and ``<float32>[batch, heads, classes]``."""
-        return super().update_state(y_true, ops.sum(y_pred, 1), sample_weight)
+        """``<int>[batch]`` and ``<float32>[batch, heads + 1, classes]``."""
+        return super().update_state(y_true, y_pred[:, -1], sample_weight)

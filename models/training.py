@@ -145,6 +145,26 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+class Calibration(keras.callbacks.Callback):
+    """After each epoch, sets what is chosen on validation, and puts the changed metrics right.
+
+    It must come before the callbacks that read those metrics.
+
+    Args:
+        calibrate: takes the model and the validation batches, gives metrics by name.
+        validation: batches.
+    """
+
+    def __init__(self, calibrate: Callable, validation: tf.data.Dataset) -> None:
+        super().__init__()
+        self.calibrate, self.validation = calibrate, validation
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Changes the epoch's metrics in place, as ReduceLROnPlateau does with the rate."""
+        changed = self.calibrate(self.model, self.validation)
+        logs.update({f"val_{name}": value for name, value in changed.items()})
+
+
 class LinearDecay(keras.callbacks.Callback):
     """Lowers the learning rate in equal steps to ``share`` of itself at the last epoch.
 
@@ -185,6 +205,7 @@ def fit(
     monitor: str,
     mode: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    calibrate: Callable | None = None,
     tensorboard: bool = True,
 ) -> History:
     """Trains a compiled model and leaves it with the weights of its best validation epoch.
@@ -200,6 +221,7 @@ def fit(
         monitor: validation metric to choose by, such as "val_accuracy".
         mode: "max" or "min" of that metric.
         callbacks: further ones, such as a progress display.
+        calibrate: see ``Calibration``; None where there is nothing to set.
         tensorboard: also write ``tensorboard/``.
 
     Raises:
@@ -233,6 +255,7 @@ def fit(
             shuffle=False,  # the data set shuffles itself
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
+                *([Calibration(calibrate, validation)] if calibrate else []),
                 stop,
                 plateau,
                 Replay(list(rows), [stop, plateau]),

@@ -102,9 +102,13 @@ class Task(ABC):
     def build(self, settings: Settings, preprocessor: Preprocessor, statistics: Any) -> keras.Model:
         """A compiled model."""
 
-    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> None:
-        """Sets what is chosen on validation batches once the training has ended."""
-        return
+    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
+        """Sets, after each epoch, what is chosen on validation and not learnt.
+
+        Returns:
+            The validation metrics that this changed.
+        """
+        return {}
 
     @abstractmethod
     def inference_model(self, model: keras.Model) -> keras.Model:

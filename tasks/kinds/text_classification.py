@@ -146,7 +146,7 @@ class TextClassification(Task):
         statistics: WideTables | None,
     ) -> keras.Model:
         """The classifier, compiled with a cross-entropy for each of its paths."""
-        from models.text_classifier import HeadsAccuracy, HeadsLoss, text_classifier
+        from models.text_classifier import AnswerAccuracy, PathsLoss, text_classifier
         from models.training import compile_model
 
         model = text_classifier(
@@ -155,23 +155,22 @@ class TextClassification(Task):
             len(preprocessor.labels),
             None if settings.model.wide == "none" else statistics,
         )
-        loss = HeadsLoss(model.get_layer("heads").first_shares)
-        compile_model(model, settings.model, loss, [HeadsAccuracy(name=self.metric)])
+        compile_model(model, settings.model, PathsLoss(), [AnswerAccuracy(name=self.metric)])
         return model
 
-    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> None:
+    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
         """Weighs the recurrent against the linear path."""
-        from models.text_classifier import choose_deep_share
+        from models.text_classifier import choose_share
 
-        choose_deep_share(model, validation)
+        return {self.metric: choose_share(model, validation)}
 
     def inference_model(self, model: keras.Model) -> keras.Model:
         """Sums the paths: ``tokens`` to ``{"probabilities": <float32>[batch, classes]}``."""
         import keras
 
-        from models.text_classifier import HeadsSoftmax
+        from models.text_classifier import AnswerSoftmax
 
-        probabilities = HeadsSoftmax(name="probabilities")(model.output)
+        probabilities = AnswerSoftmax(name="probabilities")(model.output)
         return keras.Model(model.input, {"probabilities": probabilities}, name=self.name)
 
     def raw_inputs(self, examples: Sequence[TextExample]) -> list[str]:
@@ -218,7 +217,7 @@ class TextClassification(Task):
             pooling=hp.Choice(
                 "pooling", _with(at.pooling, "max", "mean", "attention", "last"), default=at.pooling
             ),
-            dropout=hp.Choice("dropout", _with(at.dropout, 0.1, 0.3, 0.5), default=at.dropout),
+            dropout=hp.Choice("dropout", _with(at.dropout, 0.2, 0.4, 0.6), default=at.dropout),
             learning_rate=hp.Float(
                 "learning_rate", 3e-4, 5e-3, sampling="log", default=at.learning_rate
             ),

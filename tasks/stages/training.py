@@ -75,10 +75,10 @@ def train(
             monitor=task.monitor,
             mode=task.mode,
             callbacks=[progress],
+            calibrate=task.calibrate,
         )
     finally:
         progress.close()
-    task.calibrate(model, validation)
     result = {
         "run": str(run.path),
         "task": task.name,

@@ -12,7 +12,7 @@ import keras
 import keras_tuner as kt
 
 from models.progress import TrainingProgress
-from models.training import LinearDecay, discard_state, trainable_parameters
+from models.training import discard_state, trainable_parameters
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
@@ -167,7 +167,6 @@ def _keep_best(
     model = task.build(settings, hypermodel.preprocessor, hypermodel.statistics)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(directory / "trials" / f"trial_{row.trial}" / "checkpoint.weights.h5")
-    task.calibrate(model, hypermodel.batches[settings.model.batch_size][1])
     run = Run(directory / "best")
     run.create(task, data, settings, hypermodel.seed)
     run.save_environment(hypermodel.seed, hypermodel.splits.fingerprint)
