@@ -19,7 +19,7 @@ import tensorflow as tf
 from measuring import report
 
 import tasks
-from pipelines.batching import bucketed_batches
+from pipelines.batching import shuffled_epochs
 from tasks.kinds.contract import DataOptions
 
 
@@ -31,12 +31,11 @@ def pipelines(rows: tf.data.Dataset, count: int, longest: int, batch_size: int) 
         known = tf.data.experimental.assert_cardinality(-(-count // batch_size))
         return shuffled.padded_batch(batch_size, shapes).apply(known).prefetch(tf.data.AUTOTUNE)
 
+    buckets = shuffled_epochs(rows, length_key="tokens", batch_size=batch_size, seed=0)
     return {
         "padded to the longest text": padded(({"tokens": [longest]}, [])),
         "padded to the longest of each shuffled batch": padded(),
-        "length buckets": bucketed_batches(
-            rows, length_key="tokens", batch_size=batch_size, shuffle_seed=0
-        ),
+        "length buckets": buckets.starting_with(0).take(buckets.steps),
     }
 
 

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from models.config import RecurrentConfig
 
@@ -145,6 +147,35 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+class Epochs(Protocol):
+    """Training batches, as ``pipelines.batching.ShuffledEpochs`` has them."""
+
+    steps: int
+
+    def starting_with(self, epoch: int) -> tf.data.Dataset:
+        """Batches of this epoch and all after it, ``steps`` an epoch."""
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Lets dropout draw from (seed, epoch), so that a resumed epoch drops what it would have.
+
+    Keras saves the state of its random generators neither with the weights nor with a backup.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Remembers the generators' seeds, which come from the global seed."""
+        self.generators = [
+            (variable, int(ops.convert_to_numpy(variable)[0]))
+            for variable in self.model.non_trainable_variables
+            if variable.path.endswith("seed_generator_state")
+        ]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets each counter far from those of other epochs."""
+        for variable, seed in self.generators:
+            variable.assign([seed, (epoch + 1) << 20])
+
+
 class Calibration(keras.callbacks.Callback):
     """After each epoch, sets what is chosen on validation, and puts the changed metrics right.
 
@@ -197,7 +228,7 @@ def compile_model(model: keras.Model, config: RecurrentConfig, loss, metrics) ->
 
 def fit(
     model: keras.Model,
-    train: tf.data.Dataset,
+    train: Epochs,
     validation: tf.data.Dataset,
     config: RecurrentConfig,
     directory: Path,
@@ -214,7 +245,7 @@ def fit(
 
     Args:
         model: compiled and built.
-        train: batches, shuffled anew at each pass from a fixed seed.
+        train: batches of each epoch, which depend on the epoch's number alone.
         validation: batches on which every choice is made.
         config: epochs, patience and learning_rate are read.
         directory: where the state lies; made if need be.
@@ -232,10 +263,6 @@ def fit(
     newest = newest_backup(backup)
     done = backup_epoch(newest) if newest else 0
     rows = read_history(directory / "history.csv")[:done]
-    for _ in range(done):
-        # One pass of the shuffled data is one step of its random state.
-        for _ in train:
-            pass
     best = BestWeights(
         best_path, monitor=monitor, mode=mode, save_best_only=True, save_weights_only=True
     )
@@ -248,7 +275,8 @@ def fit(
     boards = [keras.callbacks.TensorBoard(directory / "tensorboard")] if tensorboard else []
     if not _finished(rows, config, monitor, mode):
         model.fit(
-            train,
+            train.starting_with(done),
+            steps_per_epoch=train.steps,
             validation_data=validation,
             epochs=config.epochs,
             verbose=0,
@@ -259,6 +287,7 @@ def fit(
                 stop,
                 plateau,
                 Replay(list(rows), [stop, plateau]),
+                EpochSeeds(),
                 LinearDecay(config.decay, config.epochs),
                 *boards,
                 *callbacks,

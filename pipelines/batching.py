@@ -7,7 +7,8 @@ epoch, and two iterations under one seed give the same batches in the same order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -25,13 +26,63 @@ def bucket_boundaries(lengths: Sequence[int], buckets: int = 10) -> list[int]:
     return [int(bound) + 1 for bound in np.unique(quantiles) if bound < max(lengths)]
 
 
+@dataclass(frozen=True)
+class ShuffledEpochs:
+    """Training batches: another order in each epoch, the same one for the same seed and epoch.
+
+    The order depends on nothing else, so that a training that was killed goes on with the batches
+    it would have seen.
+
+    Attributes:
+        batches_of: batches of the epoch of this number, a tensor.
+        steps: batches in each epoch.
+    """
+
+    batches_of: Callable[[tf.Tensor], tf.data.Dataset]
+    steps: int
+
+    def one(self, epoch: int) -> tf.data.Dataset:
+        """Batches of one epoch."""
+        return self.starting_with(epoch).take(self.steps)
+
+    def starting_with(self, epoch: int) -> tf.data.Dataset:
+        """One epoch after the other without end; ``fit`` takes ``steps`` of it an epoch."""
+        numbers = tf.data.Dataset.range(epoch, 2**31)
+        return numbers.flat_map(self.batches_of).prefetch(tf.data.AUTOTUNE)
+
+
+def shuffled_epochs(
+    examples: tf.data.Dataset, *, length_key: str, batch_size: int, seed: int, buckets: int = 10
+) -> ShuffledEpochs:
+    """Shuffles the examples of each epoch and batches them by length.
+
+    Args:
+        examples: as for ``bucketed_batches``.
+        length_key: likewise.
+        batch_size: likewise.
+        seed: of the order.
+        buckets: likewise.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    examples, lengths = _remembered(examples, length_key)
+    boundaries = bucket_boundaries(lengths, buckets)
+
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        # flat_map traces this in a graph of its own; with a seed there, the order follows from the
+        # numbers below alone, and not from the seed that the rest of the process happens to use.
+        tf.compat.v1.get_default_graph().seed = 1
+        # The factor keeps (seed 0, epoch 1) apart from (seed 1, epoch 0).
+        mixed = seed * 1_000_003 + epoch
+        rows = examples.shuffle(len(lengths), seed=mixed, reshuffle_each_iteration=False)
+        return _bucketed(rows, length_key, boundaries, batch_size)
+
+    return ShuffledEpochs(batches_of, _number_of_batches(lengths, boundaries, batch_size))
+
+
 def bucketed_batches(
-    examples: tf.data.Dataset,
-    *,
-    length_key: str,
-    batch_size: int,
-    shuffle_seed: int | None = None,
-    buckets: int = 10,
+    examples: tf.data.Dataset, *, length_key: str, batch_size: int, buckets: int = 10
 ) -> tf.data.Dataset:
     """Batches of ``(inputs, target)`` examples, each padded with zeros to its own longest row.
 
@@ -40,28 +91,35 @@ def bucketed_batches(
             memory after the first pass, which this function makes.
         length_key: the input whose first axis is the length.
         batch_size: rows a batch.
-        shuffle_seed: seed of the order, another one each epoch; None keeps the order of examples
-            within a bucket (for evaluation).
         buckets: number of length classes.
 
     Raises:
         ValueError: there is no example.
     """
+    examples, lengths = _remembered(examples, length_key)
+    boundaries = bucket_boundaries(lengths, buckets)
+    steps = _number_of_batches(lengths, boundaries, batch_size)
+    batches = _bucketed(examples, length_key, boundaries, batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _remembered(examples: tf.data.Dataset, length_key: str) -> tuple[tf.data.Dataset, list[int]]:
+    """The examples, kept in memory, and their lengths."""
     examples = examples.cache()
     lengths = [len(inputs[length_key]) for inputs, _ in examples.as_numpy_iterator()]
     if not lengths:
         raise ValueError("no examples to batch")
-    if shuffle_seed is not None:
-        examples = examples.shuffle(len(lengths), seed=shuffle_seed)
-    boundaries = bucket_boundaries(lengths, buckets)
-    batches = examples.bucket_by_sequence_length(
+    return examples, lengths
+
+
+def _bucketed(
+    examples: tf.data.Dataset, length_key: str, boundaries: list[int], batch_size: int
+) -> tf.data.Dataset:
+    return examples.bucket_by_sequence_length(
         lambda inputs, _: tf.shape(inputs[length_key])[0],
         bucket_boundaries=boundaries,
         bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
     )
-    return batches.apply(
-        tf.data.experimental.assert_cardinality(_number_of_batches(lengths, boundaries, batch_size))
-    ).prefetch(tf.data.AUTOTUNE)
 
 
 def _number_of_batches(lengths: Sequence[int], boundaries: list[int], batch_size: int) -> int:

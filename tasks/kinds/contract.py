@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+    from pipelines.batching import ShuffledEpochs
     from pipelines.preprocessor import Preprocessor
     from pipelines.sources import Splits
 
@@ -84,13 +85,15 @@ class Task(ABC):
 
     @abstractmethod
     def batches(
-        self,
-        preprocessor: Preprocessor,
-        examples: Sequence[Any],
-        batch_size: int,
-        shuffle_seed: int | None = None,
+        self, preprocessor: Preprocessor, examples: Sequence[Any], batch_size: int
     ) -> tf.data.Dataset:
-        """Batches of ``(inputs, target)`` for ``fit``."""
+        """Batches of ``(inputs, target)``, in one order."""
+
+    @abstractmethod
+    def training_batches(
+        self, preprocessor: Preprocessor, examples: Sequence[Any], batch_size: int, seed: int
+    ) -> ShuffledEpochs:
+        """Batches of ``(inputs, target)`` in another order each epoch."""
 
     def statistics(
         self, settings: Settings, preprocessor: Preprocessor, train: Sequence[Any]

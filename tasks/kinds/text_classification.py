@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from models.wide import WideTables
+    from pipelines.batching import ShuffledEpochs
     from pipelines.sources import Splits, TextExample
     from pipelines.text_classification import TextClassificationPreprocessor
 
@@ -108,17 +109,25 @@ class TextClassification(Task):
         preprocessor: TextClassificationPreprocessor,
         examples: Sequence[TextExample],
         batch_size: int,
-        shuffle_seed: int | None = None,
     ) -> tf.data.Dataset:
         """``({"tokens": <int32>[batch, time]}, <int32>[batch])``, bucketed by length."""
         from pipelines.batching import bucketed_batches
 
-        return bucketed_batches(
-            self.rows(preprocessor, examples),
-            length_key="tokens",
-            batch_size=batch_size,
-            shuffle_seed=shuffle_seed,
-        )
+        rows = self.rows(preprocessor, examples)
+        return bucketed_batches(rows, length_key="tokens", batch_size=batch_size)
+
+    def training_batches(
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        examples: Sequence[TextExample],
+        batch_size: int,
+        seed: int,
+    ) -> ShuffledEpochs:
+        """The same, shuffled."""
+        from pipelines.batching import shuffled_epochs
+
+        rows = self.rows(preprocessor, examples)
+        return shuffled_epochs(rows, length_key="tokens", batch_size=batch_size, seed=seed)
 
     def statistics(
         self,

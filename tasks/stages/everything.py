@@ -49,9 +49,9 @@ def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOpti
     preprocessor = task.adapt(settings, splits.train)
     statistics = task.statistics(settings, preprocessor, splits.train)
     model = task.build(settings, preprocessor, statistics)
-    batches = task.batches(preprocessor, splits.train, settings.model.batch_size)
-    count = int(batches.cardinality())
-    sample = list(batches.shard(max(1, count // 8), 0).take(8).as_numpy_iterator())
+    batches = task.training_batches(preprocessor, splits.train, settings.model.batch_size, 0)
+    count = batches.steps
+    sample = list(batches.one(0).shard(max(1, count // 8), 0).take(8).as_numpy_iterator())
     for inputs, target in (sample[0], sample[-1]):
         model.train_on_batch(inputs, target)
     times = []

@@ -68,7 +68,7 @@ def train(
     try:
         history = fit(
             model,
-            task.batches(preprocessor, splits.train, batch_size, shuffle_seed=seed),
+            task.training_batches(preprocessor, splits.train, batch_size, seed),
             validation,
             settings.model,
             run.path,

@@ -47,13 +47,11 @@ class TaskHyperModel(kt.HyperModel):
         settings = self.drawn(hp)
         size = settings.model.batch_size
         if size not in self.batches:
-            self.batches[size] = tuple(
-                self.task.batches(self.preprocessor, examples, size, shuffle_seed=seed)
-                for examples, seed in (
-                    (self.splits.train, self.seed),
-                    (self.splits.validation, None),
-                )
+            train = self.task.training_batches(
+                self.preprocessor, self.splits.train, size, self.seed
             )
+            validation = self.task.batches(self.preprocessor, self.splits.validation, 2 * size)
+            self.batches[size] = train, validation
         train, validation = self.batches[size]
         stop = keras.callbacks.EarlyStopping(self.task.monitor, mode=self.task.mode, patience=2)
         progress = TrainingProgress(len(self.splits.train), self.task.monitor, title="trial")
@@ -61,7 +59,12 @@ class TaskHyperModel(kt.HyperModel):
             keras.callbacks.TerminateOnNaN(), stop, progress, *kwargs.pop("callbacks", [])
         ]  # fmt: skip
         return model.fit(
-            train, validation_data=validation, shuffle=False, callbacks=callbacks, **kwargs
+            train.starting_with(kwargs.get("initial_epoch", 0)),
+            steps_per_epoch=train.steps,
+            validation_data=validation,
+            shuffle=False,  # the data set shuffles itself
+            callbacks=callbacks,
+            **kwargs,
         )
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.batching import bucket_boundaries, bucketed_batches
+from pipelines.batching import bucket_boundaries, bucketed_batches, shuffled_epochs
 
 
 def dataset(lengths):
@@ -29,12 +29,12 @@ def test_boundaries_by_hand():
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 8))
 def test_every_row_comes_once_and_whole(lengths, batch_size):
-    batches = bucketed_batches(
-        dataset(lengths), length_key="tokens", batch_size=batch_size, shuffle_seed=1
-    )
+    batches = bucketed_batches(dataset(lengths), length_key="tokens", batch_size=batch_size)
+    epochs = shuffled_epochs(dataset(lengths), length_key="tokens", batch_size=batch_size, seed=1)
+    assert epochs.steps == batches.cardinality().numpy() == len(materialise(batches))
     seen = []
-    got = materialise(batches)
-    assert len(got) == batches.cardinality().numpy()
+    got = materialise(epochs.one(7))
+    assert len(got) == epochs.steps
     for tokens, labels in got:
         assert len(labels) <= batch_size
         for row, label in zip(tokens, labels, strict=True):
@@ -47,21 +47,25 @@ def test_every_row_comes_once_and_whole(lengths, batch_size):
 def test_seeds_and_epochs():
     lengths = np.random.default_rng(0).integers(1, 50, 200)
 
-    def epochs(seed):
-        batches = bucketed_batches(
-            dataset(lengths), length_key="tokens", batch_size=8, shuffle_seed=seed
-        )
-        return [[labels for _, labels in materialise(batches)] for _ in range(2)]
+    def order(seed, first, count):
+        epochs = shuffled_epochs(dataset(lengths), length_key="tokens", batch_size=8, seed=seed)
+        stream = epochs.starting_with(first).take(count * epochs.steps)
+        labels = [labels for _, labels in materialise(stream)]
+        return [labels[i * epochs.steps : (i + 1) * epochs.steps] for i in range(count)]
 
-    first, second = epochs(3)
-    assert (first, second) == tuple(epochs(3)), "one seed, one order"
-    assert first != second, "another order each epoch"
-    assert first != epochs(4)[0]
+    three = order(3, 0, 3)
+    assert three == order(3, 0, 3), "one seed, one order"
+    assert three[1] != three[0], "another order each epoch"
+    assert order(3, 2, 1) == three[2:], "an epoch's order does not depend on those before it"
+    assert order(4, 0, 1)[0] != three[0]
+    for epoch in three:
+        assert sorted(sum(epoch, [])) == list(range(200))
 
 
 def test_bucketing_saves_padding():
     lengths = np.random.default_rng(0).integers(1, 400, 1000)
-    batches = bucketed_batches(dataset(lengths), length_key="tokens", batch_size=16, shuffle_seed=0)
+    epochs = shuffled_epochs(dataset(lengths), length_key="tokens", batch_size=16, seed=0)
+    batches = epochs.one(0)
     cells = sum(tokens.size for tokens, _ in materialise(batches))
     assert cells < 1.2 * lengths.sum(), "shuffled batches alone would hold 1.9 times the tokens"
 

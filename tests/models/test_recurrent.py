@@ -1,0 +1,104 @@
+"""The recurrent stack: shapes, padding, and the conditions of the fast kernels."""
+
+import keras
+import numpy as np
+import pytest
+
+from models.config import RecurrentConfig
+from models.pooling import pooled_stack
+from models.recurrent import rebuilt_without_cudnn
+
+CELLS = ("simple_rnn", "lstm", "gru")
+
+
+def classifier(config):
+    """Token ids to a pooled vector."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(20, 6, mask_zero=True)(tokens)
+    return keras.Model(tokens, pooled_stack(x, config))
+
+
+def recurrent_layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Bidirectional):
+            yield from (layer.forward_layer, layer.backward_layer)
+        elif isinstance(layer, keras.layers.RNN):
+            yield layer
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("layers", "pooling"), [(1, "last"), (2, "max"), (3, "mean"), (4, "last")])
+def test_padding_changes_nothing(cell, bidirectional, layers, pooling):
+    keras.utils.set_random_seed(1)
+    config = RecurrentConfig(
+        cell=cell, bidirectional=bidirectional, layers=layers, units=5, pooling=pooling
+    )
+    model = classifier(config)
+    rows = [[2, 3], [2, 7, 8, 9, 3], [2, 5, 6, 7, 8, 9, 10, 3]]
+    padded = keras.utils.pad_sequences(rows, padding="post", maxlen=11)
+    together = model.predict_on_batch(padded)
+    assert together.shape == (3, 10 if bidirectional else 5)
+    for row, expected in zip(rows, together, strict=True):
+        alone = model.predict_on_batch(np.array([row]))
+        np.testing.assert_allclose(alone[0], expected, atol=1e-6)
+
+
+def test_parameters_by_hand():
+    # E inputs, H units: G (E H + H H + H) with G gates; Keras's GRU has two biases.
+    counts = {"simple_rnn": 6 * 5 + 25 + 5, "lstm": 4 * (30 + 25 + 5), "gru": 3 * (30 + 25 + 10)}
+    for cell, count in counts.items():
+        one = RecurrentConfig(cell=cell, bidirectional=False, units=5, pooling="last")
+        assert classifier(one).count_params() == 20 * 6 + count
+        both = one.updated(bidirectional=True)
+        assert classifier(both).count_params() == 20 * 6 + 2 * count
+
+
+def test_residuals_and_normalisation_begin_with_the_second_layer():
+    shallow = classifier(RecurrentConfig(layers=1, units=4))
+    deep = classifier(RecurrentConfig(layers=3, units=4))
+    kinds = [type(layer).__name__ for layer in shallow.layers]
+    assert "Add" not in kinds
+    assert "LayerNormalization" not in kinds
+    kinds = [type(layer).__name__ for layer in deep.layers]
+    assert kinds.count("Add") == kinds.count("LayerNormalization") == 2
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_every_layer_keeps_the_arguments_that_cudnn_demands(cell):
+    model = classifier(RecurrentConfig(cell=cell, layers=3, units=4, dropout=0.5))
+    found = list(recurrent_layers(model))
+    assert len(found) == 6
+    for layer in found:
+        config = layer.get_config()
+        assert config["activation"] == "tanh"
+        assert config["recurrent_activation"] == "sigmoid"
+        assert config["recurrent_dropout"] == 0
+        assert config["use_bias"]
+        assert not config["unroll"]
+        assert config.get("reset_after", True)
+        assert config["kernel_initializer"]["class_name"] == "GlorotUniform"
+        assert config["recurrent_initializer"]["class_name"] == "Orthogonal"
+
+
+def test_the_copy_for_export_never_chooses_cudnn():
+    model = classifier(RecurrentConfig(layers=2, units=4))
+    copy = rebuilt_without_cudnn(model)
+    assert all(layer.use_cudnn is False for layer in recurrent_layers(copy))
+    tokens = np.array([[2, 5, 6, 3, 0]])
+    np.testing.assert_array_equal(copy.predict_on_batch(tokens), model.predict_on_batch(tokens))
+
+
+def test_the_copy_of_a_mixed_precision_model_computes_in_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = classifier(RecurrentConfig(units=4))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.output.dtype == "float16"
+    copy = rebuilt_without_cudnn(model)
+    assert copy.output.dtype == "float32"
+    tokens = np.array([[2, 5, 6, 3]])
+    np.testing.assert_allclose(
+        copy.predict_on_batch(tokens), model.predict_on_batch(tokens), atol=5e-3
+    )

@@ -1,0 +1,221 @@
+"""The training loop, and that a resumed training is the undisturbed one."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.config import RecurrentConfig
+from models.progress import TrainingProgress
+from models.training import (
+    LinearDecay,
+    TrainingError,
+    best_row,
+    compile_model,
+    fit,
+    newest_backup,
+    read_history,
+)
+
+CONFIG = RecurrentConfig(epochs=5, patience=5, learning_rate=0.01)
+
+
+def data(seed=0, count=64):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(4, 12, (count, 6)).astype("int32")
+    return tokens, (tokens[:, 0] > 7).astype("int32")
+
+
+def batches():
+    return tf.data.Dataset.from_tensor_slices(data()).batch(16)
+
+
+class Shuffled:
+    """The order of an epoch follows from the seed and its number."""
+
+    steps = 4
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def starting_with(self, epoch):
+        rows = tf.data.Dataset.from_tensor_slices(data())
+        epochs = tf.data.Dataset.range(epoch, 1000)
+        return epochs.flat_map(lambda e: rows.shuffle(64, seed=e * 100 + self.seed).batch(16))
+
+
+def new_model(config=CONFIG, seed=3):
+    keras.utils.set_random_seed(seed)
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(12, 4)(tokens)
+    x = keras.layers.Dropout(0.3)(keras.layers.GRU(4)(x))
+    model = keras.Model(tokens, keras.layers.Dense(2)(x))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    compile_model(model, config, loss, ["accuracy"])
+    return model
+
+
+def train(model, directory, config=CONFIG, callbacks=(), monitor="val_loss", mode="min", seed=5):
+    return fit(
+        model, Shuffled(seed), batches(), config, directory,
+        monitor=monitor, mode=mode, callbacks=callbacks, tensorboard=False,
+    )  # fmt: skip
+
+
+def metrics(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+class Crash(keras.callbacks.Callback):
+    """Dies like a killed process would: in the middle of an epoch, or between two callbacks."""
+
+    def __init__(self, epoch, moment):
+        super().__init__()
+        self.epoch, self.moment, self.now = epoch, moment, -1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.moment == "batch" and self.now == self.epoch and batch == 2:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.moment == "epoch end" and epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moments", [[(0, "batch")], [(2, "batch"), (3, "epoch end")]])
+def test_a_resumed_training_equals_an_undisturbed_one(tmp_path, moments):
+    whole = new_model()
+    expected = train(whole, tmp_path / "whole")
+    for epoch, moment in moments:
+        with pytest.raises(KeyboardInterrupt):
+            train(new_model(), tmp_path / "cut", callbacks=[Crash(epoch, moment)])
+    # What a kill in the middle of a write leaves behind.
+    backup = tmp_path / "cut" / "backup"
+    backup.mkdir(exist_ok=True)
+    (backup / "writing.weights.h5").write_bytes(b"half")
+    (tmp_path / "cut" / "best-new.weights.h5").write_bytes(b"half")
+    (tmp_path / "cut" / "history.csv.new").write_text("epo")
+    resumed = new_model()
+    if newest_backup(backup) is not None:  # then its weights come from there
+        for weight in resumed.trainable_variables:
+            weight.assign(weight * 0)
+    got = train(resumed, tmp_path / "cut")
+    assert metrics(got.rows) == metrics(expected.rows)
+    assert got.best_epoch == expected.best_epoch
+    for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_training_is_not_begun_again(tmp_path):
+    first = train(new_model(), tmp_path)
+    again = train(new_model(seed=8), tmp_path)
+    assert again.rows == first.rows
+
+
+def test_seeds(tmp_path):
+    one, same, other = (
+        train(new_model(seed=seed), tmp_path / name, seed=seed)
+        for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+    )
+    assert metrics(one.rows) == metrics(same.rows)
+    assert metrics(one.rows) != metrics(other.rows)
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                for weight in self.model.trainable_variables:
+                    weight.assign(weight * 0 + 5)
+
+    model = new_model()
+    history = train(model, tmp_path, callbacks=[Spoil()])
+    assert history.best_epoch < 3
+    loss = model.evaluate(batches(), verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(history.best["val_loss"], rel=1e-5)
+
+
+def test_early_stopping_and_plateau(tmp_path):
+    frozen = RecurrentConfig(epochs=20, patience=4, learning_rate=1e-6, decay=1.0)
+    model = new_model(frozen)
+    model.trainable = False
+    compile_model(
+        model, frozen, keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+    )
+    history = train(model, tmp_path, frozen, monitor="val_accuracy", mode="max")
+    assert len(history.rows) == 1 + 4, "patience after the first, best epoch"
+    rates = [row["learning_rate"] for row in history.rows]
+    assert rates[-1] <= rates[0] == pytest.approx(1e-6)
+
+
+def test_plateau_halves_the_rate(tmp_path):
+    config = RecurrentConfig(epochs=6, patience=6, learning_rate=0.5, decay=1.0)
+    history = train(new_model(config), tmp_path, config)
+    rates = [row["learning_rate"] for row in history.rows]
+    assert min(rates) in (0.5, 0.25, 0.125)
+
+
+def test_decay_ends_at_its_share():
+    model = new_model()
+    rates = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(model.optimizer.learning_rate))
+    )
+    model.fit(batches(), epochs=5, verbose=0, callbacks=[LinearDecay(0.2, 5), watch])
+    np.testing.assert_allclose(rates, [0.01, 0.008, 0.006, 0.004, 0.002], rtol=1e-5)
+
+
+def test_nan_from_the_start_is_an_error_that_says_what_to_try(tmp_path):
+    model = new_model()
+    model.layers[1].set_weights([np.full((12, 4), np.nan, "f4")])
+    with pytest.raises(TrainingError, match="learning rate"):
+        train(model, tmp_path)
+
+
+def test_nan_later_leaves_the_best_weights_before_it(tmp_path):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.layers[1].set_weights([np.full((12, 4), np.nan, "f4")])
+
+    model = new_model()
+    history = train(model, tmp_path, callbacks=[Poison()])
+    assert history.best_epoch < 2
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_history_file(tmp_path):
+    history = train(new_model(), tmp_path)
+    assert read_history(tmp_path / "history.csv") == history.rows
+    with (tmp_path / "history.csv").open() as file:
+        assert [int(float(row["epoch"])) for row in csv.DictReader(file)] == [0, 1, 2, 3, 4]
+    assert all(math.isfinite(value) for row in history.rows for value in row.values())
+
+
+def test_best_row_takes_the_first_of_equals():
+    rows = [{"v": 1.0}, {"v": 3.0}, {"v": 3.0}]
+    assert best_row(rows, "v", "max") == 1
+    assert best_row(rows, "v", "min") == 0
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_prints_a_line_an_epoch(tmp_path, terminal):
+    import io
+
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=120)
+    progress = TrainingProgress(64, "val_accuracy", console=console, title="tiny")
+    train(new_model(), tmp_path, RecurrentConfig(epochs=2), callbacks=[progress])
+    text = out.getvalue()
+    assert "tiny epoch 2/2: loss" in text
+    assert "examples/s" in text
+    if not terminal:
+        assert len(text.splitlines()) == 2
