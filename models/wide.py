@@ -273,7 +273,8 @@ class Evidence(_WithTables):
     def call(self, features):
         """``<int32>[batch, n]`` to ``<float32>[batch, classes]``; a feature counts once."""
         features = ops.sort(features, axis=1)
-        first = ops.pad(features[:, 1:] != features[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+        before = ops.pad(features, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+        first = features != before
         features = ops.where(first, features, 0)
         ratio = ops.take(self.ratio, features, axis=0)  # (B, n, C)
         total = ops.sum(ratio * ops.take(self.weight, features, axis=0), 1)

@@ -63,13 +63,13 @@ def read_rows(project: Path, mode: str) -> list[TrialRow]:
 def read_search(directory: Path) -> list[TrialRow]:
     """Rows of a search's directory; a directory that is none is a DataError."""
     try:
-        plan = json.loads((directory / "search.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        mode = json.loads((directory / "search.json").read_text(encoding="utf-8"))["mode"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{directory} is no search: search.json is missing or broken; "
             "give a directory that `seqloom tune` wrote"
         ) from error
-    return read_rows(directory / "trials", plan["mode"])
+    return read_rows(directory / "trials", mode)
 
 
 def write_csv(rows: list[TrialRow], path: Path) -> None:

@@ -68,6 +68,13 @@ class BracketOracle(SearchOracle, HyperbandOracle):
 class GridOracle(SearchOracle, GridSearchOracle):
     """Every combination in order."""
 
+    def reload(self) -> None:
+        """Takes up the trials; KerasTuner forgets which of them it has to count on from."""
+        super().reload()
+        for trial_id in self.start_order:
+            self._ordered_ids.insert(trial_id)
+        self._populate_next = list(self.start_order)
+
 
 STRATEGIES = ("random", "bayesian", "hyperband", "grid")
 
@@ -76,8 +83,14 @@ def make_oracle(
     strategy: str, objective: kt.Objective, trials: int, epochs: int, seed: int
 ) -> kt.Oracle:
     """The oracle of a strategy, which never runs more than ``trials`` trials."""
-    # KerasTuner takes seed 0 for "no seed"; a trial that failed once is tried once more.
-    common = {"objective": objective, "seed": seed + 1, "max_retries_per_trial": 1}
+    # KerasTuner takes seed 0 for "no seed", and ends a search by an exception after some failures
+    # in a row; a trial that failed once is tried once more.
+    common = {
+        "objective": objective,
+        "seed": seed + 1,
+        "max_retries_per_trial": 1,
+        "max_consecutive_failed_trials": trials + 1,
+    }
     if strategy == "random":
         return RandomOracle(max_trials=trials, **common)
     if strategy == "bayesian":

@@ -1,0 +1,90 @@
+"""The rules of the house: who imports whom, what starts fast, how long a file may be."""
+
+import ast
+import configparser
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("pipelines", "models", "tuning", "serving", "tasks", "seqloom")
+MAY_IMPORT = {
+    "pipelines": {"pipelines"},
+    "models": {"models"},
+    "tuning": {"tuning", "pipelines"},
+    "serving": {"serving", "pipelines", "models"},
+    "tasks": {"tasks", "pipelines", "models", "tuning", "serving"},
+    "seqloom": set(ROOMS),
+}
+SOURCES = [ROOT / "seqloom.py", *(p for room in ROOMS[:-1] for p in (ROOT / room).rglob("*.py"))]
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            names = [node.module]
+        for name in names:
+            room = name.partition(".")[0]
+            if room in ROOMS:
+                yield room, node.lineno
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_import_only_what_comes_before_them(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for imported, line in imported_rooms(path):
+        assert imported in MAY_IMPORT[room], f"{path}:{line}: {room} may not import {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_short_enough_to_own(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+LIGHT = (
+    "serving.predictor, serving.server, pipelines.text, pipelines.text_classification, "
+    "pipelines.sources, tuning.leaderboard, tasks.sentiment, seqloom"
+)
+
+
+def test_what_serves_imports_neither_tensorflow_nor_keras():
+    code = f"import sys, {LIGHT}; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_help_answers_in_under_half_a_second():
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "seqloom", "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert "tune" in done.stdout
+    # The best of five: the others may have waited for a busy machine.
+    assert min(times) < 0.5, times
+
+
+def test_every_command_shows_an_example():
+    import seqloom
+
+    commands = seqloom.app.registered_commands
+    assert len(commands) == 10
+    for command in commands:
+        name = command.name or command.callback.__name__
+        assert command.epilog, name
+        assert command.epilog.startswith(f"Example: seqloom {name}")
+
+
+def test_version_is_in_the_changelog():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    version = config["metadata"]["version"]
+    assert f"[{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
