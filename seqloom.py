@@ -309,6 +309,7 @@ def run(
 @app.command(epilog="Example: seqloom doctor")
 def doctor(as_json: AsJson = False) -> None:
     """What works on this machine: versions, GPU, TensorRT, data caches."""
+    load_tensorflow()
     from tasks.stages.doctor import examine
 
     rows = examine()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from models.config import RecurrentConfig
@@ -73,11 +75,7 @@ def rebuilt_without_cudnn(model: keras.Model) -> keras.Model:
     """
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if "dtype" in config and keras.config.floatx() == "float32":
-            # Under mixed precision the policy is float16 in compute only; the copy computes as
-            # it stores.
-            config["dtype"] = layer.dtype_policy.variable_dtype
+        config = _in_float32(layer.get_config())
         copy = type(layer).from_config(config)
         inner = [copy.forward_layer, copy.backward_layer] if _is_bidirectional(copy) else [copy]
         for recurrent in inner:
@@ -88,6 +86,17 @@ def rebuilt_without_cudnn(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _in_float32(config: Any) -> Any:
+    """A layer's config, wrapped layers included, without mixed precision."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return "float32"
+        return {key: _in_float32(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_in_float32, config))
+    return config
 
 
 def _is_bidirectional(layer: keras.layers.Layer) -> bool:

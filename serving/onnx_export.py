@@ -50,7 +50,8 @@ def export_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -
         return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
     proto, _ = tf2onnx.convert.from_function(tf.function(core), specs, opset=OPSET)
-    _rename_outputs(proto, list(copy.output_names))
+    # The keys of the dict; Keras's output_names are those of the layers.
+    _rename_outputs(proto, list(model.output))
     onnx.checker.check_model(proto)
     aside = Path(path).with_suffix(".onnx.new")
     onnx.save(proto, aside)

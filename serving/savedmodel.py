@@ -28,9 +28,10 @@ class ServingModule(tf.Module):
 
     def __init__(self, model: keras.Model, preprocessor: Preprocessor) -> None:
         super().__init__()
-        self.model = model
-        # Keras's variables wrap TensorFlow's; only the latter are saved by a tf.Module.
+        # The variables as TensorFlow's own, each once: the model itself, hidden in a function from
+        # what tf.Module looks through, would save Keras's wrapping of them as well.
         self.saved_variables = [variable.value for variable in model.variables]
+        self._core = lambda inputs: model(inputs, training=False)
         self.preprocessing = preprocessor.graph()
         specs = {
             name: tf.TensorSpec(
@@ -41,8 +42,7 @@ class ServingModule(tf.Module):
         self.serve = tf.function(self._serve).get_concrete_function(**specs)
 
     def _serve(self, **wire: tf.Tensor) -> dict[str, tf.Tensor]:
-        core = self.model(self.preprocessing.encode(wire), training=False)
-        return self.preprocessing.decode(core)
+        return self.preprocessing.decode(self._core(self.preprocessing.encode(wire)))
 
 
 def export_savedmodel(

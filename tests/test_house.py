@@ -2,9 +2,9 @@
 
 import ast
 import configparser
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,31 @@ def test_files_stay_short_enough_to_own(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
+def tracked_text_files():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    for name in done.stdout.split("\0"):
+        path = ROOT / name
+        if name and path.is_file():
+            content = path.read_bytes()
+            if b"\0" not in content:
+                yield name, content.decode("utf-8", "replace")
+
+
+def test_no_tracked_file_names_a_directory_of_one_machine():
+    # Put together here, so that this file does not name them itself.
+    places = ["/" + place + "/" for place in ("root", "home", "work", "Users", "opt/venv")]
+    found = [
+        f"{name}:{number}: {place}"
+        for name, text in tracked_text_files()
+        for number, line in enumerate(text.splitlines(), 1)
+        for place in places
+        if place in line
+    ]
+    assert not found, found
+
+
 LIGHT = (
     "serving.predictor, serving.server, pipelines.text, pipelines.text_classification, "
     "pipelines.sources, tuning.leaderboard, tasks.sentiment, seqloom"
@@ -61,14 +86,16 @@ def test_what_serves_imports_neither_tensorflow_nor_keras():
 
 
 def test_help_answers_in_under_half_a_second():
+    command = [sys.executable, "-m", "seqloom", "--help"]
     times = []
     for _ in range(5):
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "seqloom", "--help"]
+        before = os.times()
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - started)
+        after = os.times()
+        # Processor time, which a busy machine stretches less than the clock's; help waits for
+        # nothing, so on a free machine they are the same.
+        times.append(sum(after[2:4]) - sum(before[2:4]))
     assert "tune" in done.stdout
-    # The best of five: the others may have waited for a busy machine.
     assert min(times) < 0.5, times
 
 

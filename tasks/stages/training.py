@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DataError
@@ -56,12 +58,11 @@ def train(
     run.save_environment(seed, splits.fingerprint)
     # The split above must not be moved by how often the generators were used before.
     keras.utils.set_random_seed(seed)
-    if settings.model.mixed_precision:
-        keras.mixed_precision.set_global_policy("mixed_float16")
     preprocessor = task.adapt(settings, splits.train)
     run.save_preprocessor(preprocessor)
     statistics = task.statistics(settings, preprocessor, splits.train)
-    model = task.build(settings, preprocessor, statistics)
+    with _policy(settings):
+        model = task.build(settings, preprocessor, statistics)
     batch_size = settings.model.batch_size
     progress = TrainingProgress(len(splits.train), task.monitor, title=title)
     validation = task.batches(preprocessor, splits.validation, 2 * batch_size)
@@ -131,6 +132,20 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "data": splits.name,
     }
+
+
+@contextmanager
+def _policy(settings: Settings) -> Iterator[None]:
+    """Layers made within compute in float16 where that was asked for."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if settings.model.mixed_precision:
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _same_data(run: Run, splits: Splits) -> None:

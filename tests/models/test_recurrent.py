@@ -98,6 +98,7 @@ def test_the_copy_of_a_mixed_precision_model_computes_in_float32():
     assert model.output.dtype == "float16"
     copy = rebuilt_without_cudnn(model)
     assert copy.output.dtype == "float32"
+    assert all(layer.compute_dtype == "float32" for layer in recurrent_layers(copy))
     tokens = np.array([[2, 5, 6, 3]])
     np.testing.assert_allclose(
         copy.predict_on_batch(tokens), model.predict_on_batch(tokens), atol=5e-3

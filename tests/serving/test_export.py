@@ -1,0 +1,311 @@
+"""Exports compared with Keras: what is published, what is refused, and what ONNX holds."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import serving.export
+from models.config import RecurrentConfig
+from models.text_classifier import AnswerSoftmax, text_classifier
+from pipelines.text import TextEncoder
+from pipelines.text_classification import TextClassificationPreprocessor
+from serving.bundle import checksums, read_manifest, size_on_disk
+from serving.errors import ServingError
+from serving.export import PARITY_BOUND, compare, export_bundle
+from serving.onnx_export import export_onnx
+from serving.predictor import Predictor
+from tasks.stages.predicting import keras_outputs
+
+TEXTS = ["a good film", "a bad film", "not bad at all , really", "bad", "good", "", "\u16a0"] * 5
+LABELS = ["good", "bad", "good", "bad", "good", "bad", "good"] * 5
+
+
+def classifier(cell="gru", layers=1, bidirectional=True, pooling="max"):
+    """An untrained model of few units: its answers are as good as any to compare."""
+    keras.utils.set_random_seed(1)
+    encoder = TextEncoder()
+    preprocessor = TextClassificationPreprocessor.adapt(encoder, TEXTS, LABELS)
+    config = RecurrentConfig(
+        cell=cell, layers=layers, bidirectional=bidirectional, pooling=pooling,
+        units=3, embedding_dim=4, wide="none",
+    )  # fmt: skip
+    network = text_classifier(config, len(preprocessor.encoder.vocabulary), 2)
+    probabilities = AnswerSoftmax(name="probabilities")(network.output)
+    return keras.Model(network.input, {"probabilities": probabilities}), preprocessor
+
+
+@pytest.fixture(scope="module")
+def exported():
+    model, preprocessor = classifier()
+    return model, preprocessor, keras_outputs(model, preprocessor, TEXTS)
+
+
+def export(exported, bundle, formats=("onnx",), **manifest):
+    model, preprocessor, expected = exported
+    return export_bundle(
+        model, preprocessor, bundle, formats=formats, raw=TEXTS, expected=expected,
+        manifest={"name": "m", **manifest},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def published(exported, tmp_path_factory):
+    """A bundle with both formats, and what its export returned."""
+    bundle = tmp_path_factory.mktemp("bundle")
+    return bundle, export(exported, bundle, ("onnx", "savedmodel", "onnx"), task="sentiment")
+
+
+@pytest.fixture
+def cheap(exported, monkeypatch):
+    """Replaces the writer of ``onnx`` by one that needs no tracing; gives its way to answer."""
+    _, _, expected = exported
+    order = {text.encode(): i for i, text in enumerate(TEXTS)}
+
+    def answer(wire):
+        rows = [order[text] for text in wire["text"]]
+        return {name: value[rows] for name, value in expected.items()}
+
+    writer = SimpleNamespace(answer=answer)
+
+    def write(model, preprocessor, path, name, raw):
+        path.mkdir()
+        (path / "model.onnx").write_bytes(b"graph")
+        return writer.answer
+
+    monkeypatch.setitem(serving.export.WRITERS, "onnx", write)
+    return writer
+
+
+def files(bundle):
+    return {
+        str(path.relative_to(bundle)): path.read_bytes()
+        for path in bundle.rglob("*")
+        if path.is_file()
+    }
+
+
+# ---- bundles
+
+
+def test_each_export_is_a_version_of_its_own(exported, tmp_path, cheap):
+    assert [export(exported, tmp_path)["version"] for _ in range(3)] == [1, 2, 3]
+    assert sorted(path.name for path in (tmp_path / "onnx").iterdir()) == ["1", "2", "3"]
+    assert read_manifest(tmp_path)["artifacts"]["onnx"]["path"] == "onnx/3"
+
+
+def test_manifest_says_where_each_artefact_is_and_how_exact(exported, published):
+    bundle, returned = published
+    on_disk = read_manifest(bundle)
+    assert on_disk == json.loads(json.dumps({"format": 1, **returned}))
+    assert (on_disk["name"], on_disk["task"], on_disk["version"]) == ("m", "sentiment", 1)
+    assert on_disk["signature"] == exported[1].signature
+    assert sorted(on_disk["artifacts"]) == ["onnx", "savedmodel"]
+    for name, item in on_disk["artifacts"].items():
+        assert item["path"] == f"{name}/1"
+        assert item["status"] == "verified"
+        assert 0 <= item["parity"] <= PARITY_BOUND
+        assert item["agreement"] == 1.0
+        assert item["examples"] == len(TEXTS)
+        assert sorted(item["latency_ms"]) == ["1", "32"]
+        assert all(ms > 0 for ms in item["latency_ms"].values())
+        assert item["sha256"] == checksums(bundle / item["path"])
+        assert item["bytes"] == size_on_disk(bundle / item["path"])
+    saved = on_disk["artifacts"]["savedmodel"]["sha256"]
+    assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests"} <= set(saved)
+
+
+def test_a_writer_that_fails_leaves_the_old_version_and_no_other(
+    exported, tmp_path, monkeypatch, cheap
+):
+    export(exported, tmp_path, note="old")
+    before = files(tmp_path)
+
+    def half(model, preprocessor, path, name, raw):
+        path.mkdir()
+        (path / "saved_model.pb").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(serving.export.WRITERS, "savedmodel", half)
+    # The good artefact is written first, so that there is something to take back.
+    with pytest.raises(OSError, match="No space"):
+        export(exported, tmp_path, ("onnx", "savedmodel"), note="new")
+    assert files(tmp_path) == before
+    assert [path.name for path in tmp_path.glob("*/*")] == ["1"]
+
+
+def with_nan(probabilities):
+    """NaN in the last row only, which a comparison by ``max`` alone would pass over."""
+    wrong = probabilities.copy()
+    wrong[-1] = np.nan
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [(lambda p: p + np.float32(2 * PARITY_BOUND), "2e-05"), (with_nan, "nan")],
+    ids=["too far", "not a number"],
+)
+def test_an_artefact_that_differs_from_keras_is_refused(exported, tmp_path, cheap, wrong, shown):
+    export(exported, tmp_path)
+    before, right = files(tmp_path), cheap.answer
+
+    def differs(wire):
+        outputs = right(wire)
+        return {**outputs, "probabilities": wrong(outputs["probabilities"])}
+
+    cheap.answer = differs
+    with pytest.raises(ServingError, match=rf"onnx export differs from Keras by {shown}"):
+        export(exported, tmp_path)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("formats", [("onnx", "pickle"), ("tflite",), ()])
+def test_an_unknown_format_is_refused_before_anything_is_written(exported, tmp_path, formats):
+    with pytest.raises(ServingError, match="use --format with savedmodel or onnx"):
+        export(exported, tmp_path / "new", formats)
+    assert not (tmp_path / "new").exists()
+
+
+def test_compare_measures_numbers_and_counts_equal_words(exported):
+    _, preprocessor, expected = exported
+    raw = TEXTS[:4]  # too few to time a call of 32
+
+    def runner(wire):
+        rows = [raw.index(text.decode()) for text in wire["text"]]
+        labels = np.array([b"other" if i == 0 else expected["label"][i] for i in rows], object)
+        return {
+            "label": labels,
+            "probabilities": expected["probabilities"][rows] - np.float32(0.25),
+        }
+
+    report = compare(runner, preprocessor, raw, {k: v[:4] for k, v in expected.items()})
+    assert report["parity"] == pytest.approx(0.25, abs=1e-6)
+    assert report["agreement"] == 0.75
+    assert report["examples"] == 4
+    assert list(report["latency_ms"]) == ["1"]
+
+
+# ---- ONNX
+
+
+@pytest.fixture(scope="module", params=["gru", "lstm", "simple_rnn"])
+def onnx_file(request, tmp_path_factory):
+    model, _ = classifier(request.param)
+    path = tmp_path_factory.mktemp(request.param) / "model.onnx"
+    export_onnx(model, path)
+    return model, path
+
+
+def test_onnx_passes_the_checker_and_is_alone_in_its_folder(onnx_file):
+    _, path = onnx_file
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+
+
+def test_onnx_has_kerass_names_and_dynamic_batch_and_time(onnx_file):
+    model, path = onnx_file
+    graph = onnx.load(path).graph
+    (tokens,), (output,) = graph.input, graph.output
+    assert tokens.name == model.inputs[0].name == "tokens"
+    assert output.name == "probabilities"
+    assert tokens.type.tensor_type.elem_type == onnx.TensorProto.INT32
+    assert output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    batch, time = tokens.type.tensor_type.shape.dim
+    assert not batch.HasField("dim_value")
+    assert not time.HasField("dim_value")
+    out_batch, classes = output.type.tensor_type.shape.dim
+    assert not out_batch.HasField("dim_value")
+    assert classes.dim_value in (0, 2)
+
+
+def test_onnx_equals_keras_at_any_batch_and_length(onnx_file):
+    model, path = onnx_file
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    for batch, time in ((1, 1), (3, 7), (2, 50)):
+        tokens = random.integers(1, 8, (batch, time)).astype(np.int32)
+        tokens[-1, 1 + time // 2 :] = 0  # a row that is padded
+        (got,) = session.run(["probabilities"], {"tokens": tokens})
+        want = model.predict_on_batch({"tokens": tokens})["probabilities"]
+        np.testing.assert_allclose(got, want, atol=PARITY_BOUND)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.slow
+def test_every_pooling_and_direction_exports(tmp_path, pooling, bidirectional):
+    model, preprocessor = classifier("lstm", 2, bidirectional, pooling)
+    expected = keras_outputs(model, preprocessor, TEXTS)
+    manifest = export((model, preprocessor, expected), tmp_path, ("savedmodel", "onnx"))
+    assert all(item["parity"] <= PARITY_BOUND for item in manifest["artifacts"].values())
+
+
+def test_several_outputs_keep_their_own_names(tmp_path):
+    # In an order that is not the alphabet's: a name must go with its tensor, not with its place.
+    x = keras.Input((None, 2), name="x")
+    state = keras.layers.GRU(3)(x)
+    outputs = {
+        "zeta": keras.layers.Dense(1)(state),
+        "alpha": keras.layers.Dense(4)(state),
+        "middle": state,
+    }
+    model = keras.Model({"x": x}, outputs)
+    export_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    assert sorted(output.name for output in session.get_outputs()) == ["alpha", "middle", "zeta"]
+    data = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32)
+    want = model.predict_on_batch({"x": data})
+    for name, got in zip(sorted(want), session.run(sorted(want), {"x": data}), strict=True):
+        np.testing.assert_allclose(got, want[name], atol=PARITY_BOUND)
+
+
+def test_a_precision_that_is_not_offered_is_refused(exported, tmp_path):
+    with pytest.raises(ServingError, match="precision 'int4' is not offered"):
+        export_onnx(exported[0], tmp_path / "model.onnx", precision="int4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_export_that_fails_keeps_the_file_that_was_there(exported, tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+
+    def refuse(proto):
+        raise onnx.checker.ValidationError("broken")
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(onnx.checker.ValidationError):
+        export_onnx(exported[0], path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+# ---- the predictor's own refusals
+
+
+def test_predictor_names_the_version_that_is_missing(published):
+    with pytest.raises(ServingError, match=r"onnx/7/model\.onnx is not there"):
+        Predictor(published[0], version=7)
+
+
+def test_predictor_refuses_a_broken_model_by_name(exported, tmp_path, cheap):
+    export(exported, tmp_path)
+    exported[1].save(tmp_path / "onnx" / "1")
+    with pytest.raises(ServingError, match=r"model\.onnx cannot be loaded"):
+        Predictor(tmp_path)
+
+
+def test_predictor_answers_as_keras_and_nothing_to_nothing(exported, published):
+    predictor = Predictor(published[0], threads=1)
+    assert (predictor.name, predictor.version) == ("m", 1)
+    assert predictor.predict([]) == []
+    answers = predictor.predict([text.encode() for text in TEXTS])
+    for answer, want in zip(answers, exported[1].answers(exported[2]), strict=True):
+        assert answer["label"] == want["label"]
+        assert answer["probabilities"] == pytest.approx(want["probabilities"], abs=PARITY_BOUND)

@@ -1,0 +1,60 @@
+"""The SavedModel: what is in it, and what must not be."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.config import RecurrentConfig
+from models.text_classifier import AnswerSoftmax, text_classifier
+from pipelines.text import TextEncoder
+from pipelines.text_classification import TextClassificationPreprocessor
+from serving.errors import ServingError
+from serving.savedmodel import export_savedmodel, forbidden_nodes
+
+TEXTS = ["good film", "a bad film", "not bad at all"]
+
+
+@pytest.fixture(scope="module")
+def preprocessor():
+    return TextClassificationPreprocessor.adapt(TextEncoder(), TEXTS, ["up", "down", "up"])
+
+
+def test_each_weight_is_saved_once(preprocessor, tmp_path):
+    # Twice would double what a server reads and keeps, an embedding above all.
+    config = RecurrentConfig(units=4, embedding_dim=3)
+    network = text_classifier(config, len(preprocessor.encoder.vocabulary), 2)
+    answer = AnswerSoftmax(name="probabilities")(network.output)
+    model = keras.Model(network.input, {"probabilities": answer})
+    export_savedmodel(model, preprocessor, tmp_path / "model")
+    assert not (tmp_path / "model" / "assets.extra").exists(), "no request to warm up with"
+    saved = tf.train.load_checkpoint(str(tmp_path / "model" / "variables" / "variables"))
+    shapes, types = saved.get_variable_to_shape_map(), saved.get_variable_to_dtype_map()
+    found = sorted(tuple(shapes[name]) for name in shapes if types[name] == tf.float32)
+    assert found == sorted(tuple(w.shape) for w in model.weights if w.dtype == "float32")
+
+    serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+    wanted = model.predict_on_batch(preprocessor.encode(preprocessor.to_wire(TEXTS)))
+    got = serve(text=tf.constant(TEXTS))["probabilities"]
+    np.testing.assert_allclose(got, wanted["probabilities"], atol=1e-6)
+
+
+def test_a_graph_that_calls_back_into_python_is_refused(preprocessor, tmp_path):
+    @keras.saving.register_keras_serializable("seqloom_test")
+    class CallsPython(keras.layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.py_function(lambda t: t, [x], tf.float32), x.shape)
+
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(20, 2)(tokens))
+    model = keras.Model({"tokens": tokens}, {"probabilities": CallsPython()(x)})
+    with pytest.raises(ServingError, match="PyFunc"):
+        export_savedmodel(model, preprocessor, tmp_path / "model")
+
+
+def test_forbidden_nodes_are_found_inside_functions(tmp_path):
+    module = tf.Module()
+    inner = tf.function(lambda x: tf.numpy_function(np.sin, [x], tf.float32))
+    module.outer = tf.function(inner, input_signature=[tf.TensorSpec([None])])
+    tf.saved_model.save(module, str(tmp_path))
+    assert forbidden_nodes(tmp_path) == ["PyFunc"]
