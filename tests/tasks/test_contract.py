@@ -119,7 +119,7 @@ def test_batches_give_every_example_exactly_once(trained):
 
 def test_the_model_can_overfit_a_tiny_sample(trained):
     task = trained.task
-    changes = {name: 0.0 for name in ("dropout", "token_dropout", "wide_l2")}
+    changes = dict.fromkeys(("dropout", "token_dropout", "wide_l2"), 0.0)
     changes |= {"wide": "none", "learning_rate": 0.01}  # the network alone must be able to
     settings = task.with_settings(trained.settings, changes)
     examples = trained.splits.train[:OVERFIT_EXAMPLES]

@@ -81,7 +81,7 @@ def test_first_trial_is_the_spaces_defaults(tmp_path, strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_search_ends_at_the_number_of_trials(tmp_path, strategy):
-    # More than a Hyperband bracket of 2 epochs holds, so that the limit and not the bracket ends it.
+    # More than a Hyperband bracket of 2 epochs holds, so that the limit ends it, not the bracket.
     rows = search(TinyHyperModel(), plan(strategy, trials=5, epochs=2), tmp_path)
     assert len(rows) == 5
     assert {row.state for row in rows} == {"COMPLETED"}
