@@ -16,6 +16,7 @@ import typer
 
 from tasks.stages.console import (
     baseline_note,
+    load_noted,
     load_tensorflow,
     print_json,
     show,
@@ -113,8 +114,9 @@ def train(
     from tasks.stages.tables import score_rows
     from tasks.stages.training import train as stage
 
+    splits = load_noted(chosen, where)
     tell(f"run: {run.path}")
-    result = stage(chosen, where, final, run, seed=seed)
+    result = stage(chosen, where, final, run, seed=seed, splits=splits)
     show(score_rows(result), result, as_json, baseline_note(result))
 
 
@@ -146,10 +148,11 @@ def tune(
     from tasks.stages.tuning import SearchOptions
     from tasks.stages.tuning import tune as stage
 
-    tell(f"search: {directory}")
-    where = _data_options(data, text_column, label_column, data_seed)
     options = SearchOptions(trials, epochs, strategy, seed, _seconds(max_time))
-    result = stage(chosen, where, start, options, directory, on_trial=tell_trial)
+    where = _data_options(data, text_column, label_column, data_seed)
+    splits = load_noted(chosen, where)
+    tell(f"search: {directory}")
+    result = stage(chosen, where, start, options, directory, splits=splits, on_trial=tell_trial)
     show(leaderboard_rows(directory), result, as_json)
 
 
@@ -279,7 +282,6 @@ def run(
     from tasks.stages.tables import artifact_rows, leaderboard_rows, score_rows
     from tasks.stages.tuning import SearchOptions
 
-    tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     options = SearchOptions(
         trials or (2 if quick else 6),
         trial_epochs or (2 if quick else 4),
@@ -368,7 +370,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 def _guarded(command: Callable[[], None], debug: bool) -> int:
     try:
         command()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns Ctrl-C into an exit with this code.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
         tell("stopped; the same command with --out (train: and --resume) goes on where it was")
         return 130
     except Exception as error:

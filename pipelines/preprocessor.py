@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +49,10 @@ class Preprocessor(Protocol):
         """The TensorFlow face: a ``tf.Module`` with ``encode`` and ``decode``."""
 
     def save(self, directory: Path) -> None:
-        """Writes ``preprocessor.json`` and what it refers to."""
+        """Writes ``preprocessor.json`` and what it refers to.
+
+        Its "type" is the module below ``pipelines`` whose ``PREPROCESSOR`` reads it back.
+        """
 
 
 def load_preprocessor(directory: str | Path) -> Preprocessor:
@@ -57,13 +61,13 @@ def load_preprocessor(directory: str | Path) -> Preprocessor:
     Raises:
         DataError: the directory holds none, or one of an unknown type.
     """
-    from pipelines.text_classification import TextClassificationPreprocessor
-
-    types = {"text_classification": TextClassificationPreprocessor}
     path = Path(directory) / "preprocessor.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        kind = types[state.pop("type")]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        module = state.pop("type")
+        if not module.isidentifier():
+            raise ValueError(module)
+        kind = import_module(f"pipelines.{module}").PREPROCESSOR
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise DataError(f"{path} cannot be read as a preprocessor ({error!r})") from error
     return kind.load(Path(directory), state)

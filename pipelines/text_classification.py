@@ -103,3 +103,6 @@ class TextClassificationPreprocessor:
             return cls(TextEncoder.load(directory, state["encoder"]), tuple(state["labels"]))
         except KeyError as error:
             raise DataError(f"{directory / 'preprocessor.json'} has no {error}") from error
+
+
+PREPROCESSOR = TextClassificationPreprocessor

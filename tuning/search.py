@@ -79,10 +79,17 @@ class GridOracle(SearchOracle, GridSearchOracle):
 STRATEGIES = ("random", "bayesian", "hyperband", "grid")
 
 
+def check_strategy(strategy: str) -> None:
+    """Raises SearchError unless it is one of ``STRATEGIES``."""
+    if strategy not in STRATEGIES:
+        raise SearchError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
+
+
 def make_oracle(
     strategy: str, objective: kt.Objective, trials: int, epochs: int, seed: int
 ) -> kt.Oracle:
     """The oracle of a strategy, which never runs more than ``trials`` trials."""
+    check_strategy(strategy)
     # KerasTuner takes seed 0 for "no seed", and ends a search by an exception after some failures
     # in a row; a trial that failed once is tried once more.
     common = {
@@ -98,11 +105,9 @@ def make_oracle(
         return BayesianOracle(max_trials=trials, num_initial_points=points, **common)
     if strategy == "grid":
         return GridOracle(max_trials=trials, **common)
-    if strategy == "hyperband":
-        oracle = BracketOracle(max_epochs=epochs, hyperband_iterations=1000, **common)
-        oracle.max_trials = trials
-        return oracle
-    raise SearchError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
+    oracle = BracketOracle(max_epochs=epochs, hyperband_iterations=1000, **common)
+    oracle.max_trials = trials
+    return oracle
 
 
 class Deadline(keras.callbacks.Callback):

@@ -7,7 +7,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.splits import Splits
+    from tasks.kinds.contract import DataOptions, Task
 
 
 def baseline_note(result: dict[str, Any]) -> str:
@@ -32,6 +36,14 @@ def tell_trial(row: Any, rows: Sequence[Any]) -> None:
 def tell(message: str) -> None:
     """A line for the person who waits."""
     print(message, file=sys.stderr, flush=True)
+
+
+def load_noted(task: Task, where: DataOptions) -> Splits:
+    """The examples; what was decided on the way is told."""
+    splits = task.load(where)
+    for note in splits.notes:
+        tell(f"note: {note}")
+    return splits
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.errors import ServingError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
@@ -94,7 +96,8 @@ def run_everything(
         tell: shows a person what happens now.
         on_trial: called after each trial.
     """
-    splits = task.load(data)
+    started, splits = time.perf_counter(), task.load(data)
+    tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     for note in splits.notes:
         tell(f"note: {note}")
     run, bundle = Run(directory / "model"), directory / "bundle"
@@ -112,6 +115,7 @@ def run_everything(
     tell("exporting, and comparing each export with Keras")
     result |= export(run, bundle)
     tell("serving, and asking one question over REST")
+    result["seconds"] = time.perf_counter() - started
     result["served"] = ask_served(task, bundle, task.raw_inputs(splits.test)[0])
     return result
 
@@ -119,19 +123,25 @@ def run_everything(
 def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
     """Starts ``seqloom serve`` on a free port, asks one question as a client, and stops it."""
     command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = server.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the server did not start: {server.stderr.read().strip()}")
-        port = json.loads(line)["rest_port"]
-        url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
-        body = json.dumps({"instances": [raw]}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
-            answer = json.load(reply)
-    finally:
-        server.terminate()
-        server.wait(30)
+    with tempfile.TemporaryFile("w+") as log:
+        # A pipe that nobody reads would stop a server that has much to say.
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            line = server.stdout.readline()
+            if not line:
+                log.seek(0)
+                raise ServingError(f"the server did not start: {log.read().strip()}")
+            port = json.loads(line)["rest_port"]
+            url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
+            body = json.dumps({"instances": [raw]}).encode()
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
+                answer = json.load(reply)
+        finally:
+            server.terminate()
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
     return {"url": url, "request": {"instances": [raw]}, "response": answer}
 
 

@@ -75,14 +75,14 @@ def read_inputs(path: Path, text_column: str | None = None) -> list[str]:
     Raises:
         DataError: the file cannot be read, or its text column is not clear.
     """
-    from pipelines.readers import file_format, read_rows
+    from pipelines.readers import TEXT_COLUMN, file_format, read_rows
 
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file")
     form = file_format(path)
     texts = []
     for row in read_rows(path):
-        name = "text" if form == "txt" else text_column or _only_text(row, path)
+        name = TEXT_COLUMN if form == "txt" else text_column or _only_text(row, path)
         value = row.values.get(name)
         if not isinstance(value, str):
             raise DataError(

@@ -18,7 +18,7 @@ from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.run_directory import Run
 from tuning.leaderboard import TrialRow
-from tuning.search import SearchPlan, search
+from tuning.search import SearchPlan, check_strategy, search
 
 if TYPE_CHECKING:
     from pipelines.splits import Splits
@@ -77,6 +77,9 @@ class SearchOptions:
     strategy: str = "random"
     seed: int = 0
     max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_strategy(self.strategy)
 
 
 def tune(

@@ -19,3 +19,15 @@ def test_bigrams_are_taken_where_validation_needs_them():
     result = bag_of_words((texts, labels), (texts, labels))
     assert "bigrams" in result["name"]
     assert "test" not in result
+
+
+def test_the_test_part_has_no_say_in_the_choice():
+    # On test single words decide and bigrams mislead; on validation it is the other way round.
+    texts = ["not good", "good not", "not bad", "bad not"] * 4
+    labels = ["neg", "pos", "neg", "pos"] * 4
+    seen = (texts, labels)
+    names = {
+        bag_of_words(seen, seen, test)["name"]
+        for test in (None, seen, (texts, labels[::-1]), (["good"], ["neg"]), (["good"], ["pos"]))
+    }
+    assert len(names) == 1

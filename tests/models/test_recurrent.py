@@ -9,6 +9,7 @@ from models.pooling import pooled_stack
 from models.recurrent import rebuilt_without_cudnn
 
 CELLS = ("simple_rnn", "lstm", "gru")
+PATHS = [(1, "last"), (1, "attention"), (2, "max"), (3, "mean"), (4, "last")]
 
 
 def classifier(config):
@@ -28,7 +29,7 @@ def recurrent_layers(model):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(("layers", "pooling"), [(1, "last"), (2, "max"), (3, "mean"), (4, "last")])
+@pytest.mark.parametrize(("layers", "pooling"), PATHS)
 def test_padding_changes_nothing(cell, bidirectional, layers, pooling):
     keras.utils.set_random_seed(1)
     config = RecurrentConfig(

@@ -63,7 +63,11 @@ def test_a_gradient_reaches_every_trainable_weight(wide):
     with tf.GradientTape() as tape:
         loss = PathsLoss()(LABELS, model({"tokens": TOKENS}))
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
-    assert all(gradient is not None for gradient in gradients)
+    assert len(gradients) == len(model.trainable_variables) > 0
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        # The attention's query alone would do with zeros at the start; no weight here may.
+        assert np.abs(tf.convert_to_tensor(gradient).numpy()).max() > 0, variable.path
 
 
 def heads_model(deep, wide):
