@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -50,17 +51,28 @@ class Publication:
 
     def __init__(self, bundle: Path) -> None:
         self.bundle = bundle
-        self.version = next_version(bundle)
-        self.aside = bundle / f".writing-{self.version}-{os.getpid()}"
 
     def __enter__(self) -> Publication:
+        self.bundle.mkdir(parents=True, exist_ok=True)
+        # The lock goes with the process, whatever ends it; the file stays.
+        self.lock = (self.bundle / ".lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.lock.close()
+            raise ServingError(
+                f"another export is writing to {self.bundle}; wait for it, or name another --out"
+            ) from error
         for left_over in self.bundle.glob(".writing-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        self.aside.mkdir(parents=True)
+        self.version = next_version(self.bundle)
+        self.aside = self.bundle / f".writing-{self.version}-{os.getpid()}"
+        self.aside.mkdir()
         return self
 
     def __exit__(self, *exception: object) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
+        self.lock.close()
 
     def place(self, artefact: str) -> Path:
         """Where to write an artefact such as "savedmodel"; the directory is not made."""

@@ -179,15 +179,11 @@ def test_evaluation_on_data_that_is_not_there_is_refused(run, here):
     assert_refused(call("evaluate", run[0], "--data", "gone.csv"), ["gone.csv"])
 
 
-@pytest.mark.xfail(strict=True, reason="labels that the model does not know are scored as wrong")
 def test_evaluation_on_labels_that_the_model_does_not_know_is_refused(run, here):
     (here / "other.csv").write_text("text,label\n" + "a film,x\nno film,y\n" * 20)
     assert_refused(call("evaluate", run[0], "--data", "other.csv"), ["'x'", "negative, positive"])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="the baseline's vectoriser drops words of one letter"
-)
 def test_texts_of_single_letters_have_a_baseline(run, here):
     (here / "letters.csv").write_text("text,label\n" + "a,positive\nb,negative\n" * 20)
     assert answer("evaluate", run[0], "--data", "letters.csv")["baseline"]

@@ -124,6 +124,8 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
     if data is None:
         _same_data(run, splits)
     model, preprocessor = run.model(), run.preprocessor()
+    # Refuses what the model could never answer, such as a label that training did not have.
+    task.batches(preprocessor, [*splits.validation, *splits.test], 64)
     return {
         "run": str(run.path),
         "task": task.name,
