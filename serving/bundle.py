@@ -54,12 +54,12 @@ class Publication:
 
     def __enter__(self) -> Publication:
         self.bundle.mkdir(parents=True, exist_ok=True)
-        # The lock goes with the process, whatever ends it; the file stays.
-        self.lock = (self.bundle / ".lock").open("w")
+        # A lock on the directory itself: it goes with the process, whatever ends it.
+        self.lock = os.open(self.bundle, os.O_RDONLY)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.lock.close()
+            os.close(self.lock)
             raise ServingError(
                 f"another export is writing to {self.bundle}; wait for it, or name another --out"
             ) from error
@@ -72,7 +72,7 @@ class Publication:
 
     def __exit__(self, *exception: object) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
-        self.lock.close()
+        os.close(self.lock)
 
     def place(self, artefact: str) -> Path:
         """Where to write an artefact such as "savedmodel"; the directory is not made."""
