@@ -13,7 +13,7 @@ $(STAMP): setup.cfg constraints.txt
 	touch $@
 
 demo: $(STAMP)   ## tune, train, evaluate, export, serve and query on synthetic data
-	$(BIN)/seqloom run sentiment --trials 6
+	$(BIN)/seqloom run sentiment --data synthetic:4000 --trials 6 --trial-epochs 2
 
 test: $(STAMP)   ## the fast tests
 	$(BIN)/python -m pytest -m "not slow"
