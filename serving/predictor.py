@@ -63,8 +63,13 @@ class Predictor:
         self, bundle: str | Path, version: int | None = None, threads: int | None = None
     ) -> None:
         self.manifest = read_manifest(bundle)
-        self.name: str = self.manifest["name"]
-        self.version: int = version or self.manifest["version"]
+        try:
+            self.name: str = self.manifest["name"]
+            self.version: int = version or self.manifest["version"]
+        except KeyError as error:
+            raise ServingError(
+                f"{bundle}/manifest.json has no {error}; write it anew with `seqloom export`"
+            ) from error
         self.model = OnnxModel(Path(bundle) / "onnx" / str(self.version), threads)
         self.preprocessor = self.model.preprocessor
         self.signature = self.preprocessor.signature

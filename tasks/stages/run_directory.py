@@ -54,7 +54,11 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """``config.json``; a directory that is no run is a DataError."""
-        return self.read_json("config.json")
+        config = self.read_json("config.json")
+        needed = {"task", "data", "model", "preprocessor", "seed"}
+        if not isinstance(config, dict) or not needed <= set(config):
+            raise DataError(f"{self.path} is no run: config.json is incomplete; train anew")
+        return config
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One of the run's JSON files."""
