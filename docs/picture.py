@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
 
 MODEL, TRAIN, BASELINE, KEPT = "#1f5fa8", "#9bb8d8", "#c2571a", "#666666"
+TRAIN_TEXT = "#5b7fa8"  # of the same hue, dark enough to read
 
 
 def main() -> None:
@@ -43,24 +44,31 @@ def learning_curve(rows: list[dict[str, float]], metrics: dict) -> plt.Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     epochs = [int(row["epoch"]) + 1 for row in rows]
 
-    left.set_title("validation accuracy", loc="left", fontweight="bold")
-    left.plot(epochs, [row["val_accuracy"] for row in rows], "o-", color=MODEL, lw=2)
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    baseline = metrics["baseline"]["validation"]["accuracy"]
-    left.axhline(baseline, color=BASELINE, ls="--", lw=1.5)
+    left.set_title("accuracy", loc="left", fontweight="bold")
     scores = [row["val_accuracy"] for row in rows]
-    low, high = min(*scores, baseline), max(*scores, baseline)
-    room = max(high - low, 0.005)
-    left.set_ylim(low - 0.35 * room, high + 0.35 * room)
-    left.annotate(
-        "bag-of-words baseline, validation",
-        (1, baseline), xytext=(0, -5), textcoords="offset points", va="top", color=BASELINE,
-    )  # fmt: skip
+    learnt = [row["accuracy"] for row in rows]
+    baseline = metrics["baseline"]["validation"]["accuracy"]
     kept = metrics["best_epoch"]
+    left.plot(epochs, learnt, "o-", color=TRAIN, lw=2)
+    left.plot(epochs, scores, "o-", color=MODEL, lw=2)
+    left.axhline(baseline, color=BASELINE, ls="--", lw=1.5)
+    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    low, high = min(*scores, *learnt, baseline), max(*scores, *learnt, baseline)
+    room = max(high - low, 0.02)
+    left.set_ylim(low - 0.2 * room, high + 0.15 * room)
     left.annotate(
-        f"kept: epoch {kept}, {scores[kept - 1]:.1%}",
-        (kept, scores[kept - 1]), xytext=(6, 7), textcoords="offset points",
+        "training", (epochs[-1], learnt[-1]), xytext=(0, -7), textcoords="offset points",
+        ha="right", va="top", color=TRAIN_TEXT,
+    )  # fmt: skip
+    left.annotate(
+        f"validation, kept: epoch {kept}, {scores[kept - 1]:.1%}",
+        (kept, scores[kept - 1]), xytext=(0, 9), textcoords="offset points",
         color=MODEL, ha="left" if kept < len(rows) * 0.7 else "right",
+    )  # fmt: skip
+    left.annotate(
+        f"bag-of-words baseline on validation, {baseline:.1%}",
+        (epochs[-1], baseline), xytext=(0, -6), textcoords="offset points",
+        ha="right", va="top", color=BASELINE,
     )  # fmt: skip
 
     right.set_title("loss, sum of both paths", loc="left", fontweight="bold")
@@ -69,7 +77,7 @@ def learning_curve(rows: list[dict[str, float]], metrics: dict) -> plt.Figure:
         right.plot(epochs, values, "o-", color=color, lw=2)
         right.annotate(
             label, (epochs[-1], values[-1]), xytext=(0, 9), textcoords="offset points",
-            ha="right", color=color if color == MODEL else "#5b7fa8",
+            ha="right", color=color if color == MODEL else TRAIN_TEXT,
         )  # fmt: skip
     right.set_ylim(0, 1.12 * max(max(row["loss"], row["val_loss"]) for row in rows))
     for axes in (left, right):
