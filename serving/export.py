@@ -139,7 +139,7 @@ def _write_savedmodel(
 def _write_onnx(
     model: keras.Model, preprocessor: Preprocessor, path: Path, name: str, raw: Sequence[Any]
 ) -> Runner:
-    from serving.onnx_export import export_onnx
+    from serving.native_onnx import export_onnx
     from serving.predictor import OnnxModel
 
     path.mkdir()

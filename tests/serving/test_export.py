@@ -17,7 +17,7 @@ from pipelines.text_classification import TextClassificationPreprocessor
 from serving.bundle import checksums, read_manifest, size_on_disk
 from serving.errors import ServingError
 from serving.export import PARITY_BOUND, compare, export_bundle
-from serving.onnx_export import export_onnx
+from serving.native_onnx import export_onnx
 from serving.predictor import Predictor
 from tasks.stages.predicting import keras_outputs
 
@@ -267,7 +267,7 @@ def test_several_outputs_keep_their_own_names(tmp_path):
 
 
 def test_a_precision_that_is_not_offered_is_refused(exported, tmp_path):
-    with pytest.raises(ServingError, match="precision 'int4' is not offered"):
+    with pytest.raises(ServingError, match="precision 'int4' is not one of"):
         export_onnx(exported[0], tmp_path / "model.onnx", precision="int4")
     assert not list(tmp_path.iterdir())
 
