@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from pipelines.errors import DataError
+from tasks.stages.arguments import assignments, data_options, seconds
 from tasks.stages.console import (
     baseline_note,
     load_noted,
@@ -97,17 +99,19 @@ def train(
         "batch_size": batch_size, "epochs": epochs, "mixed_precision": mixed_precision,
     }  # fmt: skip
     changes = {name: value for name, value in flags.items() if value is not None}
-    changes |= _assignments(settings)
+    changes |= assignments(settings)
     import tasks
     from tasks.stages.run_directory import Run, next_free, resumed
 
     chosen = tasks.get(task)
     run = Run(out or next_free(Path("runs"), task))
-    where = _data_options(data, text_column, label_column, data_seed)
+    where = data_options(data, text_column, label_column, data_seed)
     if resume:
         final, where, seed = resumed(chosen, run, changes)
     elif run.exists:
-        _fail(f"{run.path} holds a run already; add --resume to go on, or name another --out")
+        raise DataError(
+            f"{run.path} holds a run already; add --resume to go on, or name another --out"
+        )
     else:
         final = chosen.with_settings(chosen.settings, changes)
     load_tensorflow()
@@ -141,15 +145,15 @@ def tune(
     from tasks.stages.run_directory import next_free
 
     chosen = tasks.get(task)
-    start = chosen.with_settings(chosen.settings, _assignments(settings))
+    start = chosen.with_settings(chosen.settings, assignments(settings))
     directory = out or next_free(Path("runs"), f"{task}-search")
     load_tensorflow()
     from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import SearchOptions
     from tasks.stages.tuning import tune as stage
 
-    options = SearchOptions(trials, epochs, strategy, seed, _seconds(max_time))
-    where = _data_options(data, text_column, label_column, data_seed)
+    options = SearchOptions(trials, epochs, strategy, seed, seconds(max_time))
+    where = data_options(data, text_column, label_column, data_seed)
     splits = load_noted(chosen, where)
     tell(f"search: {directory}")
     result = stage(chosen, where, start, options, directory, splits=splits, on_trial=tell_trial)
@@ -185,31 +189,64 @@ def evaluate(
     from tasks.stages.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
-    where = _data_options(data, text_column, label_column, 0) if data else None
+    where = data_options(data, text_column, label_column, 0) if data else None
     result = stage(found, where)
     show(score_rows(result), result, as_json, baseline_note(result))
 
 
-@app.command(epilog="Example: seqloom export runs/sentiment-1 --out bundles/sentiment")
+@app.command(epilog="Example: seqloom export runs/sentiment-1 --format onnx --precision int8")
 def export(
-    run: RunPath,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="a finished run; or, to --verify, a bundle"),
+    ],
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="savedmodel or onnx; repeatable")
+        list[str] | None,
+        typer.Option("--format", help="savedmodel, onnx, tensorrt or triton; repeatable"),
     ] = None,
+    precisions: Annotated[
+        list[str] | None, typer.Option("--precision", help="fp32, fp16 or int8; repeatable")
+    ] = None,
+    max_loss: Annotated[
+        float, typer.Option(min=0.0, help="share of the metric that fp16 or int8 may lose")
+    ] = 0.01,
+    compute_capability: Annotated[
+        list[str] | None, typer.Option(help="GPU that a TensorRT plan is for: 8.6; repeatable")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="file that keeps TensorRT's timings between builds")
+    ] = None,
+    workspace: Annotated[
+        int | None, typer.Option(min=1, help="MiB of scratch memory for a TensorRT engine")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="run TensorRT engines here and compare, or fail")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="bundle; RUN/bundle if absent")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write SavedModel and ONNX, each compared with Keras before it is published."""
+    """Write SavedModel, ONNX, TensorRT, each compared with Keras before it is published."""
+    from serving.export import ExportOptions
     from tasks.stages.run_directory import Run
+    from tasks.stages.tables import artifact_notes, artifact_rows, engine_rows
 
-    found = Run(run)
-    found.config()
+    if verify and (source / "manifest.json").is_file():
+        from serving.verify import verify_bundle
+
+        result = verify_bundle(source)
+        show(engine_rows(result), result, as_json)
+        return
+    options = ExportOptions(
+        formats or ("savedmodel", "onnx"), precisions or ("fp32",), max_loss,
+        compute_capability or (), timing_cache, workspace * 2**20 if workspace else None,
+        must_run=verify,
+    )  # fmt: skip
+    (found := Run(source)).config()
     load_tensorflow()
     from tasks.stages.exporting import export as stage
-    from tasks.stages.tables import artifact_rows
 
-    result = stage(found, out or run / "bundle", formats or ("savedmodel", "onnx"))
-    show(artifact_rows(result), result, as_json)
+    result = stage(found, out or source / "bundle", options)
+    show(artifact_rows(result), result, as_json, artifact_notes(result))
 
 
 @app.command(epilog='Example: seqloom predict runs/sentiment-1 "a warm and funny film"')
@@ -275,11 +312,11 @@ def run(
     base = chosen.settings
     if quick:
         base = chosen.with_settings(base, chosen.quick)
-    start = chosen.with_settings(base, _assignments(settings))
+    start = chosen.with_settings(base, assignments(settings))
     directory = out or next_free(Path("runs"), task)
     load_tensorflow()
     from tasks.stages.everything import run_everything
-    from tasks.stages.tables import artifact_rows, leaderboard_rows, score_rows
+    from tasks.stages.tables import artifact_notes, artifact_rows, leaderboard_rows, score_rows
     from tasks.stages.tuning import SearchOptions
 
     options = SearchOptions(
@@ -287,9 +324,9 @@ def run(
         trial_epochs or (2 if quick else 4),
         strategy,
         seed,
-        _seconds(max_time),
+        seconds(max_time),
     )
-    where = _data_options(data, text_column, label_column, data_seed)
+    where = data_options(data, text_column, label_column, data_seed)
     try:
         result = run_everything(
             chosen, where, start, options, directory, tell=tell, on_trial=tell_trial
@@ -303,7 +340,7 @@ def run(
         return
     show(leaderboard_rows(directory / "search"))
     show(score_rows(result), note=baseline_note(result))
-    show(artifact_rows(result))
+    show(artifact_rows(result), note=artifact_notes(result))
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)
     print(f"POST {result['served']['url']}\n{answer}")
 
@@ -316,43 +353,6 @@ def doctor(as_json: AsJson = False) -> None:
 
     rows = examine()
     show(rows, {"checks": rows}, as_json)
-
-
-def _data_options(source: str, text_column: str | None, label_column: str | None, seed: int) -> Any:
-    from tasks.kinds.contract import DataOptions
-
-    return DataOptions(source, text_column, label_column, seed)
-
-
-def _assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """``["units=64", "cell=gru"]`` as values; what is no JSON is a string."""
-    changes = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            _fail(f"--set {pair}: write NAME=VALUE")
-        try:
-            changes[name.strip()] = json.loads(value)
-        except ValueError:
-            changes[name.strip()] = value
-    return changes
-
-
-def _seconds(duration: str | None) -> float | None:
-    """``"30m"`` as 1800."""
-    if duration is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = duration[:-1], duration[-1:]
-    if unit not in units or not number.replace(".", "", 1).isdecimal() or not float(number):
-        _fail(f"--max-time {duration}: write a number and s, m or h, such as 30m")
-    return float(number) * units[unit]
-
-
-def _fail(message: str) -> None:
-    from pipelines.errors import DataError
-
-    raise DataError(message)
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

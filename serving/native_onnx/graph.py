@@ -22,6 +22,8 @@ from serving.native_onnx.value import Operand, Value
 # are those of opset 14, which every ONNX Runtime and TensorRT in use implements.
 OPSET = 18
 IR_VERSION = 8
+# Key of the model's metadata: names of the nodes that no lower precision may touch, one a line.
+FLOAT32_NODES = "seqloom.float32_nodes"
 
 
 class Graph:
@@ -40,6 +42,7 @@ class Graph:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self.states: list[str] = []
+        self.exact_nodes: list[str] = []
         self._scopes: list[str] = []
         self._names: Counter[str] = Counter()
         self._cache: dict[Any, Any] = {}
@@ -57,10 +60,12 @@ class Graph:
     def computing_in(self, dtype: Any) -> Iterator[None]:
         """Weights and scalars made inside are of that dtype: for sums that leave float16."""
         before, self.float_dtype = self.float_dtype, np.dtype(dtype)
+        first = len(self.nodes)
         try:
             yield
         finally:
             self.float_dtype = before
+            self.exact_nodes.extend(node.name for node in self.nodes[first:])
 
     def cached(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gave when first asked for ``key``, such as the lengths of a mask."""
@@ -333,13 +338,16 @@ class Graph:
         """The finished model."""
         tensors = [numpy_helper.from_array(a, n) for n, a in self.initializers.items()]
         graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, tensors)
-        return helper.make_model(
+        model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="seqloom",
             producer_version=producer_version,
         )
+        if self.exact_nodes:
+            helper.set_model_props(model, {FLOAT32_NODES: "\n".join(self.exact_nodes)})
+        return model
 
 
 def _proto_dtype(dtype: Any) -> int:

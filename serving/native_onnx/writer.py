@@ -20,6 +20,7 @@ import serving.native_onnx.recurrent  # noqa: F401  these register their convert
 from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
 from serving.native_onnx.graph import Graph
+from serving.native_onnx.precision import quantised
 from serving.native_onnx.registry import convert
 from serving.native_onnx.value import Value
 
@@ -37,7 +38,8 @@ def export_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -
     Args:
         model: of layers that have a converter.
         path: file to write; it appears whole. Weights of more than two gigabytes go beside it.
-        precision: "fp32", or "fp16" for weights and computation in half precision.
+        precision: "fp32"; "fp16" for weights and computation in half precision; "int8" for 8-bit
+            weights on a CPU.
 
     Raises:
         ServingError: a layer has no converter, or the precision is unknown.
@@ -62,8 +64,10 @@ def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp3
 
 def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) -> onnx.ModelProto:
     """The ``ModelProto`` of ``export_onnx`` or ``export_step_onnx``, checked."""
+    if precision == "int8":
+        return quantised(build_onnx(model, step=step))
     if precision not in FLOATS:
-        raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}")
+        raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
     functional = _flat(_functional(model))
     graph = Graph(FLOATS[precision], step)
     walk = _Walk(graph)

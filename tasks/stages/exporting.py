@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.recurrent import rebuilt_without_cudnn
 from tasks.stages.predicting import keras_outputs
 from tasks.stages.run_directory import Run, environment
 
-PARITY_EXAMPLES = 256
+if TYPE_CHECKING:
+    from pipelines.preprocessor import Arrays
+    from serving.export import ExportOptions
+
+HELD_OUT_EXAMPLES = 512
 
 
-def export(
-    run: Run, bundle: Path, formats: Sequence[str] = ("savedmodel", "onnx")
-) -> dict[str, Any]:
-    """Exports a run's model and proves each artefact against Keras on held-out examples.
+def export(run: Run, bundle: Path, options: ExportOptions | None = None) -> dict[str, Any]:
+    """Exports a run's model and compares each artefact with Keras on validation examples.
+
+    Validation, because whether a lower precision will do is a choice, and test has been read.
 
     Args:
         run: a finished training.
         bundle: where to; a bundle that is there gets a further version.
-        formats: "savedmodel", "onnx" or both.
+        options: formats, precisions and bounds.
 
     Returns:
         Keys as in DESIGN: bundle, version, artifacts.<format>.parity, .path, .status.
     """
-    from serving.export import export_bundle
+    from serving.comparing import HeldOut
+    from serving.export import ExportOptions, export_bundle
 
     task, config = run.task(), run.config()
     # A model trained in mixed precision answers in float32 from here on, Keras's answers too.
     model = rebuilt_without_cudnn(task.inference_model(run.model()))
     preprocessor = run.preprocessor()
-    # The test examples and, at the end, the inputs that break exports: nothing, and one token.
-    raw = task.raw_inputs(task.load(run.data()).test[:PARITY_EXAMPLES]) + task.edge_inputs()
+    examples = task.load(run.data()).validation[:HELD_OUT_EXAMPLES]
+    # At the end the inputs that break exports: nothing, and one token.
+    raw = task.raw_inputs(examples) + task.edge_inputs()
+
+    def score(outputs: Arrays) -> float:
+        labelled = {name: value[: len(examples)] for name, value in outputs.items()}
+        return task.evaluate(preprocessor.answers(labelled), examples)[task.metric]
+
     metrics = run.read_json("metrics.json")
     manifest = export_bundle(
         model,
         preprocessor,
         bundle,
-        formats=formats,
-        raw=raw,
-        expected=keras_outputs(model, preprocessor, raw),
+        options or ExportOptions(),
+        HeldOut(raw, keras_outputs(model, preprocessor, raw), score, task.metric, task.mode),
         manifest={
             "name": task.name,
             "task": task.name,
@@ -56,4 +65,10 @@ def export(
     artifacts = manifest["artifacts"]
     for artefact in artifacts.values():
         artefact.pop("sha256")
-    return {"bundle": str(bundle), "version": manifest["version"], "artifacts": artifacts}
+    return {
+        "bundle": str(bundle),
+        "version": manifest["version"],
+        "metric": task.metric,
+        "keras": manifest["keras"],
+        "artifacts": artifacts,
+    }

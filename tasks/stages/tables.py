@@ -35,19 +35,36 @@ def score_rows(result: dict[str, Any]) -> list[Row]:
 
 
 def artifact_rows(result: dict[str, Any]) -> list[Row]:
-    """Each artefact of a bundle: its distance from Keras, its latency, its size."""
-    return [
-        {
-            "format": name,
-            "status": item["status"],
-            "max |difference|": f"{item['parity']:.1e}",
-            "same label": f"{item['agreement']:.2%}",
-            **{f"ms at {batch}": f"{ms:.1f}" for batch, ms in item["latency_ms"].items()},
-            "size": f"{item['bytes'] / 1e6:.1f} MB",
-            "path": f"{result['bundle']}/{item['path']}",
-        }
-        for name, item in result["artifacts"].items()
-    ]
+    """Keras and each artefact: status, distance, metric, latency, size."""
+    metric, keras = result["metric"], result["keras"]
+    rows = [_artifact_row("keras", "fp32", "reference", keras, metric)]
+    for name, item in result["artifacts"].items():
+        row = _artifact_row(name, item.get("precision", ""), item["status"], item, metric)
+        row["size"] = f"{item['bytes'] / 1e6:.1f} MB"
+        row["path"] = f"{result['bundle']}/{item['path']}"
+        rows.append(row)
+    return rows
+
+
+def artifact_notes(result: dict[str, Any]) -> str:
+    """Why artefacts were not run, one line each."""
+    return "\n".join(
+        f"{name}: {item['status']}, not run: {item['reason']}"
+        for name, item in result["artifacts"].items() if item.get("reason")
+    )  # fmt: skip
+
+
+def _artifact_row(name: str, precision: str, status: str, item: Row, metric: str) -> Row:
+    parity, labels = item.get("parity"), item.get("agreement")
+    return {
+        "format": name,
+        "precision": precision,
+        "status": status,
+        "max |difference|": "" if parity is None else f"{parity:.1e}",
+        "same label": "" if labels is None else f"{labels:.2%}",
+        metric: f"{item[metric]:.4f}" if metric in item else "",
+        **{f"ms at {batch}": f"{ms:.1f}" for batch, ms in item.get("latency_ms", {}).items()},
+    }
 
 
 def leaderboard_rows(search: Path) -> list[Row]:
@@ -57,3 +74,16 @@ def leaderboard_rows(search: Path) -> list[Row]:
          "epochs": row.epochs, "seconds": row.seconds, "parameters": row.parameters, **row.config}
         for rank, row in enumerate(read_search(search), 1)
     ]  # fmt: skip
+
+
+def engine_rows(result: dict[str, Any]) -> list[Row]:
+    """Each verified TensorRT engine beside ONNX Runtime."""
+    return [
+        {
+            "engine": name,
+            "status": "verified",
+            "max |difference|": f"{item['difference']:.1e}",
+            **{f"ms at {batch}": f"{ms:.2f}" for batch, ms in item["latency_ms"].items()},
+        }
+        for name, item in result["engines"].items()
+    ]

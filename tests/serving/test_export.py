@@ -15,10 +15,12 @@ from models.text_classifier import AnswerSoftmax, text_classifier
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.bundle import checksums, read_manifest, size_on_disk
+from serving.comparing import PARITY_BOUND, HeldOut, compare, judge
 from serving.errors import ServingError
-from serving.export import PARITY_BOUND, compare, export_bundle
+from serving.export import ExportOptions, export_bundle
 from serving.native_onnx import export_onnx
 from serving.predictor import Predictor
+from serving.steps import StepModel
 from tasks.stages.predicting import keras_outputs
 
 TEXTS = ["a good film", "a bad film", "not bad at all , really", "bad", "good", "", "\u16a0"] * 5
@@ -45,11 +47,15 @@ def exported():
     return model, preprocessor, keras_outputs(model, preprocessor, TEXTS)
 
 
-def export(exported, bundle, formats=("onnx",), **manifest):
+def accuracy(outputs):
+    return float(np.mean([a.decode() == b for a, b in zip(outputs["label"], LABELS, strict=True)]))
+
+
+def export(exported, bundle, formats=("onnx",), precisions=("fp32",), max_loss=0.01, **manifest):
     model, preprocessor, expected = exported
     return export_bundle(
-        model, preprocessor, bundle, formats=formats, raw=TEXTS, expected=expected,
-        manifest={"name": "m", **manifest},
+        model, preprocessor, bundle, ExportOptions(formats, precisions, max_loss),
+        HeldOut(TEXTS, expected, accuracy, "accuracy"), {"name": "m", **manifest},
     )  # fmt: skip
 
 
@@ -72,10 +78,10 @@ def cheap(exported, monkeypatch):
 
     writer = SimpleNamespace(answer=answer)
 
-    def write(model, preprocessor, path, name, raw):
+    def write(job, path, precision):
         path.mkdir()
         (path / "model.onnx").write_bytes(b"graph")
-        return writer.answer
+        return job.verified(writer.answer, "onnx", precision)
 
     monkeypatch.setitem(serving.export.WRITERS, "onnx", write)
     return writer
@@ -125,7 +131,7 @@ def test_a_writer_that_fails_leaves_the_old_version_and_no_other(
     export(exported, tmp_path, note="old")
     before = files(tmp_path)
 
-    def half(model, preprocessor, path, name, raw):
+    def half(job, path, precision):
         path.mkdir()
         (path / "saved_model.pb").write_text("half")
         raise OSError(28, "No space left on device")
@@ -166,7 +172,7 @@ def test_an_artefact_that_differs_from_keras_is_refused(exported, tmp_path, chea
 
 @pytest.mark.parametrize("formats", [("onnx", "pickle"), ("tflite",), ()])
 def test_an_unknown_format_is_refused_before_anything_is_written(exported, tmp_path, formats):
-    with pytest.raises(ServingError, match="use --format with savedmodel or onnx"):
+    with pytest.raises(ServingError, match="use --format with savedmodel or onnx or tensorrt"):
         export(exported, tmp_path / "new", formats)
     assert not (tmp_path / "new").exists()
 
@@ -183,11 +189,104 @@ def test_compare_measures_numbers_and_counts_equal_words(exported):
             "probabilities": expected["probabilities"][rows] - np.float32(0.25),
         }
 
-    report = compare(runner, preprocessor, raw, {k: v[:4] for k, v in expected.items()})
+    few = {k: v[:4] for k, v in expected.items()}
+    report = compare(runner, preprocessor, HeldOut(raw, few, lambda _: 0.5, "f1"))
+    assert report["f1"] == 0.5
     assert report["parity"] == pytest.approx(0.25, abs=1e-6)
     assert report["agreement"] == 0.75
     assert report["examples"] == 4
     assert list(report["latency_ms"]) == ["1"]
+
+
+def test_an_output_that_is_missing_is_no_export(exported):
+    _, preprocessor, expected = exported
+    held = HeldOut(TEXTS[:2], {k: v[:2] for k, v in expected.items()})
+    with pytest.raises(ServingError, match="does not answer probabilities"):
+        compare(lambda wire: {"label": expected["label"][:2]}, preprocessor, held)
+
+
+def test_swapped_labels_are_refused_though_the_numbers_are_right(exported, tmp_path, cheap):
+    right = cheap.answer
+
+    def swapped(wire):
+        outputs = right(wire)
+        return {**outputs, "label": np.where(outputs["label"] == b"good", b"bad", b"good")}
+
+    cheap.answer = swapped
+    with pytest.raises(ServingError, match="other labels than Keras"):
+        export(exported, tmp_path)
+    assert not list(tmp_path.glob("onnx/*"))
+
+
+# ---- precisions
+
+
+def held_with(reference, mode="max"):
+    expected = {"y": np.zeros(2, np.float32)}
+    return HeldOut([0, 1], expected, lambda outputs: reference, "metric", mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "score", "refused"),
+    [("max", 0.7921, False), ("max", 0.79, True), ("max", 0.9, False),
+     ("min", 0.807, False), ("min", 0.81, True), ("min", 0.5, False)],
+)  # fmt: skip
+def test_a_lower_precision_may_lose_one_hundredth_of_the_metric(mode, score, refused):
+    found = {"parity": 0.02, "metric": score}  # Keras has 0.8: 0.792 and 0.808 are the borders
+    if refused:
+        with pytest.raises(ServingError, match=r"onnx at int8 .* Keras's 0\.8; .*--max-loss"):
+            judge("onnx", "int8", found, held_with(0.8, mode), 0.01)
+    else:
+        judge("onnx", "int8", found, held_with(0.8, mode), 0.01)
+
+
+def test_each_precision_has_a_place_and_the_first_the_plain_name(exported, tmp_path):
+    manifest = export(exported, tmp_path, ("onnx",), ("int8", "fp16", "fp32"), max_loss=1.0)
+    artifacts = manifest["artifacts"]
+    assert {key: item["precision"] for key, item in artifacts.items()} == {
+        "onnx": "int8", "onnx_fp16": "fp16", "onnx_fp32": "fp32",
+    }  # fmt: skip
+    for item in artifacts.values():
+        assert (tmp_path / item["path"] / "model.onnx").is_file()
+        assert item["accuracy"] == accuracy(exported[2])
+    assert artifacts["onnx_fp32"]["parity"] < 1e-6 < artifacts["onnx_fp16"]["parity"] < 1e-2
+    assert "latency_ms" in manifest["keras"]
+
+
+def test_a_refused_precision_publishes_nothing(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(serving.export, "compare", lambda *_: {"parity": 0.0, "accuracy": 0.0})
+    with pytest.raises(ServingError, match="worse than Keras's"):
+        export(exported, tmp_path, ("onnx",), ("int8",))
+    assert not list(tmp_path.glob("onnx*"))
+
+
+def test_a_format_without_that_precision_is_refused():
+    with pytest.raises(ServingError, match="'tensorrt' has no precision int8; use --precision"):
+        ExportOptions(("onnx", "tensorrt"), ("int8",))
+    mixed = ExportOptions(("savedmodel", "onnx", "tensorrt"), ("fp32", "int8", "fp16"))
+    assert [key for key, _, _ in mixed.artifacts()] == [
+        "savedmodel", "onnx", "onnx_int8", "onnx_fp16", "tensorrt", "tensorrt_fp16",
+    ]  # fmt: skip
+
+
+# ---- step model
+
+
+def test_a_model_that_reads_one_way_gets_a_step_model(tmp_path):
+    model, preprocessor = classifier(bidirectional=False, pooling="last")
+    made = model, preprocessor, keras_outputs(model, preprocessor, TEXTS)
+    step = export(made, tmp_path)["artifacts"]["onnx"]["step"]
+    assert step["file"] == "step.onnx"
+    assert step["parity"] < PARITY_BOUND
+    steps = StepModel(tmp_path / "onnx" / "1" / "step.onnx")
+    assert steps.states == {"gru_0_h": (3,)}
+
+
+def test_a_model_that_reads_both_ways_says_why_it_has_none(published):
+    reason = published[1]["artifacts"]["onnx"]["step"]["reason"]
+    assert "a step model cannot hold layer 'gru_0' (Bidirectional)" in reason
+    with pytest.raises(ServingError, match=r"step\.onnx is not there"):
+        StepModel(published[0] / "onnx" / "1" / "step.onnx")
 
 
 # ---- ONNX

@@ -258,3 +258,17 @@ def test_float16_keeps_names_and_dtypes_outside():
     assert_same(model, feeds, bound=5e-3, session=session)
     stored = {t.data_type for t in build_onnx(model, "fp16").graph.initializer}
     assert onnx.TensorProto.FLOAT not in stored
+
+
+def test_int8_shrinks_what_has_a_quantised_operator():
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.Embedding(50, 16, mask_zero=True)(ids)
+    x = layers.Bidirectional(layers.LSTM(32))(x)
+    model = keras.Model(ids, layers.Dense(2)(x))
+    randomise(model, scale=0.1)
+    whole, small = (build_onnx(model, precision) for precision in ("fp32", "int8"))
+    assert small.ByteSize() < 0.4 * whole.ByteSize()
+    kinds = [node.op_type for node in small.graph.node]
+    assert kinds.count("DynamicQuantizeLSTM") == 2
+    feeds = {"ids": ragged_ids(np.random.default_rng(7), 4, 9, vocabulary=50)}
+    assert_same(model, feeds, bound=5e-3, session=session_of(model, precision="int8"))
