@@ -74,17 +74,18 @@ def rebuilt_without_cudnn(model: keras.Model) -> keras.Model:
     walk over the copy.
     """
 
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = _in_float32(layer.get_config())
-        copy = type(layer).from_config(config)
-        inner = [copy.forward_layer, copy.backward_layer] if _is_bidirectional(copy) else [copy]
-        for recurrent in inner:
-            if hasattr(recurrent, "use_cudnn"):
-                recurrent.use_cudnn = False
-        return copy
-
-    copy = keras.models.clone_model(model, clone_function=clone)
+    copy = keras.models.clone_model(model, clone_function=cloned_without_cudnn)
     copy.set_weights(model.get_weights())
+    return copy
+
+
+def cloned_without_cudnn(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """One layer of ``rebuilt_without_cudnn``; its weights are new."""
+    copy = type(layer).from_config(_in_float32(layer.get_config()))
+    inner = [copy.forward_layer, copy.backward_layer] if _is_bidirectional(copy) else [copy]
+    for recurrent in inner:
+        if hasattr(recurrent, "use_cudnn"):
+            recurrent.use_cudnn = False
     return copy
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from models.recurrent import rebuilt_without_cudnn
 from pipelines.preprocessor import Arrays, Preprocessor
 from serving.errors import ServingError
+from serving.fast_recurrent import fast_copy
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +56,8 @@ def export_savedmodel(
     """Writes a SavedModel whose ``serving_default`` takes and gives the wire form.
 
     Args:
-        model: core inputs to named core outputs; it is copied without cuDNN kernels first.
+        model: core inputs to named core outputs; its recurrent layers are exchanged for
+            quick ones without cuDNN kernels in a copy.
         preprocessor: the one that it was trained with.
         path: directory to make.
         name: of the model, as the warm-up requests call it.
@@ -65,7 +66,7 @@ def export_savedmodel(
     Raises:
         ServingError: the graph holds a node that another machine could not execute.
     """
-    module = ServingModule(rebuilt_without_cudnn(model), preprocessor)
+    module = ServingModule(fast_copy(model), preprocessor)
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
     found = forbidden_nodes(Path(path))
     if found:

@@ -1,0 +1,273 @@
+"""Latency of one recurrent model in every form: TensorFlow, ONNX Runtime and PyTorch, on a CPU.
+
+    python benchmarks/export.py                       # all of it, a quarter of an hour on two cores
+    python benchmarks/export.py --cells lstm --units 64 --directions both
+
+Two layers, an embedding of 64, masked ragged ids (rows of T/2 to T steps), last state, a dense
+layer. All forms of one configuration run in one process, one call of each in turn with a pause
+between, so that a slow moment hits all alike; medians. ``pip install -e ".[bench]"`` adds what
+Keras needs to write ONNX itself, and PyTorch; what is not installed is left out. PyTorch runs its
+layers over the padding unmasked (``torch``), which is less work and another answer, and packed
+(``torch packed``), which is the same answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+from keras import layers
+from measuring import report
+
+from serving.fast_recurrent import fast_copy
+from serving.native_onnx import build_onnx
+from serving.savedmodel_backend import SavedModelBackend
+
+CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+VOCABULARY, EMBEDDING, CLASSES = 1000, 64, 5
+Call = Callable[[np.ndarray], object]
+
+
+def main() -> None:
+    """Measures and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
+    parser.add_argument("--units", nargs="+", type=int, default=[64, 256])
+    parser.add_argument("--directions", nargs="+", default=["both", "forward"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
+    parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    rows = []
+    for cell in options.cells:
+        for units in options.units:
+            for direction in options.directions:
+                rows += measure(cell, units, direction == "both", options)
+                print(json.dumps(rows[-len(options.batches) :]), flush=True)
+    report("export", rows)
+    report("export_fresh_process", fresh_processes())
+
+
+def measure(cell: str, units: int, both: bool, options: argparse.Namespace) -> list[dict]:
+    """Milliseconds of each form at each batch size."""
+    with tempfile.TemporaryDirectory() as scratch:
+        forms = make_forms(cell, units, both, Path(scratch))
+        rows = []
+        for batch in options.batches:
+            ids = ragged(batch, options.steps)
+            times = interleaved(forms, ids, options.repeats)
+            rows.append(
+                {"cell": cell, "units": units, "direction": "both" if both else "forward",
+                 "batch": batch, **{f"{form} ms": ms for form, ms in times.items()},
+                 **ratios(times)}
+            )  # fmt: skip
+    return rows
+
+
+def ratios(times: dict[str, float]) -> dict[str, float]:
+    """How many times quicker ours are."""
+    pairs = {
+        "ONNX : Keras SavedModel": ("keras savedmodel", "onnx"),
+        "ONNX : Keras ONNX": ("keras onnx", "onnx"),
+        "SavedModel : Keras SavedModel": ("keras savedmodel", "savedmodel"),
+        "int8 : fp32": ("onnx", "onnx int8"),
+        "ONNX : torch": ("torch", "onnx"),
+        "ONNX : torch packed": ("torch packed", "onnx"),
+    }
+    return {
+        name: round(times[slow] / times[quick], 2)
+        for name, (slow, quick) in pairs.items() if slow in times
+    }  # fmt: skip
+
+
+def ragged(batch: int, steps: int) -> np.ndarray:
+    """``<int32>[batch, steps]``, right-padded; the first row is full."""
+    random = np.random.default_rng(0)
+    ids = random.integers(1, VOCABULARY, (batch, steps)).astype(np.int32)
+    for row, length in enumerate(random.integers(steps // 2, steps + 1, batch)):
+        ids[row, length if row else steps :] = 0
+    return ids
+
+
+def make_forms(cell: str, units: int, both: bool, scratch: Path) -> dict[str, Call]:
+    """Each form as a function of ids; those with the same answer are compared with Keras."""
+    model = recurrent_model(cell, units, both)
+    forms = {
+        "keras savedmodel": keras_savedmodel(model, scratch / "keras"),
+        "savedmodel": savedmodel(fast_copy(model), scratch / "ours"),
+        "onnx": onnx_session(build_onnx(model).SerializeToString()),
+        "onnx int8": onnx_session(build_onnx(model, "int8").SerializeToString()),
+    }
+    if importlib.util.find_spec("tf2onnx"):
+        forms["keras onnx"] = keras_onnx(model, scratch / "keras.onnx")
+    ids = ragged(3, 17)
+    want = np.asarray(model(ids))
+    for name, call in forms.items():
+        bound = 2e-2 if "int8" in name else 1e-5
+        np.testing.assert_allclose(call(ids), want, atol=bound, err_msg=name)
+    if importlib.util.find_spec("torch"):
+        forms |= torch_forms(cell, units, both)
+    return forms
+
+
+def recurrent_model(cell: str, units: int, both: bool) -> keras.Model:
+    """Ids to logits."""
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.Embedding(VOCABULARY, EMBEDDING, mask_zero=True)(ids)
+    for last in (False, True):
+        layer = CELLS[cell](units, return_sequences=not last, zero_output_for_mask=not last)
+        x = layers.Bidirectional(layer)(x) if both else layer(x)
+    return keras.Model(ids, layers.Dense(CLASSES)(x))
+
+
+def keras_savedmodel(model: keras.Model, path: Path) -> Call:
+    """What ``model.export`` writes."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.export(path, verbose=False)
+    return session_of(path)
+
+
+def savedmodel(model: keras.Model, path: Path) -> Call:
+    """Ours, without a preprocessor, which the other forms have not either."""
+    module = tf.Module()
+    module.saved = [variable.value for variable in model.variables]
+    spec = tf.TensorSpec([None, None], tf.int32, "ids")
+    serve = tf.function(lambda ids: {"y": model(ids, training=False)}).get_concrete_function(spec)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return session_of(path)
+
+
+def session_of(path: Path) -> Call:
+    """A SavedModel run as TF Serving runs it."""
+    backend = SavedModelBackend(path)
+    (name,) = backend.signature["inputs"]
+    return lambda ids: next(iter(backend.run({name: ids}).values()))
+
+
+def onnx_session(model: bytes | str) -> Call:
+    """ONNX Runtime with its defaults."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda ids: session.run(None, {name: ids})[0]
+
+
+def keras_onnx(model: keras.Model, path: Path) -> Call:
+    """What ``model.export(format="onnx")`` writes."""
+    logging.disable(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.export(path, format="onnx", verbose=False)
+    logging.disable(logging.NOTSET)
+    return onnx_session(str(path))
+
+
+def torch_forms(cell: str, units: int, both: bool) -> dict[str, Call]:
+    """PyTorch's layers of the same sizes."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence
+
+    torch.set_flush_denormal(True)
+    kind = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    network = kind(EMBEDDING, units, 2, bidirectional=both, batch_first=True).eval()
+    embedding = torch.nn.Embedding(VOCABULARY, EMBEDDING)
+    head = torch.nn.Linear(units * (1 + both), CLASSES)
+
+    def last(states):
+        h = states[0] if cell == "lstm" else states
+        return head(torch.cat([h[-2], h[-1]], 1) if both else h[-1])
+
+    def padded(ids: np.ndarray):
+        with torch.inference_mode():
+            return last(network(embedding(torch.from_numpy(ids).long()))[1])
+
+    def packed(ids: np.ndarray):
+        with torch.inference_mode():
+            lengths = torch.from_numpy((ids > 0).sum(1))
+            x = embedding(torch.from_numpy(ids).long())
+            x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            return last(network(x)[1])
+
+    return {"torch": padded, "torch packed": packed}
+
+
+def interleaved(forms: dict[str, Call], ids: np.ndarray, repeats: int) -> dict[str, float]:
+    """Median milliseconds."""
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for repeat in range(repeats + 2):
+        for name, call in forms.items():
+            time.sleep(0.03)  # thread pools spin for a while after a call
+            began = time.perf_counter()
+            call(ids)
+            if repeat > 1:  # the first ones allocate, and optimise graphs
+                times[name].append(1e3 * (time.perf_counter() - began))
+    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+
+
+FRESH = """
+import json, resource, sys, time
+began = time.perf_counter()
+{body}
+seconds = time.perf_counter() - began
+rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({{"form": "{form}", "seconds to the first answer": round(seconds, 3),
+                   "peak MB": round(rss, 1)}}))
+"""
+PREDICTOR = """
+from serving.predictor import Predictor
+Predictor({bundle!r}).predict(["a warm and funny film"])
+"""
+TENSORFLOW = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import tensorflow as tf
+model = tf.saved_model.load({bundle!r} + "/savedmodel/1")
+model.signatures["serving_default"](text=tf.constant(["a warm and funny film"]))
+"""
+
+
+def fresh_processes(repeats: int = 5) -> list[dict]:
+    """Time to the first answer and peak memory of a process that serves one bundle."""
+    with tempfile.TemporaryDirectory() as scratch:
+        train = ["train", "sentiment", "--data", "synthetic:400", "--epochs", "1", "--out", "run"]
+        for command in (train, ["export", "run", "--out", "bundle"]):
+            subprocess.run(
+                [sys.executable, "-m", "seqloom", *command], cwd=scratch, check=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        bundle = str(Path(scratch) / "bundle")
+        rows = []
+        for form, body in (("predictor", PREDICTOR), ("tensorflow", TENSORFLOW)):
+            code = FRESH.format(body=body.format(bundle=bundle), form=form)
+            found = []
+            for _ in range(repeats):
+                done = subprocess.run(
+                    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+                )
+                found.append(json.loads(done.stdout.splitlines()[-1]))
+            rows.append({
+                key: form if key == "form" else statistics.median(f[key] for f in found)
+                for key in found[0]
+            })  # fmt: skip
+    quick, slow = rows
+    return [*rows, {"form": "times better"} | {
+        key: round(slow[key] / quick[key], 1) for key in quick if key != "form"
+    }]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
