@@ -6,7 +6,9 @@ from typing import Any
 _HOME = {
     "Predictor": "serving.predictor",
     "ServingError": "serving.errors",
+    "StepModel": "serving.steps",
     "build_app": "serving.server",
+    "build_tensorrt": "serving.tensorrt_engine",
     "converter": "serving.native_onnx",
     "export_onnx": "serving.native_onnx",
     "export_step_onnx": "serving.native_onnx",

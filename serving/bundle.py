@@ -82,10 +82,21 @@ class Publication:
         """Renames every artefact to its version and then writes the manifest."""
         for source in sorted(self.aside.iterdir()):
             _flush(source)
+            if source.name == "triton":
+                self._publish_repository(source)
+                continue
             target = self.bundle / source.name / str(self.version)
             target.parent.mkdir(exist_ok=True)
             os.replace(source, target)
         write_json(self.bundle / "manifest.json", {"format": FORMAT, **manifest})
+
+    def _publish_repository(self, source: Path) -> None:
+        """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` a model."""
+        for model in sorted(source.iterdir()):
+            target = self.bundle / source.name / model.name
+            target.mkdir(parents=True, exist_ok=True)
+            os.replace(model / str(self.version), target / str(self.version))
+            os.replace(model / "config.pbtxt", target / "config.pbtxt")
 
 
 def checksums(directory: Path) -> dict[str, str]:

@@ -244,7 +244,7 @@ def write_tensorrt(job: Job, path: Path, precision: str) -> dict[str, Any]:
     from serving.tensorrt_runner import EngineModel
 
     with EngineModel(path) as engine:
-        return job.verified(engine.run, "tensorrt", "fp16")  # TF32 and fusion: judge the metric
+        return job.verified(engine.answer, "tensorrt", "fp16")  # TF32 and fusion: judge the metric
 
 
 def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, An
         job.name,
         onnx_path=onnx,
         plan_path=place("tensorrt") / "model.plan" if "tensorrt" in artifacts else None,
-        step_onnx_path=step if step and step.is_file() else None,
+        step_path=step if step and step.is_file() else None,
         version=job.publication.version,
     )
     return {

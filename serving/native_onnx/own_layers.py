@@ -106,8 +106,9 @@ def evidence(graph, layer, features):
         ones = graph.op(
             "Expand", graph.constant(1, np.float32), graph.shape(features), rank=2, dtype=np.float32
         )
-        # Several write the same flag, all of them a one.
-        present = graph.op("ScatterElements", absent, features, ones, axis=1, reduction="max")
+        # Several may write one flag, whose order is open; but all of them write a one. A reduction,
+        # which would settle it, TensorRT does not take.
+        present = graph.op("ScatterElements", absent, features, ones, axis=1)
         sums = present @ graph.weight(np.concatenate([ratio * weight, ratio**2], 1), "ratio")
         total, squares = graph.split(sums, 2, 1)
         return float(layer.gain) * total / graph.op("Sqrt", squares + 1e-6)

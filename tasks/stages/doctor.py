@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from tasks.stages.run_directory import environment
@@ -47,12 +46,16 @@ def _gpu() -> tuple[str, str]:
 
 
 def _tensorrt() -> tuple[str, str]:
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return "ok", f"{name} {import_module(name).__version__}"
-        except ImportError:
-            continue
-    return "absent", "neither tensorrt nor tensorrt_rtx is installed"
+    from serving.errors import ServingError
+    from serving.tensorrt_engine import gpu_reason, load_library
+
+    try:
+        library = load_library()
+    except ServingError as error:
+        return "absent", str(error)
+    reason = gpu_reason()
+    runs = "runs plans here" if reason is None else f"builds plans, runs none: {reason}"
+    return "ok", f"{library.__name__} {library.__version__}; {runs}"
 
 
 def _providers() -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Exports compared with Keras: what is published, what is refused, and what ONNX holds."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import keras
@@ -21,6 +22,8 @@ from serving.export import ExportOptions, export_bundle
 from serving.native_onnx import export_onnx
 from serving.predictor import Predictor
 from serving.steps import StepModel
+from serving.tensorrt_engine import gpu_reason
+from serving.verify import verify_bundle
 from tasks.stages.predicting import keras_outputs
 
 TEXTS = ["a good film", "a bad film", "not bad at all , really", "bad", "good", "", "\u16a0"] * 5
@@ -408,3 +411,39 @@ def test_predictor_answers_as_keras_and_nothing_to_nothing(exported, published):
     for answer, want in zip(answers, exported[1].answers(exported[2]), strict=True):
         assert answer["label"] == want["label"]
         assert answer["probabilities"] == pytest.approx(want["probabilities"], abs=PARITY_BOUND)
+
+
+# ---- TensorRT and Triton
+
+
+def test_plans_are_built_and_said_not_to_have_run(exported, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
+    reason = gpu_reason()
+    manifest = export(exported, tmp_path, ("onnx", "tensorrt", "triton"), ("fp32", "fp16"))
+    for key in ("tensorrt", "tensorrt_fp16"):
+        item = manifest["artifacts"][key]
+        place = tmp_path / item["path"]
+        build = json.loads((place / "build.json").read_text())
+        assert item["status"] == ("built" if reason else "verified")
+        assert item.get("reason") == reason
+        assert build["precision"] == item["precision"]
+        assert (place / "model.plan").stat().st_size == build["bytes"]
+        with np.load(place / "verification.npz") as stored:
+            assert stored["tokens"].shape[0] == 32
+    assert manifest["artifacts"]["triton"]["models"] == ["m", "m_tensorrt"]
+    if reason:
+        with pytest.raises(ServingError, match=re.escape(reason)):
+            verify_bundle(tmp_path)
+    export(exported, tmp_path, ("onnx", "triton"))
+    versions = {path.name for path in (tmp_path / "triton" / "m").iterdir()}
+    assert versions == {"1", "2", "config.pbtxt"}
+
+
+def test_verifying_a_bundle_without_an_engine_is_refused(published):
+    with pytest.raises(ServingError, match="holds no TensorRT engine; export one with --format"):
+        verify_bundle(published[0])
+
+
+def test_triton_needs_a_model_to_serve():
+    with pytest.raises(ServingError, match="add --format onnx"):
+        ExportOptions(("savedmodel", "triton"))
