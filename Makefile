@@ -2,30 +2,35 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable
 
 .PHONY: demo test test-all lint bench clean
 
-$(STAMP): setup.cfg constraints.txt
+$(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) .
 	touch $@
 
-demo: $(STAMP)   ## tune, train, evaluate, export, serve and query on synthetic data
+# What the tests need besides: TensorRT, Triton's messages, notebooks, ruff.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed   ## tune, train, evaluate, export, serve and query on synthetic data
 	$(BIN)/seqloom run sentiment --data synthetic:4000 --trials 6 --trial-epochs 2
 
-test: $(STAMP)   ## the fast tests
+test: $(VENV)/.installed-dev   ## the fast tests
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(STAMP)   ## all tests, those that kill processes too
+test-all: $(VENV)/.installed-dev   ## all tests, those that kill processes too
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(STAMP)   ## every benchmark; each also runs by itself
+bench: $(VENV)/.installed-dev   ## every benchmark; each also runs by itself
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
