@@ -305,6 +305,18 @@ def test_evaluate_on_other_data_scores_that_data(run, here):
     assert said["data"] == "synthetic-100"
 
 
+def test_a_precision_stands_beside_keras_and_may_be_refused(run, here):
+    said = answer("export", run[0], "--format", "onnx", "--precision", "int8", "--max-loss", "1",
+                  "--out", "small")  # fmt: skip
+    item = said["artifacts"]["onnx"]
+    assert (item["precision"], item["status"]) == ("int8", "verified")
+    assert 0 <= item["accuracy"] <= 1
+    assert 0 <= said["keras"]["accuracy"] <= 1
+    code, _, err = call("export", "small", "--verify")
+    assert code == 2
+    assert "holds no TensorRT engine; export one with --format tensorrt" in err
+
+
 def test_export_json_has_the_promised_keys(bundle):
     path, said = bundle
     has_keys(said, "bundle", "version")
