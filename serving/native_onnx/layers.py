@@ -8,7 +8,7 @@ from keras import layers
 from serving.errors import ServingError
 from serving.native_onnx.activations import activate
 from serving.native_onnx.graph import Graph
-from serving.native_onnx.registry import convert, converter
+from serving.native_onnx.registry import converter
 from serving.native_onnx.value import Value
 
 # At inference these give what they get.
@@ -54,22 +54,6 @@ def einsum_dense(graph, layer, x):
     if layer.bias is not None:
         y = y + graph.weight(layer.bias, "bias")
     return activate(graph, y, layer.activation, layer.name)
-
-
-@converter(layers.TimeDistributed, per_step=True)
-def time_distributed(graph, layer, x, mask=None):
-    """The inner layer on every step at once: time is folded into the batch."""
-    lead = [graph.shape(x, 0), graph.shape(x, 1)]
-    size = [graph.indices([-1]), *(graph.shape(x, axis) for axis in range(2, x.rank))]
-    folded = graph.reshape(x, size)
-    step, graph.step = graph.step, False  # inside, another time begins
-    try:
-        with graph.scope(layer.layer.name):
-            y = convert(graph, layer.layer, (folded,), {})
-    finally:
-        graph.step = step
-    y = graph.batch_major(y)
-    return graph.reshape(y, [*lead, *(graph.shape(y, axis) for axis in range(1, y.rank))])
 
 
 @converter(layers.LayerNormalization, layout="any")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from serving.errors import ServingError
@@ -245,8 +244,3 @@ def _start(part: slice) -> int:
     if part.start is not None:
         return part.start
     return -1 if (part.step or 1) < 0 else 0
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether it stands for a tensor in a Functional graph."""
-    return isinstance(value, keras.KerasTensor)

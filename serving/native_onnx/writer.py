@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +15,13 @@ import serving.native_onnx.attention
 import serving.native_onnx.convolution
 import serving.native_onnx.operations
 import serving.native_onnx.own_layers
-import serving.native_onnx.recurrent  # noqa: F401  these register their converters
+import serving.native_onnx.recurrent
+import serving.native_onnx.wrappers  # noqa: F401  these register their converters
 from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.precision import quantised
-from serving.native_onnx.registry import convert
-from serving.native_onnx.value import Value
+from serving.native_onnx.walk import Walk, functional_of
 
 FLOATS = {"fp32": np.float32, "fp16": np.float16}
 # Protocol buffers end at 2 GiB; weights move to a file beside the model well before.
@@ -68,16 +67,14 @@ def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) 
         return quantised(build_onnx(model, step=step))
     if precision not in FLOATS:
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
-    functional = _flat(_functional(model))
+    functional = _flat(functional_of(model))
     graph = Graph(FLOATS[precision], step)
-    walk = _Walk(graph)
+    walk = Walk(graph)
     for name, tensor in _named(functional._inputs_struct, functional.inputs).items():
         shape = _shape(tensor)
         value = graph.input(name, tensor.dtype, [shape[0], *shape[2:]] if step else shape)
         walk.values[id(tensor)] = graph.expand(value, 1) if step else value
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        for node in functional._nodes_by_depth[depth]:
-            walk.convert(node)
+    walk.run(functional)
     if step and not graph.states:
         raise ServingError(f"model {model.name!r} has no recurrent layer to make steps of")
     for name, tensor in _outputs(functional).items():
@@ -94,75 +91,6 @@ def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) 
     return proto
 
 
-class _Walk:
-    """Goes through the calls of a Functional model and adds the nodes of each.
-
-    Attributes:
-        values: of each KerasTensor, by its id.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.values: dict[int, Value] = {}
-
-    def value(self, tensor: Any) -> Any:
-        """Of a KerasTensor; one that no output depends on, as masks may be, is made here."""
-        if not isinstance(tensor, keras.KerasTensor):
-            return tensor
-        if id(tensor) not in self.values:
-            history = tensor._keras_history
-            self.convert(history.operation._inbound_nodes[history.node_index])
-        return self.values[id(tensor)]
-
-    def convert(self, node: Any) -> None:
-        """Adds one call of a layer or operation, unless it was added before."""
-        if node.is_input or all(id(tensor) in self.values for tensor in node.outputs):
-            return
-        operation = node.operation
-        arguments = node.arguments.args, _with_masks(operation, node.arguments)
-        args, kwargs = keras.tree.map_structure(self.value, arguments)
-        with self.graph.scope(operation.name):
-            result = convert(self.graph, operation, args, kwargs)
-        for tensor, value in zip(node.outputs, keras.tree.flatten(result), strict=True):
-            self.values[id(tensor)] = value
-
-
-def _with_masks(operation: Any, arguments: Any) -> dict[str, Any]:
-    """The keyword arguments of a call and the masks that Keras adds when it makes the call.
-
-    Some calls have them among their arguments. For the others this is the rule of
-    ``keras.Layer.__call__``: ``mask`` where there is one tensor argument, else ``<argument>_mask``.
-    """
-    kwargs = dict(arguments.kwargs)
-    if not isinstance(operation, keras.Layer):
-        return kwargs
-    given = inspect.signature(operation.call).bind(*arguments.args, **kwargs).arguments
-    names = inspect.signature(operation.call).parameters
-
-    def is_tensors(argument: Any) -> bool:
-        return any(isinstance(t, keras.KerasTensor) for t in keras.tree.flatten(argument))
-
-    tensors = {name: argument for name, argument in given.items() if is_tensors(argument)}
-    for name, argument in tensors.items():
-        to = "mask" if len(tensors) == 1 else f"{name}_mask"
-        if to in names and kwargs.get(to) is None:
-            masks = keras.tree.map_structure(lambda t: getattr(t, "_keras_mask", None), argument)
-            if is_tensors(masks):
-                kwargs[to] = masks
-    return kwargs
-
-
-def _functional(model: keras.Model) -> Any:
-    if isinstance(model, keras.Sequential) and model.built:
-        model = model._functional
-    if not hasattr(model, "_nodes_by_depth"):
-        raise ServingError(
-            f"model {model.name!r} is not a Functional model (or a built Sequential one); make it "
-            "with keras.Input and keras.Model(inputs, outputs)"
-        )
-    return model
-
-
 def _flat(model: Any) -> Any:
     """The model with the models among its layers dissolved; itself where there are none."""
     if not any(isinstance(layer, keras.Model) for layer in model.layers):
@@ -174,7 +102,7 @@ def _flat(model: Any) -> Any:
     def dissolved(operation: Any) -> Any:
         if not isinstance(operation, keras.Model):
             return operation
-        return lambda inputs, **_: run(_functional(operation), inputs)
+        return lambda inputs, **_: run(functional_of(operation), inputs)
 
     copy = rebuilt_without_cudnn(model)  # so that the user's layers do not gain new calls
     inputs = [

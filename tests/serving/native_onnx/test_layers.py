@@ -47,7 +47,6 @@ POINTWISE = {
     "rescaling": lambda: layers.Rescaling(0.5, 1.0),
     "dropout": lambda: layers.Dropout(0.5),
     "noise": lambda: layers.GaussianNoise(0.5),
-    "inner_recurrent": lambda: layers.TimeDistributed(layers.Dense(2)),
 }  # fmt: skip
 
 
@@ -172,6 +171,25 @@ def test_models_inside_models_keep_their_masks():
     randomise(model)
     assert_same(model, {"ids": ragged_ids(np.random.default_rng(5), 4, 7)})
     assert len(inner.layers[1]._inbound_nodes) == 1  # not called once more
+
+
+@pytest.mark.parametrize("as_model", [False, True])
+def test_words_read_letter_by_letter(as_model):
+    ids = keras.Input((None, None), dtype="int32", name="ids")  # (batch, words, letters)
+    if as_model:
+        letters = keras.Input((None,), dtype="int32")
+        x = layers.Embedding(9, 4, mask_zero=True)(letters)
+        x = layers.Conv1D(4, 3, padding="same")(layers.GRU(4, return_sequences=True)(x))
+        reader = keras.Model(letters, layers.GlobalMaxPooling1D()(x), name="reader")
+        words = layers.TimeDistributed(reader)(ids)
+    else:
+        x = layers.Embedding(9, 4, mask_zero=True)(ids)
+        words = layers.TimeDistributed(layers.Bidirectional(layers.LSTM(3)))(x)
+    model = keras.Model({"ids": ids}, {"y": layers.Dense(2)(words)})
+    randomise(model)
+    random = np.random.default_rng(8)
+    rows = ragged_ids(random, 6, 5, empty=True).reshape(2, 3, 5)
+    assert_same(model, {"ids": rows})
 
 
 def test_sequential():
