@@ -1,8 +1,13 @@
-"""Runs a TensorRT plan on a GPU, with NumPy arrays in and out."""
+"""Runs a TensorRT plan on a GPU, NumPy arrays in and out, and compares it with ONNX Runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +15,7 @@ import numpy as np
 
 from pipelines.preprocessor import Arrays, load_preprocessor
 from serving.errors import ServingError
-from serving.tensorrt_engine import gpu_reason, load_library
+from serving.tensorrt_library import collecting_logger, gpu_reason, load_library
 
 
 class EngineRunner:
@@ -18,13 +23,17 @@ class EngineRunner:
 
     Args:
         path: of the plan.
-        library: "tensorrt" or "tensorrt_rtx"; the plan must be of that library and version.
+        library: "tensorrt" or "tensorrt_rtx"; if None the one that ``build.json`` beside the plan
+            names, or else the first that is installed. A plan runs with the library and the
+            version that built it.
 
     Raises:
         ServingError: there is no GPU here, or the plan is not for it.
     """
 
     def __init__(self, path: str | Path, library: str | None = None) -> None:
+        built = _build_report(path)
+        library = library or built.get("library")
         reason = gpu_reason(library)
         if reason:
             raise ServingError(f"{path} cannot run here: {reason}")
@@ -36,33 +45,42 @@ class EngineRunner:
 
         self._cuda = runtime
         self._nptype = trt.nptype
-        engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(
-            Path(path).read_bytes()
-        )
-        if engine is None:
+        self._log = collecting_logger(trt)
+        self._stream: Any = None
+        self._memory: dict[str, tuple[int, int]] = {}  # address and size by tensor
+        self._engine = trt.Runtime(self._log).deserialize_cuda_engine(Path(path).read_bytes())
+        if self._engine is None:
+            by = f"{built['library']} {built['version']}" if built else "an unknown library"
             raise ServingError(
-                f"{path} is not for this GPU or not of {trt.__name__} {trt.__version__}; build it "
-                "anew with `seqloom export --format tensorrt`"
+                f"{path}, built by {by}, is not for this GPU or not for {trt.__name__} "
+                f"{trt.__version__}{self._reason()}; build it anew with "
+                "`seqloom export --format tensorrt`"
             )
-        self._engine = engine
-        self._context = engine.create_execution_context()
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        is_input = {n: engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names}
-        self.inputs = [name for name in names if is_input[name]]
-        self.outputs = [name for name in names if not is_input[name]]
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise ServingError(f"{path} gives no execution context{self._reason()}")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        modes = {name: self._engine.get_tensor_mode(name) for name in names}
+        self.inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
+        self.outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
         self._stream = self._call("cudaStreamCreate")
-        self._memory: dict[str, tuple[int, int]] = {}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Inputs by name to outputs by name; shapes within the plan's profile.
 
         Raises:
-            ServingError: a shape outside of the profile, or CUDA failed.
+            ServingError: other inputs than the plan's, a shape outside of the profile, or CUDA
+                failed.
         """
+        if self._stream is None:
+            raise ServingError("the engine is closed")
+        if set(feeds) != set(self.inputs):
+            raise ServingError(
+                f"the engine takes {', '.join(self.inputs)}, not {', '.join(feeds) or 'nothing'}"
+            )
         kept = []  # until the stream has read them
         for name in self.inputs:
-            dtype = self._nptype(self._engine.get_tensor_dtype(name))
-            array = np.ascontiguousarray(feeds[name], dtype)
+            array = np.ascontiguousarray(feeds[name], self._dtype(name))
             kept.append(array)
             if not self._context.set_input_shape(name, array.shape):
                 raise ServingError(f"input {name!r} of shape {array.shape} is not in the profile")
@@ -72,21 +90,30 @@ class EngineRunner:
             raise ServingError(f"the engine still needs {', '.join(missing)}")
         results = {}
         for name in self.outputs:
-            shape = tuple(self._context.get_tensor_shape(name))
-            results[name] = np.empty(shape, self._nptype(self._engine.get_tensor_dtype(name)))
+            shape: tuple[int, ...] = tuple(self._context.get_tensor_shape(name))
+            if min(shape, default=0) < 0:
+                raise ServingError(f"output {name!r} has a shape that depends on the values")
+            results[name] = np.empty(shape, self._dtype(name))
             self._place(name, results[name].nbytes)
         if not self._context.execute_async_v3(int(self._stream)):
-            raise ServingError("the engine did not run; see TensorRT's log")
+            raise ServingError(f"the engine did not run{self._reason()}")
         for name, array in results.items():
             self._copy(array.ctypes.data, self._memory[name][0], array.nbytes, "Out")
         self._call("cudaStreamSynchronize", self._stream)
         return results
 
+    def _dtype(self, name: str) -> Any:
+        return self._nptype(self._engine.get_tensor_dtype(name))
+
+    def _reason(self) -> str:
+        return f": {'; '.join(self._log.errors)}" if self._log.errors else ""
+
     def _place(self, name: str, size: int) -> int:
-        """Device memory of at least that size, bound to the tensor."""
+        """Device memory of at least that size, bound to the tensor; it grows and is kept."""
         address, room = self._memory.get(name, (0, 0))
         if room < size or not room:
             if address:
+                del self._memory[name]
                 self._call("cudaFree", address)
             address, room = self._call("cudaMalloc", max(size, 1)), max(size, 1)
             self._memory[name] = (address, room)
@@ -105,13 +132,15 @@ class EngineRunner:
         return values[0] if values else None
 
     def close(self) -> None:
-        """Frees memory and stream; ``run`` fails afterwards."""
-        for address, _ in self._memory.values():
+        """Frees memory, stream and engine; ``run`` fails afterwards."""
+        if self._stream is None:
+            return
+        stream, self._stream = self._stream, None
+        del self._context, self._engine  # with them go the weights on the GPU
+        while self._memory:
+            _, (address, _) = self._memory.popitem()
             self._call("cudaFree", address)
-        self._memory.clear()
-        if self._stream is not None:
-            self._call("cudaStreamDestroy", self._stream)
-            self._stream = None
+        self._call("cudaStreamDestroy", stream)
 
     def __enter__(self) -> EngineRunner:
         return self
@@ -130,3 +159,65 @@ class EngineModel(EngineRunner):
     def answer(self, wire: Arrays) -> Arrays:
         """As the served signature has them."""
         return self.preprocessor.decode(self.run(self.preprocessor.encode(wire)))
+
+
+def verify_engine(
+    plan_path: str | Path,
+    onnx_path: str | Path,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    repeats: int = 20,
+) -> dict[str, Any]:
+    """Runs an engine and ONNX Runtime on the same batches.
+
+    Returns:
+        ``{"difference": greatest absolute one, "differences": per output, "latency_ms": per batch
+        size, "onnxruntime_latency_ms": likewise}``, medians of ``repeats`` warm calls. An output
+        that is no number on one side only, or of another shape, differs by NaN or infinity.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    differences = dict.fromkeys(names, 0.0)
+    times: dict[str, dict[str, float]] = {"latency_ms": {}, "onnxruntime_latency_ms": {}}
+    with EngineRunner(plan_path) as engine:
+        for batch in batches:
+            feeds = dict(batch)
+            got, want = engine.run(feeds), dict(zip(names, session.run(names, feeds), strict=True))
+            for name in names:
+                # np.maximum keeps a NaN, which is no difference to pass over.
+                differences[name] = float(
+                    np.maximum(differences[name], _far(got[name], want[name]))
+                )
+            size = str(len(next(iter(feeds.values()))))
+            times["latency_ms"][size] = _median_ms(partial(engine.run, feeds), repeats)
+            times["onnxruntime_latency_ms"][size] = _median_ms(
+                partial(session.run, names, feeds), repeats
+            )
+    greatest = float(np.max(list(differences.values())))
+    return {"difference": greatest, "differences": differences, **times}
+
+
+def _far(got: np.ndarray, want: np.ndarray) -> float:
+    if got.shape != want.shape:
+        return math.inf
+    same = (got == want) | (np.isnan(got) & np.isnan(want))  # equal infinities are no difference
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(got.astype(np.float64) - want)
+    return float(np.where(same, 0.0, gaps).max(initial=0.0))
+
+
+def _median_ms(call: Callable[[], Any], repeats: int) -> float:
+    call()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def _build_report(plan_path: str | Path) -> dict[str, Any]:
+    """``build.json`` beside the plan, empty where there is none."""
+    path = Path(plan_path).with_name("build.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,11 +1,13 @@
 """A Triton model repository: ONNX or plan with dynamic batching, step models with their states.
 
-Sources: Triton Inference Server, "Model Configuration", "Implicit State Management", and the
-protocol buffer ``model_config.proto``, whose text form is written here.
+Sources: Triton Inference Server, "Model Configuration" and "Implicit State Management"; the
+protocol buffer ``model_config.proto``, whose text form is written here; for what a server refuses
+while loading, ``model_config_utils.cc`` and ``sequence_batch_scheduler.cc`` of its core.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,19 +16,29 @@ from typing import Any
 import onnx
 
 from pipelines.files import write_text
+from serving.errors import ServingError
 
 TYPES = {
-    onnx.TensorProto.FLOAT: "TYPE_FP32",
-    onnx.TensorProto.FLOAT16: "TYPE_FP16",
+    onnx.TensorProto.BOOL: "TYPE_BOOL",
+    onnx.TensorProto.UINT8: "TYPE_UINT8",
+    onnx.TensorProto.UINT16: "TYPE_UINT16",
+    onnx.TensorProto.UINT32: "TYPE_UINT32",
+    onnx.TensorProto.UINT64: "TYPE_UINT64",
+    onnx.TensorProto.INT8: "TYPE_INT8",
+    onnx.TensorProto.INT16: "TYPE_INT16",
     onnx.TensorProto.INT32: "TYPE_INT32",
     onnx.TensorProto.INT64: "TYPE_INT64",
-    onnx.TensorProto.BOOL: "TYPE_BOOL",
+    onnx.TensorProto.FLOAT16: "TYPE_FP16",
+    onnx.TensorProto.FLOAT: "TYPE_FP32",
+    onnx.TensorProto.DOUBLE: "TYPE_FP64",
     onnx.TensorProto.STRING: "TYPE_STRING",
 }
+KINDS = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 PREFERRED_BATCHES = (8, 16, 32)
 # Longer than a batch of a small model computes, shorter than a person notices.
 QUEUE_DELAY_MICROSECONDS = 500
 IDLE_MICROSECONDS = 60_000_000
+CANDIDATE_SEQUENCES = 1024
 WARMUP_STEPS = 32
 NEXT = "_next"
 
@@ -44,6 +56,7 @@ def write_triton(
     step_path: Path | None = None,
     version: int = 1,
     max_batch: int = 32,
+    kind: str = "cpu",
 ) -> list[str]:
     """Writes ``<model>/config.pbtxt`` and ``<model>/<version>/model.*`` for each model given.
 
@@ -51,118 +64,206 @@ def write_triton(
         directory: the repository.
         name: of the ONNX model; the plan is ``<name>_tensorrt``, the step model ``<name>_step``.
         onnx_path: whole-sequence model.
-        plan_path: TensorRT plan; the ONNX file that it was built from, ``model.onnx``, is beside.
+        plan_path: TensorRT plan; ``model.onnx``, from which it was built, and ``build.json``,
+            which bounds its batch and the warm-up's length, are beside it.
         step_path: model of one step, with states.
         version: directory of the model.
         max_batch: greatest batch that Triton makes.
+        kind: "cpu" or "gpu", where ONNX Runtime computes; plans always run on the GPU.
 
     Returns:
         The names of the models.
+
+    Raises:
+        ServingError: a model that Triton could not load or batch; the tensor is named.
     """
-    models = {}
     if onnx_path:
-        models[name] = (onnx_path, "onnxruntime", onnx_path, _dynamic(max_batch))
+        config = model_config(name, "onnxruntime", onnx_path, max_batch, kind)
+        _write_model(Path(directory), config, onnx_path, version)
+    plan, step = f"{name}_tensorrt", f"{name}_step"
     if plan_path:
+        built = _build_report(plan_path).get("profile", {})
+        most = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
+        usual = {tensor: shapes[1][1:] for tensor, shapes in built.items()}
         described = plan_path.with_name("model.onnx")
-        models[f"{name}_tensorrt"] = (plan_path, "tensorrt", described, _dynamic(max_batch))
+        config = model_config(plan, "tensorrt", described, most, "gpu", usual)
+        _write_model(Path(directory), config, plan_path, version)
     if step_path:
-        models[f"{name}_step"] = (step_path, "onnxruntime", step_path, _sequences(step_path))
-    for model, (source, backend, described, batching) in models.items():
-        place = Path(directory) / model / str(version)
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, place / f"model{source.suffix}")
-        config = model_config(model, backend, described, max_batch, batching)
-        write_text(place.parent / "config.pbtxt", text_form(config))
-    return list(models)
+        config = model_config(step, "onnxruntime", step_path, max_batch, kind, stateful=True)
+        _write_model(Path(directory), config, step_path, version)
+    given = {name: onnx_path, plan: plan_path, step: step_path}
+    return [model for model, path in given.items() if path]
+
+
+def plan_reason(plan_path: Path) -> str | None:
+    """Why Triton cannot load a plan, going by ``build.json`` beside it; None if it may.
+
+    Triton's TensorRT backend is made for one version of ``tensorrt``, which its release notes name.
+    """
+    library = _build_report(plan_path).get("library", "tensorrt")
+    if library != "tensorrt":
+        return f"Triton loads plans of tensorrt, not of {library}"
+    return None
 
 
 def model_config(
-    name: str, backend: str, described: Path, max_batch: int, batching: Mapping[str, Any]
+    name: str,
+    backend: str,
+    described: Path,
+    max_batch: int,
+    kind: str = "cpu",
+    warmup_shapes: Mapping[str, Sequence[int]] | None = None,
+    stateful: bool = False,
 ) -> dict[str, Any]:
-    """Fields of ``ModelConfig``; inputs and outputs are those of an ONNX file.
+    """Fields of ``ModelConfig``.
 
-    States of a step model are not among them: Triton keeps them.
+    Args:
+        name: of the model and its directory.
+        backend: "onnxruntime" or "tensorrt".
+        described: ONNX file that has the model's inputs and outputs.
+        max_batch: greatest batch that Triton makes.
+        kind: "cpu" or "gpu".
+        warmup_shapes: shape of each input without the batch; open sizes are ``WARMUP_STEPS``.
+        stateful: inputs ``x`` with an output ``x_next`` are states that Triton keeps.
+
+    Raises:
+        ServingError: a tensor of another type than Triton's, or without an open batch.
     """
     graph = onnx.load(described, load_external_data=False).graph
-    states = {
-        state[key]
-        for state in batching.get("sequence_batching", {}).get("state", ())
-        for key in ("input_name", "output_name")
-    }
-    inputs = [_tensor(value) for value in graph.input if value.name not in states]
-    outputs = [_tensor(value) for value in graph.output if value.name not in states]
-    kind = "KIND_GPU" if backend == "tensorrt" else "KIND_CPU"
-    return {
+    states = _states(graph, described) if stateful else []
+    kept = {state[key] for state in states for key in ("input_name", "output_name")}
+    inputs = [_tensor(value, described) for value in graph.input if value.name not in kept]
+    outputs = [_tensor(value, described) for value in graph.output if value.name not in kept]
+    config: dict[str, Any] = {
         "name": name,
         "backend": backend,
         "max_batch_size": max_batch,
         "input": inputs,
         "output": outputs,
-        "instance_group": [{"kind": Enum(kind), "count": 1}],
-        **batching,
-        # A sequence would have to be ended: step models warm up on their first requests.
-        **({} if states else {"model_warmup": [_warmup(inputs, size) for size in (1, max_batch)]}),
+        "instance_group": [{"kind": Enum(KINDS[kind]), "count": 1}],
     }
-
-
-def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    """Name, type and dimensions; the batch is not one of them."""
-    kind = value.type.tensor_type
-    dims = [size.dim_value or -1 for size in kind.shape.dim[1:]]
-    tensor = {"name": value.name, "data_type": Enum(TYPES[kind.elem_type]), "dims": dims}
-    # A list without entries does not exist in Triton: [batch] is a reshaped [batch, 1].
-    return tensor if dims else {**tensor, "dims": [1], "reshape": {"shape": []}}
-
-
-def _dynamic(max_batch: int) -> dict[str, Any]:
-    return {
+    if states:
+        # No warm-up: its samples would be sequences, and one left open holds a place until idle.
+        return config | {"sequence_batching": _sequences(states)}
+    batches = dict.fromkeys((1, max_batch))
+    return config | {
         "dynamic_batching": {
             "preferred_batch_size": [size for size in PREFERRED_BATCHES if size <= max_batch],
             "max_queue_delay_microseconds": QUEUE_DELAY_MICROSECONDS,
-        }
+        },
+        "model_warmup": [_warmup(inputs, size, warmup_shapes or {}) for size in batches],
     }
 
 
-def _sequences(step_path: Path) -> dict[str, Any]:
+def _tensor(value: onnx.ValueInfoProto, path: Path) -> dict[str, Any]:
+    """Name, type and dimensions; the batch is not one of them."""
+    kind = value.type.tensor_type
+    if kind.elem_type not in TYPES:
+        raise ServingError(
+            f"{value.name!r} in {path} is {onnx.TensorProto.DataType.Name(kind.elem_type)}, "
+            "which Triton has no type for"
+        )
+    sizes = [size.dim_value or -1 for size in kind.shape.dim]
+    if sizes[:1] != [-1]:
+        raise ServingError(
+            f"{value.name!r} in {path} has the shape {sizes}; Triton makes batches along an open "
+            "first dimension"
+        )
+    tensor = {"name": value.name, "data_type": Enum(TYPES[kind.elem_type]), "dims": sizes[1:]}
+    # A list without entries does not exist in Triton: [batch] is a reshaped [batch, 1].
+    return tensor if sizes[1:] else {**tensor, "dims": [1], "reshape": {"shape": []}}
+
+
+def _states(graph: onnx.GraphProto, path: Path) -> list[dict[str, Any]]:
     """Implicit states, all zeros when a sequence starts."""
-    graph = onnx.load(step_path, load_external_data=False).graph
-    outputs = {value.name for value in graph.output}
+    outputs = {value.name: value for value in graph.output}
     states = []
     for value in graph.input:
-        if f"{value.name}{NEXT}" in outputs:
-            tensor = _tensor(value)
-            shape = {"data_type": tensor["data_type"], "dims": tensor["dims"]}
-            initial = {"name": f"{value.name}_zeros", **shape, "zero_data": True}
-            states.append(
-                {"input_name": value.name, "output_name": f"{value.name}{NEXT}", **shape,
-                 "initial_state": [initial]}
-            )  # fmt: skip
+        if f"{value.name}{NEXT}" not in outputs:
+            continue
+        tensor = _tensor(value, path)
+        after = _tensor(outputs[f"{value.name}{NEXT}"], path)
+        shape = {"data_type": tensor["data_type"], "dims": tensor["dims"]}
+        if "reshape" in tensor or -1 in tensor["dims"]:
+            raise ServingError(
+                f"state {value.name!r} in {path} has the dimensions {tensor['dims']}; Triton can "
+                "begin with zeros only in a known number of features"
+            )
+        if (after["data_type"], after["dims"]) != tuple(shape.values()):
+            raise ServingError(
+                f"state {value.name!r} in {path} changes its type or shape in a step"
+            )
+        initial = {"name": f"{value.name} zeros", **shape, "zero_data": True}
+        names = {"input_name": value.name, "output_name": after["name"]}
+        states.append({**names, **shape, "initial_state": [initial]})
+    # Triton pairs them by their places in two sorted lists instead of by name (its issue 8586).
+    for before, after in zip(
+        sorted(state["input_name"] for state in states),
+        sorted(state["output_name"] for state in states),
+        strict=True,
+    ):
+        if after != f"{before}{NEXT}":
+            raise ServingError(
+                f"Triton would take {after!r} for state {before!r}: no state's name may begin with "
+                "the whole name of another; rename the layer"
+            )
+    return states
+
+
+def _sequences(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One request a step; "oldest" makes batches of steps that are there, without empty slots.
+
+    No control inputs: Triton itself puts the zeros in when a request has the start flag, and with
+    this strategy every row of a batch is a request.
+    """
     return {
-        "sequence_batching": {
-            "max_sequence_idle_microseconds": IDLE_MICROSECONDS,
-            "oldest": {"max_candidate_sequences": 1024},
-            "state": states,
-        }
+        "max_sequence_idle_microseconds": IDLE_MICROSECONDS,
+        "oldest": {"max_candidate_sequences": CANDIDATE_SEQUENCES},
+        "state": list(states),
     }
 
 
-def _warmup(inputs: Sequence[Mapping[str, Any]], batch: int) -> dict[str, Any]:
+def _warmup(
+    inputs: Sequence[Mapping[str, Any]], batch: int, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
     """Zeros, which as ids are padding: valid for every model, whatever its vocabulary."""
-    return {
-        "name": f"batch of {batch}",
-        "batch_size": batch,
-        "inputs": [
-            {
-                "key": tensor["name"],
-                "value": {
-                    "data_type": tensor["data_type"],
-                    "dims": [WARMUP_STEPS if size < 0 else size for size in tensor["dims"]],
-                    "zero_data": True,
-                },
-            }
-            for tensor in inputs
-        ],
+    samples = []
+    for tensor in inputs:
+        dims = tensor["dims"] if "reshape" in tensor else shapes.get(tensor["name"], tensor["dims"])
+        sample = {
+            "data_type": tensor["data_type"],
+            "dims": [WARMUP_STEPS if size < 0 else size for size in dims],
+            "zero_data": True,
+        }
+        samples.append({"key": tensor["name"], "value": sample})
+    return {"name": f"batch of {batch}", "batch_size": batch, "inputs": samples}
+
+
+def _write_model(directory: Path, config: Mapping[str, Any], source: Path, version: int) -> None:
+    place = directory / config["name"] / str(version)
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, place / f"model{source.suffix}")
+    for beside in _external_files(source):
+        shutil.copy(beside, place / beside.name)
+    write_text(place.parent / "config.pbtxt", text_form(config))
+
+
+def _external_files(source: Path) -> list[Path]:
+    """Weights of an ONNX file that are not in it."""
+    if source.suffix != ".onnx":
+        return []
+    names = {
+        entry.value
+        for tensor in onnx.load(source, load_external_data=False).graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
     }
+    return [source.parent / name for name in sorted(names)]
+
+
+def _build_report(plan_path: Path) -> dict[str, Any]:
+    path = plan_path.with_name("build.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def text_form(fields: Mapping[str, Any], indent: str = "") -> str:
@@ -190,4 +291,4 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Enum) or not isinstance(value, str):
         return str(value)
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(value, ensure_ascii=False)  # the same escapes in both
