@@ -25,7 +25,7 @@ from keras import ops
 FIRST_TOKEN = 4  # ids below are padding, unknown, start and end
 # Two rolling hashes of an n-gram, small enough that 32 bits never overflow: one names the slot, the
 # other tells whether the slot is this n-gram's.
-_SLOT, _CHECK = (1021, 1048573), (1999, 999983)
+SLOT_HASH, CHECK_HASH = (1021, 1048573), (1999, 999983)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _hashes(row: np.ndarray, orders: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for n in range(orders):
         shifted = np.concatenate([ids[n:], np.zeros(min(n, len(ids)), np.int64)])
-        slot = (slot * _SLOT[0] + shifted) % _SLOT[1]
-        check = (check * _CHECK[0] + shifted) % _CHECK[1]
+        slot = (slot * SLOT_HASH[0] + shifted) % SLOT_HASH[1]
+        check = (check * CHECK_HASH[0] + shifted) % CHECK_HASH[1]
         known = known & (shifted >= FIRST_TOKEN)
         found.extend(zip(slot[known].tolist(), check[known].tolist(), strict=True))
     return found
@@ -194,8 +194,8 @@ class WordNGrams(_WithTables):
         found = []
         for n in range(self.orders):
             shifted = padded[:, n : n + time]
-            slot = (slot * _SLOT[0] + shifted) % _SLOT[1]
-            check = (check * _CHECK[0] + shifted) % _CHECK[1]
+            slot = (slot * SLOT_HASH[0] + shifted) % SLOT_HASH[1]
+            check = (check * CHECK_HASH[0] + shifted) % CHECK_HASH[1]
             known = ops.logical_and(known, shifted >= FIRST_TOKEN)
             hit = ops.equal(ops.take(self.check, slot % size, axis=0), check)
             hit = ops.logical_and(hit, known)

@@ -71,8 +71,8 @@ def word_ngrams(graph, layer, tokens):
     for n in range(layer.orders):
         parts = (graph.indices([n]), graph.op("Add", time, graph.indices([n])), graph.indices([1]))
         shifted = graph.op("Slice", padded, *parts)
-        place = _modulo(graph, place * wide._SLOT[0] + shifted, wide._SLOT[1])
-        proof = _modulo(graph, proof * wide._CHECK[0] + shifted, wide._CHECK[1])
+        place = _modulo(graph, place * wide.SLOT_HASH[0] + shifted, wide.SLOT_HASH[1])
+        proof = _modulo(graph, proof * wide.CHECK_HASH[0] + shifted, wide.CHECK_HASH[1])
         word = graph.binary("GreaterOrEqual", shifted, wide.FIRST_TOKEN, dtype=np.bool_)
         known = word if known is None else graph.op("And", known, word)
         at = _modulo(graph, place, layer.check.shape[0])
