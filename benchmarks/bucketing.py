@@ -5,8 +5,9 @@
 Three pipelines feed the same model: every row padded to the longest text; shuffled batches, each
 padded to its own longest row; and Seqloom's buckets. Speed is measured on batches drawn evenly from
 an epoch of each, one batch of each pipeline in turn, so that a slow moment of the machine hits all
-alike; every batch's shape has been traced before. Accuracy is that of a short training of each from
-the same seed.
+alike; every batch's shape has been traced before. Accuracy is the best on validation within a short
+training, mean of several seeds; padding to the longest text is left out there, since it changes
+nothing but the time.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def main() -> None:
     parser.add_argument("--data", default="synthetic")
     parser.add_argument("--max-length", type=int, nargs="+", default=[400, 1000])
     parser.add_argument("--batches", type=int, default=16, help="measured batches of each pipeline")
-    parser.add_argument("--epochs", type=int, default=2, help="of the training for the accuracy")
+    parser.add_argument("--epochs", type=int, default=4, help="of the training for the accuracy")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings for the accuracy")
     options = parser.parse_args()
     task = tasks.get("sentiment")
     splits = task.load(DataOptions(options.data))
@@ -86,12 +88,17 @@ def compare(task, settings, splits, options, accuracy: bool) -> list[dict]:
             "examples/s": examples / spent[name],
             "time steps an example": steps / examples,
         }
-        if accuracy:
-            keras.utils.set_random_seed(0)
-            model = task.build(settings, preprocessor, None)
-            model.fit(way, epochs=options.epochs, verbose=0, shuffle=False)
-            scores = model.evaluate(validation, return_dict=True, verbose=0)
-            result["validation accuracy"] = scores["accuracy"]
+        if accuracy and name != "padded to the longest text":
+            best = []
+            for seed in range(options.seeds):
+                keras.utils.set_random_seed(seed)
+                model = task.build(settings, preprocessor, None)
+                history = model.fit(
+                    way, epochs=options.epochs, validation_data=validation, verbose=0, shuffle=False
+                ).history
+                best.append(max(history["val_accuracy"]))
+            result["validation accuracy"] = sum(best) / len(best)
+            result["range"] = f"{min(best):.4f} to {max(best):.4f}"
         results.append(result)
     base = results[-1]["examples/s"]
     for result in results:

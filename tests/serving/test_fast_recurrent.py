@@ -14,7 +14,7 @@ from keras import layers
 from serving.fast_recurrent import FastRecurrent, fast_copy
 from serving.savedmodel import forbidden_nodes
 from tests.serving.native_onnx.parity import ragged_ids, randomise
-from tests.serving.native_onnx.test_recurrent import CELLS, SHAPES, configurations, embedded
+from tests.serving.native_onnx.test_recurrent_onnx import CELLS, SHAPES, configurations, embedded
 
 
 def check(ids, outputs, quick=True):
