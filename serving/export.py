@@ -248,24 +248,28 @@ def write_tensorrt(job: Job, path: Path, precision: str) -> dict[str, Any]:
 
 
 def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, Any]:
-    """Model repository of the artefacts that were written."""
-    from serving.triton import write_triton
+    """Model repository of the artefacts that were written and that Triton can load."""
+    from serving.triton import plan_reason, write_triton
 
     place = job.publication.place
     onnx = place("onnx") / "model.onnx" if "onnx" in artifacts else None
     step = onnx.with_name("step.onnx") if onnx else None
+    plan = place("tensorrt") / "model.plan" if "tensorrt" in artifacts else None
+    left_out = plan_reason(plan) if plan else None
+    if left_out and not onnx:
+        raise ServingError(f"nothing to serve with Triton: {left_out}; add --format onnx")
     models = write_triton(
         place("triton"),
         job.name,
         onnx_path=onnx,
-        plan_path=place("tensorrt") / "model.plan" if "tensorrt" in artifacts else None,
+        plan_path=None if left_out else plan,
         step_path=step if step and step.is_file() else None,
         version=job.publication.version,
     )
     return {
         "path": "triton",
         "status": "built",
-        "reason": "no Triton server ran here",
+        "reason": "; ".join(filter(None, ["no Triton server ran here", left_out])),
         "parity": None,
         "models": models,
         "bytes": size_on_disk(place("triton")),
