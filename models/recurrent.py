@@ -74,7 +74,7 @@ def rebuilt_without_cudnn(model: keras.Model) -> keras.Model:
     walk over the copy.
     """
 
-    copy = keras.models.clone_model(model, clone_function=cloned_without_cudnn)
+    copy = keras.models.clone_model(model, clone_function=cloned_without_cudnn, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 
