@@ -2,8 +2,9 @@
 
 Keras steps through time with some thirty small operations a step. Here the input projection is one
 product over all steps, the loop takes several steps at a time, and masks are applied outside of it;
-small LSTMs use TensorFlow's fused kernel. All of it is core TensorFlow, as TF Serving has it, and
-for inference only: the gradient that TensorFlow registers for ``BlockLSTMV2`` is wrong.
+LSTMs use TensorFlow's fused kernel where batch and weights are small. All of it is core TensorFlow,
+as TF Serving has it, and for inference only: the gradient that TensorFlow registers for
+``BlockLSTMV2`` is wrong.
 """
 
 from __future__ import annotations
@@ -20,23 +21,26 @@ from models.recurrent import cloned_without_cudnn
 CELLS = (layers.SimpleRNN, layers.LSTM, layers.GRU)
 # Steps in one iteration of the loop: its overhead is that of several operations.
 STEPS_AT_ONCE = 8
-# Up to here the number of operations counts, beyond it their size: the fused kernel multiplies the
-# input step by step, and a product for each gate spares a copy.
-FEW_UNITS = 128
+# The fused kernel beats the loop until TensorFlow shares its products among threads, which doubles
+# their cost: from so many multiply-adds a step, sooner with large weights. Found by timing 32 to
+# 256 units, 32 to 512 features and 1 to 256 rows, with some margin.
+FUSED_PRODUCT = 400_000
+SMALL_WEIGHTS, FUSED_PRODUCT_OF_SMALL = 50_000, 1_300_000
 
 
 def fast_copy(model: keras.Model) -> keras.Model:
     """A float32 copy of a Functional model whose recurrent layers are quick at inference.
 
-    Layers that are none of SimpleRNN, LSTM and GRU, alone or in Bidirectional, and those that are
-    stateful, stay as Keras has them. Masks must be right-padded, as for cuDNN.
+    Models inside of it are treated alike. Layers that are none of SimpleRNN, LSTM and GRU, alone or
+    in Bidirectional, and those that are stateful or unrolled, stay as Keras has them. Masks must be
+    right-padded, as for cuDNN.
     """
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         copy = cloned_without_cudnn(layer)
         return FastRecurrent(copy) if _is_known(copy) else copy
 
-    copy = keras.models.clone_model(model, clone_function=clone)
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -45,7 +49,7 @@ def _is_known(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, layers.Bidirectional):
         inner = (layer.forward_layer, layer.backward_layer)
         return all(map(_is_known, inner)) and not inner[0].go_backwards
-    return type(layer) in CELLS and not layer.stateful
+    return type(layer) in CELLS and not (layer.stateful or layer.unroll)
 
 
 class FastRecurrent(layers.Layer):
@@ -64,6 +68,10 @@ class FastRecurrent(layers.Layer):
         """Makes the inner layer's weights."""
         if not self.layer.built:
             self.layer.build(input_shape)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The inner layer's, which spares tracing the loops."""
+        return self.layer.compute_output_spec(*args, **kwargs)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The inner layer's."""
@@ -166,21 +174,35 @@ class _Padding:
 
 def _run(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:
     """One direction over its input: outputs, and every state after every step, all time-major."""
-    if isinstance(layer, layers.LSTM) and _is_fusible(layer):
-        return _fused_lstm(layer, x, states)
+    rows = _fusible_rows(layer, x.shape[-1])
+    if not rows:
+        return _looped(layer, x, states)
+    return tf.cond(
+        tf.shape(x)[1] <= rows,
+        lambda: _fused_lstm(layer, x, states),
+        lambda: _looped(layer, x, states),
+    )
+
+
+def _fusible_rows(layer: Any, features: int) -> int:
+    """The largest batch for which the fused kernel is quicker than the loop; 0 where it is not."""
+    fusible = (
+        isinstance(layer, layers.LSTM)
+        and layer.activation is keras.activations.tanh
+        and layer.recurrent_activation is keras.activations.sigmoid
+    )
+    weights = (features + layer.units) * 4 * layer.units
+    product = FUSED_PRODUCT_OF_SMALL if weights <= SMALL_WEIGHTS else FUSED_PRODUCT
+    return product // weights if fusible else 0
+
+
+def _looped(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:
+    """``_run`` for every layer and size."""
     time = tf.shape(x)[0]
     x = tf.pad(x, [[0, -time % STEPS_AT_ONCE], [0, 0], [0, 0]])
     parts, step = _stepping(layer.cell, x)
     ran = [values[:time] for values in _loop(step, parts, states)]
     return ran[0], *ran  # the first state of all three cells is their output
-
-
-def _is_fusible(layer: Any) -> bool:
-    return (
-        layer.units <= FEW_UNITS
-        and layer.activation is keras.activations.tanh
-        and layer.recurrent_activation is keras.activations.sigmoid
-    )
 
 
 def _fused_lstm(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:
@@ -245,14 +267,9 @@ def _stepping(cell: Any, x: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
         return parts, reset_before
     bias = cell.bias[1] if cell.use_bias else tf.zeros([3 * units])
     parts[0] += bias[: 2 * units]  # that of the new state is inside a product with r
-    sizes = [2 * units, units]
-    w_gates, w_new = tf.split(weight, sizes, -1)
 
     def reset_after(x_gates, x_new, h):
-        if units <= FEW_UNITS:
-            h_gates, h_new = tf.split(tf.matmul(h, weight), sizes, -1)
-        else:
-            h_gates, h_new = tf.matmul(h, w_gates), tf.matmul(h, w_new)
+        h_gates, h_new = tf.split(tf.matmul(h, weight), [2 * units, units], -1)
         z, r = tf.split(gate(x_gates + h_gates), 2, -1)
         new = activation(x_new + r * (h_new + bias[2 * units :]))
         return [new + z * (h - new)]
