@@ -26,6 +26,9 @@ STEPS_AT_ONCE = 8
 # 256 units, 32 to 512 features and 1 to 256 rows, with some margin.
 FUSED_PRODUCT = 400_000
 SMALL_WEIGHTS, FUSED_PRODUCT_OF_SMALL = 50_000, 1_300_000
+# Up to here a GRU's step is one product, for the number of operations counts; beyond it two, which
+# run side by side where a core is free: one would be slower than Keras's there, at batch 32.
+FEW_UNITS = 128
 
 
 def fast_copy(model: keras.Model) -> keras.Model:
@@ -267,9 +270,14 @@ def _stepping(cell: Any, x: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
         return parts, reset_before
     bias = cell.bias[1] if cell.use_bias else tf.zeros([3 * units])
     parts[0] += bias[: 2 * units]  # that of the new state is inside a product with r
+    sizes = [2 * units, units]
+    w_gates, w_new = tf.split(weight, sizes, -1)
 
     def reset_after(x_gates, x_new, h):
-        h_gates, h_new = tf.split(tf.matmul(h, weight), [2 * units, units], -1)
+        if units <= FEW_UNITS:
+            h_gates, h_new = tf.split(tf.matmul(h, weight), sizes, -1)
+        else:
+            h_gates, h_new = tf.matmul(h, w_gates), tf.matmul(h, w_new)
         z, r = tf.split(gate(x_gates + h_gates), 2, -1)
         new = activation(x_new + r * (h_new + bias[2 * units :]))
         return [new + z * (h - new)]
