@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import DataError
-from tasks.stages.arguments import assignments, data_options, seconds
+from tasks.stages.arguments import assignments, seconds, sorted_flags, task_flags
 from tasks.stages.console import (
     baseline_note,
     load_noted,
@@ -38,8 +38,6 @@ app = typer.Typer(
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="one of `seqloom tasks`")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]
 Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
-TextColumn = Annotated[str | None, typer.Option(help="column of the text; found by name if absent")]
-LabelColumn = Annotated[str | None, typer.Option(help="column of the label; likewise")]
 DataSeed = Annotated[
     int, typer.Option(min=0, help="of splits that are made, and of synthetic data")
 ]
@@ -53,38 +51,38 @@ Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid
 MaxTime = Annotated[
     str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")
 ]
+# Each kind of task has flags of its own; `seqloom tasks TASK` lists them, the task checks them.
+OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
 
 
-@app.command("tasks", epilog="Example: seqloom tasks")
-def list_tasks(as_json: AsJson = False) -> None:
-    """What there is to learn, and where its data comes from."""
-    from tasks.stages.tables import task_rows
+@app.command("tasks", epilog="Example: seqloom tasks forecast")
+def list_tasks(
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="show its flags")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What there is to learn; of one task, all its flags."""
+    from tasks.stages.tables import flag_rows, task_rows
 
-    rows = task_rows()
-    show(rows, {"tasks": rows}, as_json)
+    rows = flag_rows(task) if task else task_rows()
+    show(rows, {"flags" if task else "tasks": rows}, as_json)
 
 
-@app.command(epilog="Example: seqloom train sentiment --data reviews.csv --cell gru --units 128")
+@app.command(
+    epilog="Example: seqloom train forecast --data my.csv --target OT --horizon 24 --lookback 336",
+    context_settings=OWN_FLAGS,
+)
 def train(
     task: TaskName,
+    own: typer.Context,
     data: Data = "synthetic",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
     cell: Annotated[str | None, typer.Option(help="simple_rnn, lstm or gru")] = None,
     layers: Annotated[int | None, typer.Option(help="recurrent layers, 1 to 4")] = None,
     units: Annotated[int | None, typer.Option(help="hidden size of each direction")] = None,
     bidirectional: Annotated[
         bool | None, typer.Option("--bidirectional/--unidirectional", help="directions")
     ] = None,
-    embedding_dim: Annotated[int | None, typer.Option(help="size of the embedding")] = None,
-    dropout: Annotated[float | None, typer.Option(help="0 to 0.95")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="examples a step")] = None,
     epochs: Annotated[int | None, typer.Option(help="greatest number of epochs")] = None,
-    mixed_precision: Annotated[
-        bool | None, typer.Option("--mixed-precision/--float32", help="float16 compute on a GPU")
-    ] = None,
     settings: Set = None,
     data_seed: DataSeed = 0,
     seed: Seed = 0,
@@ -95,17 +93,16 @@ def train(
     """Train one configuration and evaluate it beside its baseline."""
     flags = {
         "cell": cell, "layers": layers, "units": units, "bidirectional": bidirectional,
-        "embedding_dim": embedding_dim, "dropout": dropout, "learning_rate": learning_rate,
-        "batch_size": batch_size, "epochs": epochs, "mixed_precision": mixed_precision,
+        "epochs": epochs,
     }  # fmt: skip
-    changes = {name: value for name, value in flags.items() if value is not None}
-    changes |= assignments(settings)
     import tasks
     from tasks.stages.run_directory import Run, next_free, resumed
 
     chosen = tasks.get(task)
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    changes |= {name: value for name, value in flags.items() if value is not None}
     run = Run(out or next_free(Path("runs"), task))
-    where = data_options(data, text_column, label_column, data_seed)
+    where = chosen.data_options(data, data_seed, **reading)
     if resume:
         final, where, seed = resumed(chosen, run, changes)
     elif run.exists:
@@ -124,16 +121,18 @@ def train(
     show(score_rows(result), result, as_json, baseline_note(result))
 
 
-@app.command(epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20")
+@app.command(
+    epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20",
+    context_settings=OWN_FLAGS,
+)
 def tune(
     task: TaskName,
+    own: typer.Context,
     data: Data = "synthetic",
     trials: Annotated[int, typer.Option(min=1, help="greatest number of trials")] = 10,
     strategy: Strategy = "random",
     max_time: MaxTime = None,
     epochs: Annotated[int, typer.Option(min=1, help="greatest number of epochs a trial")] = 6,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
     settings: Set = None,
     data_seed: DataSeed = 0,
     seed: Seed = 0,
@@ -145,7 +144,9 @@ def tune(
     from tasks.stages.run_directory import next_free
 
     chosen = tasks.get(task)
-    start = chosen.with_settings(chosen.settings, assignments(settings))
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    start = chosen.with_settings(chosen.settings, changes)
+    where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), f"{task}-search")
     load_tensorflow()
     from tasks.stages.tables import leaderboard_rows
@@ -153,7 +154,6 @@ def tune(
     from tasks.stages.tuning import tune as stage
 
     options = SearchOptions(trials, epochs, strategy, seed, seconds(max_time))
-    where = data_options(data, text_column, label_column, data_seed)
     splits = load_noted(chosen, where)
     tell(f"search: {directory}")
     result = stage(chosen, where, start, options, directory, splits=splits, on_trial=tell_trial)
@@ -172,24 +172,28 @@ def leaderboard(
     show(rows, {"search": str(search), "trials": rows}, as_json)
 
 
-@app.command(epilog="Example: seqloom evaluate runs/sentiment-1")
+@app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=OWN_FLAGS)
 def evaluate(
     run: RunPath,
+    own: typer.Context,
     data: Annotated[str | None, typer.Option(help="other data than it was trained on")] = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a finished run anew, beside its baseline."""
     from tasks.stages.run_directory import Run
 
     found = Run(run)
-    found.config()
+    before, chosen = found.data(), found.task()
+    reading, others = sorted_flags(chosen, task_flags(own.args))
+    if others or (reading and not data):
+        raise DataError(
+            f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
+        )
+    where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
     load_tensorflow()
     from tasks.stages.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
-    where = data_options(data, text_column, label_column, 0) if data else None
     result = stage(found, where)
     show(score_rows(result), result, as_json, baseline_note(result))
 
@@ -256,21 +260,22 @@ def predict(
     file: Annotated[
         Path | None, typer.Option(help="more inputs: txt (one a line), csv, tsv or jsonl; .gz too")
     ] = None,
-    text_column: TextColumn = None,
+    text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
+    settings: Set = None,
+    out: Annotated[Path | None, typer.Option(help="csv to write; a picture goes beside it")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer raw inputs; a bundle does it without TensorFlow."""
     if not (source / "manifest.json").is_file():
         load_tensorflow()
     from tasks.stages.predicting import predict as stage
-    from tasks.stages.predicting import read_inputs
 
-    raw = [*(inputs or []), *(read_inputs(file, text_column) if file else [])]
-    answers, lines = stage(source, raw)
+    reading = assignments(settings) | ({"text_column": text_column} if text_column else {})
+    found = stage(source, inputs or [], file, reading, out)
     if as_json:
-        print_json({"predictions": answers})
+        print_json({"predictions": found.answers, "files": [str(path) for path in found.files]})
     else:
-        for line in lines:
+        for line in [*found.lines, *(f"wrote {path}" for path in found.files)]:
             print(line)
 
 
@@ -287,17 +292,19 @@ def serve(
     stage(bundle, rest_port, backend, host, print_json)
 
 
-@app.command(epilog="Example: seqloom run sentiment --data reviews.csv --trials 8")
+@app.command(
+    epilog="Example: seqloom run sentiment --data reviews.csv --trials 8",
+    context_settings=OWN_FLAGS,
+)
 def run(
     task: TaskName,
+    own: typer.Context,
     data: Data = "synthetic",
     trials: Annotated[int | None, typer.Option(min=1, help="of the search")] = None,
     strategy: Strategy = "random",
     max_time: MaxTime = "30m",
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
     settings: Set = None,
     data_seed: DataSeed = 0,
     seed: Seed = 0,
@@ -312,7 +319,9 @@ def run(
     base = chosen.settings
     if quick:
         base = chosen.with_settings(base, chosen.quick)
-    start = chosen.with_settings(base, assignments(settings))
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    start = chosen.with_settings(base, changes)
+    where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), task)
     load_tensorflow()
     from tasks.stages.everything import run_everything
@@ -326,7 +335,6 @@ def run(
         seed,
         seconds(max_time),
     )
-    where = data_options(data, text_column, label_column, data_seed)
     try:
         result = run_everything(
             chosen, where, start, options, directory, tell=tell, on_trial=tell_trial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.recurrent import recurrent_stack
 
 
@@ -62,7 +62,7 @@ class MaskedPooling(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind}
 
 
-def pooled_stack(x: keras.KerasTensor, config: RecurrentConfig) -> keras.KerasTensor:
+def pooled_stack(x: keras.KerasTensor, config: TextConfig) -> keras.KerasTensor:
     """The recurrent stack and its pooling: ``[batch, time, features]`` to ``[batch, width]``."""
     if config.pooling == "last":
         return recurrent_stack(x, config, return_sequences=False)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from scipy.special import logsumexp
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.pooling import pooled_stack
 from models.wide import WideTables, wide_logits
 
@@ -55,7 +55,7 @@ class TokenDropout(keras.layers.Layer):
 
 
 def text_classifier(
-    config: RecurrentConfig, vocabulary_size: int, classes: int, tables: WideTables | None = None
+    config: TextConfig, vocabulary_size: int, classes: int, tables: WideTables | None = None
 ) -> keras.Model:
     """Embedding, recurrent stack, pooling and logits, with the linear n-gram path beside it.
 

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of ``path``, by a rename, once all of it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes aside, flushes to the disk, and renames over ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
+    """``text``, by ``write_aside``."""
+    with write_aside(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``value`` as indented JSON, by ``write_text``."""
+    """``value`` as indented JSON, by ``write_aside``."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

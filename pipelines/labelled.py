@@ -18,11 +18,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import DataError
 from pipelines.layout import Layout, PartFile
-from pipelines.readers import TEXT_COLUMN, Row, first_cells, read_rows
+from pipelines.readers import TEXT_COLUMN, Row, file_format, first_cells, read_rows
 from pipelines.splits import TextExample, name_list, shorten
 from pipelines.textfile import TextFile, inspect_file, read_document
 
@@ -334,3 +335,40 @@ def _find_column(
         f"{file}: {what} the {role} column; {there}; name it with --{role}-column (a file without "
         "header: by numbers, --text-column 2 --label-column 1)."
     )
+
+
+# ---- texts without labels
+
+
+def read_texts(path: Path, text_column: str = "") -> list[str]:
+    """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
+
+    Raises:
+        DataError: the file cannot be read, or its text column is not clear.
+    """
+    if not path.is_file():
+        raise DataError(f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file")
+    form = file_format(path)
+    texts = []
+    for row in read_rows(path):
+        name = TEXT_COLUMN if form == "txt" else text_column or _only_text(row, path)
+        value = row.values.get(name)
+        if not isinstance(value, str):
+            raise DataError(
+                f"{row.file}:{row.line}: column {name!r} holds no text; "
+                f"there are: {', '.join(row.values)}; choose one with --text-column"
+            )
+        texts.append(value)
+    return texts
+
+
+def _only_text(row: Row, path: Path) -> str:
+    found = [name for name in row.values if name.lower() in TEXT_NAMES]
+    if len(row.values) == 1:
+        found = list(row.values)
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: no column is plainly the text among {', '.join(row.values)}; "
+            "choose one with --text-column"
+        )
+    return found[0]

@@ -42,8 +42,8 @@ class Preprocessor(Protocol):
     def decode(self, core: Arrays) -> Arrays:
         """Core outputs to wire outputs."""
 
-    def answers(self, wire: Arrays) -> list[dict[str, Any]]:
-        """Wire outputs as answers that a person can read, one a row."""
+    def answers(self, wire: Arrays, raw: Sequence[Any]) -> list[dict[str, Any]]:
+        """Wire outputs for ``raw`` as answers that a person can read, one a row."""
 
     def graph(self) -> Any:
         """The TensorFlow face: a ``tf.Module`` with ``encode`` and ``decode``."""

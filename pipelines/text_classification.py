@@ -69,7 +69,7 @@ class TextClassificationPreprocessor:
         probabilities = core["probabilities"]
         return {"label": names[probabilities.argmax(-1)], "probabilities": probabilities}
 
-    def answers(self, wire: Arrays) -> list[dict[str, Any]]:
+    def answers(self, wire: Arrays, raw: Sequence[str]) -> list[dict[str, Any]]:
         """``{"label", "probability", "probabilities": {label: p}}`` a row."""
         return [
             {

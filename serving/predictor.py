@@ -82,4 +82,4 @@ class Predictor:
         """Readable answers, one a raw input."""
         if not raw:
             return []
-        return self.preprocessor.answers(self.run(self.preprocessor.to_wire(raw)))
+        return self.preprocessor.answers(self.run(self.preprocessor.to_wire(raw)), raw)

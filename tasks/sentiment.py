@@ -6,13 +6,13 @@
 docs/results.md holds the scores and times to expect.
 """
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from pipelines.text import TextEncoder
 from tasks.kinds.text_classification import TextClassification
 
 TASK = TextClassification(
     name="sentiment",
     summary="is a review positive or negative",
-    model=RecurrentConfig(),
+    model=TextConfig(),
     encoder=TextEncoder(),
 )

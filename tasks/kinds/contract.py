@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from models.config import RecurrentConfig
+from models.config import Checked, ConfigError, RecurrentConfig
+from pipelines.errors import DataError
 
 if TYPE_CHECKING:
     import keras
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from pipelines.batching import ShuffledEpochs
-    from pipelines.preprocessor import Preprocessor
+    from pipelines.preprocessor import Arrays, Preprocessor
     from pipelines.sources import Splits
 
 
@@ -26,15 +28,13 @@ class DataOptions:
 
     Attributes:
         source: what ``--data`` takes.
-        text_column: column of the text, None to find it by its name.
-        label_column: column of the label, None to find it by its name.
         seed: of the splits that are made here.
+        reading: settings of the task's ``reading`` that are not its defaults.
     """
 
     source: str = "synthetic"
-    text_column: str | None = None
-    label_column: str | None = None
     seed: int = 0
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Task(ABC):
         kind: what sort of problem it is.
         summary: one line for ``seqloom tasks``.
         metric: the score that choices are made by, a key of ``evaluate``.
+        model: default hyperparameters.
+        reading: how its data is read, by default.
+        model_module: where the layers are that a saved model holds.
         quick: settings of ``--quick``.
         mode: whether more ("max") or less ("min") of it is better.
     """
@@ -63,17 +66,53 @@ class Task(ABC):
     kind: str
     summary: str
     metric: str
+    model: RecurrentConfig
+    reading: Checked
+    model_module: str
     mode: str = "max"
     quick: Mapping[str, Any] = MappingProxyType({"units": 32, "embedding_dim": 32, "epochs": 3})
 
     @property
-    @abstractmethod
     def settings(self) -> Settings:
         """The defaults."""
+        return Settings(self.model, self.preprocessing())
 
     @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """Settings of the preprocessor, by default."""
+
+    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
+        """Raises where values of the right types do not do."""
+        return
+
+    def names(self) -> list[str]:
+        """Of all settings: how data is read, the network's, the preprocessor's."""
+        return [*self.reading.names(), *self.model.names(), *self.preprocessing()]
+
     def with_settings(self, base: Settings, changes: Mapping[str, Any]) -> Settings:
         """``base`` with other values; an unknown name or a bad value is an error that says so."""
+        known = base.preprocessor
+        unknown = [name for name in changes if name not in [*base.model.names(), *known]]
+        if unknown:
+            every = ", ".join(sorted(self.names()))
+            raise ConfigError(f"unknown setting {unknown[0]!r}; there are: {every}")
+        values = {**known, **{k: v for k, v in changes.items() if k in known}}
+        for name, value in values.items():
+            if type(value) is not type(known[name]):
+                kind = type(known[name]).__name__
+                raise ConfigError(f"{name} is {value!r}; it must be of type {kind}")
+        self.check_preprocessing(values)
+        network = {name: value for name, value in changes.items() if name not in known}
+        return Settings(base.model.updated(**network), values)
+
+    def data_options(self, source: str, seed: int = 0, **reading: Any) -> DataOptions:
+        """Options of ``load``; an unknown name or a bad value is an error that says so."""
+        self.reading.updated(**reading)
+        return DataOptions(source, seed, reading)
+
+    def reader(self, options: DataOptions) -> Any:
+        """The ``reading`` of these options."""
+        return self.reading.updated(**options.reading)
 
     @abstractmethod
     def load(self, options: DataOptions) -> Splits:
@@ -122,18 +161,42 @@ class Task(ABC):
         """What a client would send for these examples."""
 
     @abstractmethod
-    def edge_inputs(self) -> list[Any]:
+    def edge_inputs(self, preprocessor: Preprocessor) -> list[Any]:
         """Raw inputs at the edge of what is allowed: nothing, the shortest, the unknown."""
 
     @abstractmethod
     def evaluate(
-        self, answers: Sequence[dict[str, Any]], examples: Sequence[Any]
+        self, preprocessor: Preprocessor, outputs: Arrays, examples: Sequence[Any]
     ) -> dict[str, float]:
-        """Metrics of answers (one an example) against the truth."""
+        """Metrics of wire outputs (a row an example) against the truth."""
 
     @abstractmethod
-    def baseline(self, splits: Splits) -> dict[str, Any]:
+    def baseline(self, preprocessor: Preprocessor, splits: Splits) -> dict[str, Any]:
         """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a sceptic."""
+
+    def pictures(
+        self,
+        preprocessor: Preprocessor,
+        outputs: Arrays,
+        examples: Sequence[Any],
+        directory: Path,
+    ) -> list[str]:
+        """Draws what people would rather look at; the names of the files."""
+        return []
+
+    def parse_input(self, text: str) -> Any:
+        """A raw input that was typed: the text itself."""
+        return text
+
+    @abstractmethod
+    def read_inputs(self, path: Path, options: DataOptions) -> list[Any]:
+        """Raw inputs of a file, for ``seqloom predict --file``."""
+
+    def write_answers(
+        self, raw: Sequence[Any], answers: Sequence[dict[str, Any]], path: Path
+    ) -> list[Path]:
+        """Writes answers as a csv, and a picture beside it where there is one to draw."""
+        raise DataError(f"--out: {self.kind} has no file of answers; redirect --json instead")
 
     @abstractmethod
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
@@ -147,3 +210,11 @@ class Task(ABC):
     def monitor(self) -> str:
         """Name under which Keras reports the metric on validation batches."""
         return f"val_{self.metric}"
+
+
+def drawn(hp: keras_tuner.HyperParameters, name: str, default: Any, *others: Any) -> Any:
+    """One of some values and the default, which need not be among them."""
+    values = dict.fromkeys([default, *others])
+    return hp.Choice(
+        name, list(values) if isinstance(default, str) else sorted(values), default=default
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.config import ConfigError, RecurrentConfig
+from models.config import Checked, TextConfig, text
 from pipelines.text import TextEncoder
-from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.kinds.contract import DataOptions, Settings, Task, drawn
 
 if TYPE_CHECKING:
     import keras
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 
     from models.wide import WideTables
     from pipelines.batching import ShuffledEpochs
+    from pipelines.preprocessor import Arrays
     from pipelines.sources import Splits, TextExample
     from pipelines.text_classification import TextClassificationPreprocessor
+
+
+@dataclass(frozen=True)
+class TextReading(Checked):
+    """How labelled text is read."""
+
+    text_column: str = text("", "column of the text; found by its name if absent")
+    label_column: str = text("", "column of the label; likewise")
 
 
 @dataclass(frozen=True)
@@ -32,49 +42,39 @@ class TextClassification(Task):
         summary: one line about it.
         model: default hyperparameters.
         encoder: default preprocessing.
+        reading: default columns.
         metric: "accuracy".
     """
 
     name: str
     summary: str
-    model: RecurrentConfig = RecurrentConfig()
+    model: TextConfig = TextConfig()
     encoder: TextEncoder = TextEncoder()
+    reading: TextReading = TextReading()
     metric: str = "accuracy"
     mode: str = "max"
     kind: str = "text classification"
+    model_module: str = "models.text_classifier"
 
-    @property
-    def settings(self) -> Settings:
-        """The declared defaults."""
+    def preprocessing(self) -> dict[str, Any]:
+        """The text encoder's."""
         encoder = asdict(self.encoder)
         del encoder["vocabulary"]
-        return Settings(self.model, encoder)
+        return encoder
 
-    def with_settings(self, base: Settings, changes: Mapping[str, Any]) -> Settings:
-        """Sorts the changes into network and preprocessor."""
-        encoder_names = set(base.preprocessor)
-        encoder = {**base.preprocessor, **{k: v for k, v in changes.items() if k in encoder_names}}
-        for name, value in encoder.items():
-            if type(value) is not type(base.preprocessor[name]):
-                kind = type(base.preprocessor[name]).__name__
-                raise ConfigError(f"{name} is {value!r}; it must be of type {kind}")
-        TextEncoder(**encoder)
-        network = {k: v for k, v in changes.items() if k not in encoder_names}
-        known = {item.name for item in fields(RecurrentConfig)}
-        unknown = sorted(set(network) - known)
-        if unknown:
-            every = ", ".join([*sorted(known), *sorted(encoder_names)])
-            raise ConfigError(f"unknown setting {unknown[0]!r}; there are: {every}")
-        return Settings(base.model.updated(**network), encoder)
+    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
+        """By making an encoder of them."""
+        TextEncoder(**values)
 
     def load(self, options: DataOptions) -> Splits:
         """Labelled texts from any source of ``docs/data.md``."""
         from pipelines.sources import load_labelled_text
 
+        reading = self.reader(options)
         return load_labelled_text(
             options.source,
-            text_column=options.text_column,
-            label_column=options.label_column,
+            text_column=reading.text_column or None,
+            label_column=reading.label_column or None,
             seed=options.seed,
         )
 
@@ -186,24 +186,29 @@ class TextClassification(Task):
         """The texts."""
         return [example.text for example in examples]
 
-    def edge_inputs(self) -> list[str]:
+    def edge_inputs(self, preprocessor: TextClassificationPreprocessor) -> list[str]:
         """No text, one letter, letters that no vocabulary holds."""
         return ["", "a", "\u16a0\u16a1 \U0001f600"]
 
     def evaluate(
-        self, answers: Sequence[dict[str, Any]], examples: Sequence[TextExample]
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        outputs: Arrays,
+        examples: Sequence[TextExample],
     ) -> dict[str, float]:
         """Accuracy and the macro-averaged F1 of the predicted labels."""
         from sklearn.metrics import accuracy_score, f1_score
 
         truth = [example.label for example in examples]
-        guess = [answer["label"] for answer in answers]
+        guess = [label.decode("utf-8") for label in outputs["label"]]
         return {
             "accuracy": float(accuracy_score(truth, guess)),
             "macro_f1": float(f1_score(truth, guess, average="macro")),
         }
 
-    def baseline(self, splits: Splits) -> dict[str, Any]:
+    def baseline(
+        self, preprocessor: TextClassificationPreprocessor, splits: Splits
+    ) -> dict[str, Any]:
         """Bag of words and logistic regression."""
         from models.baselines import bag_of_words
 
@@ -211,22 +216,28 @@ class TextClassification(Task):
             _columns(splits.train), _columns(splits.validation), _columns(splits.test)
         )
 
+    def read_inputs(self, path: Path, options: DataOptions) -> list[str]:
+        """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
+
+        Raises:
+            DataError: the file cannot be read, or its text column is not clear.
+        """
+        from pipelines.labelled import read_texts
+
+        return read_texts(path, self.reader(options).text_column)
+
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
         at = settings.model
         model = replace(
             at,
-            cell=hp.Choice("cell", _with(at.cell, "lstm", "gru", "simple_rnn"), default=at.cell),
+            cell=drawn(hp, "cell", at.cell, "lstm", "gru", "simple_rnn"),
             bidirectional=hp.Boolean("bidirectional", default=at.bidirectional),
             layers=hp.Int("layers", 1, 3, default=at.layers),
-            units=hp.Choice("units", _with(at.units, 32, 64, 128), default=at.units),
-            embedding_dim=hp.Choice(
-                "embedding_dim", _with(at.embedding_dim, 32, 64, 128), default=at.embedding_dim
-            ),
-            pooling=hp.Choice(
-                "pooling", _with(at.pooling, "max", "mean", "attention", "last"), default=at.pooling
-            ),
-            dropout=hp.Choice("dropout", _with(at.dropout, 0.2, 0.4, 0.6), default=at.dropout),
+            units=drawn(hp, "units", at.units, 32, 64, 128),
+            embedding_dim=drawn(hp, "embedding_dim", at.embedding_dim, 32, 64, 128),
+            pooling=drawn(hp, "pooling", at.pooling, "max", "mean", "attention", "last"),
+            dropout=drawn(hp, "dropout", at.dropout, 0.2, 0.4, 0.6),
             learning_rate=hp.Float(
                 "learning_rate", 3e-4, 5e-3, sampling="log", default=at.learning_rate
             ),
@@ -243,9 +254,3 @@ class TextClassification(Task):
 
 def _columns(examples: Sequence[TextExample]) -> tuple[list[str], list[str]]:
     return [example.text for example in examples], [example.label for example in examples]
-
-
-def _with(value: Any, *others: Any) -> list[Any]:
-    """The choices and the default, in the order that a person expects."""
-    values = {value, *others}
-    return sorted(values) if not isinstance(value, str) else list(dict.fromkeys([value, *others]))

@@ -9,11 +9,61 @@ from typing import Any
 from pipelines.errors import DataError
 
 
-def data_options(source: str, text_column: str | None, label_column: str | None, seed: int) -> Any:
-    """``--data`` and its columns."""
-    from tasks.kinds.contract import DataOptions
+def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:
+    """Flags of one kind of task, which Typer does not know, and ``--set``, as values by name.
 
-    return DataOptions(source, text_column, label_column, seed)
+    >>> task_flags(["--target", "OT", "--horizon=24", "--linear", "--no-calendar"])
+    {'target': 'OT', 'horizon': 24, 'linear': True, 'calendar': False}
+
+    Raises:
+        DataError: a word that belongs to no flag.
+    """
+    found, words = assignments(pairs), list(words)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise DataError(f"{word!r} belongs to no flag; flags of the task come after its name")
+        name, equals, value = word[2:].partition("=")
+        if equals:
+            found[_name(name)] = _value(value)
+        elif words and not words[0].startswith("--"):
+            found[_name(name)] = _value(words.pop(0))
+        elif name.startswith("no-"):
+            found[_name(name[3:])] = False
+        else:
+            found[_name(name)] = True
+    return found
+
+
+def sorted_flags(task: Any, flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Flags of how the data is read, and settings of the model.
+
+    Raises:
+        DataError: a flag that this task does not have.
+    """
+    reading, known = set(task.reading.names()), task.names()
+    for name in flags:
+        if name not in known:
+            every = ", ".join("--" + other.replace("_", "-") for other in sorted(known))
+            raise DataError(
+                f"--{name.replace('_', '-')} is no flag of this command nor of task "
+                f"{task.name}, whose own are {every}"
+            )
+    return (
+        {name: value for name, value in flags.items() if name in reading},
+        {name: value for name, value in flags.items() if name not in reading},
+    )
+
+
+def _name(flag: str) -> str:
+    return flag.replace("-", "_")
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
 
 
 def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
@@ -23,10 +73,7 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise DataError(f"--set {pair}: write NAME=VALUE")
-        try:
-            changes[name.strip()] = json.loads(value)
-        except ValueError:
-            changes[name.strip()] = value
+        changes[_name(name.strip())] = _value(value)
     return changes
 
 

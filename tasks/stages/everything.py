@@ -133,7 +133,7 @@ def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
                 raise ServingError(f"the server did not start: {log.read().strip()}")
             port = json.loads(line)["rest_port"]
             url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
-            body = json.dumps({"instances": [raw]}).encode()
+            body = json.dumps({"instances": [raw]}, default=np.ndarray.tolist).encode()
             with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
                 answer = json.load(reply)
         finally:
@@ -142,7 +142,7 @@ def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
                 server.wait(30)
             except subprocess.TimeoutExpired:
                 server.kill()
-    return {"url": url, "request": {"instances": [raw]}, "response": answer}
+    return {"url": url, "request": json.loads(body), "response": answer}
 
 
 def _minutes(seconds: float) -> str:

@@ -38,11 +38,11 @@ def export(run: Run, bundle: Path, options: ExportOptions | None = None) -> dict
     preprocessor = run.preprocessor()
     examples = task.load(run.data()).validation[:HELD_OUT_EXAMPLES]
     # At the end the inputs that break exports: nothing, and one token.
-    raw = task.raw_inputs(examples) + task.edge_inputs()
+    raw = [*task.raw_inputs(examples), *task.edge_inputs(preprocessor)]
 
     def score(outputs: Arrays) -> float:
         labelled = {name: value[: len(examples)] for name, value in outputs.items()}
-        return task.evaluate(preprocessor.answers(labelled), examples)[task.metric]
+        return task.evaluate(preprocessor, labelled, examples)[task.metric]
 
     metrics = run.read_json("metrics.json")
     manifest = export_bundle(

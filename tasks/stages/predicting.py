@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,10 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.preprocessor import Arrays, Preprocessor
+from tasks.kinds.contract import DataOptions
 
 if TYPE_CHECKING:
     import keras
-
-    from pipelines.readers import Row
 
 BATCH = 64
 
@@ -24,8 +24,7 @@ def keras_outputs(model: keras.Model, preprocessor: Preprocessor, raw: Sequence[
 
     Inputs of like length share a batch; the answers do not depend on it, only the time does.
     """
-    core = [preprocessor.encode(preprocessor.to_wire([item])) for item in raw]
-    order = np.argsort([max(a.shape[1] for a in c.values() if a.ndim > 1) for c in core])
+    order = np.argsort([_size(item) for item in raw], kind="stable")
     parts: list[Arrays] = []
     for start in range(0, len(order), BATCH):
         rows = [raw[i] for i in order[start : start + BATCH]]
@@ -40,68 +39,62 @@ def keras_answers(
     model: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]
 ) -> list[dict[str, Any]]:
     """Readable answers of an inference model."""
-    return preprocessor.answers(keras_outputs(model, preprocessor, raw)) if raw else []
+    return preprocessor.answers(keras_outputs(model, preprocessor, raw), raw) if raw else []
 
 
-def predict(directory: Path, raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Answers of a run or of a bundle, with one readable line for each.
+def _size(item: Any) -> int:
+    """Length of a text; windows are all of one length, or few."""
+    return len(item) if isinstance(item, (str, bytes)) else 0
 
-    A bundle answers without TensorFlow.
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was asked, what was answered, and one readable line of each."""
+
+    raw: list[Any]
+    answers: list[dict[str, Any]]
+    lines: list[str]
+    files: list[Path]
+
+
+def predict(
+    directory: Path,
+    inputs: Sequence[str],
+    file: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+) -> Predictions:
+    """Answers of a run or of a bundle; a bundle answers without TensorFlow.
+
+    Args:
+        directory: of the run or the bundle.
+        inputs: raw inputs as text: themselves, or JSON where the task takes arrays.
+        file: of more raw inputs.
+        reading: how the file is read, where it is read otherwise than the training data was.
+        out: csv of the answers to write, with a picture beside it.
 
     Raises:
         DataError: the directory is neither, or there is nothing to answer.
     """
     import tasks
+    from serving.bundle import read_manifest
     from serving.predictor import Predictor
     from tasks.stages.run_directory import Run
 
+    is_bundle = (directory / "manifest.json").is_file()
+    config = read_manifest(directory)["config"] if is_bundle else Run(directory).config()
+    task = tasks.get(config["task"])
+    trained = DataOptions(**config["data"])
+    where = task.data_options(trained.source, **{**trained.reading, **(reading or {})})
+    raw = [task.parse_input(text) for text in inputs]
+    if file is not None:
+        raw += task.read_inputs(file, where)
     if not raw:
-        raise DataError("there is no input; give texts as arguments or --file FILE")
-    if (directory / "manifest.json").is_file():
-        predictor = Predictor(directory)
-        answers = predictor.predict(raw)
-        task = tasks.get(predictor.manifest["task"])
+        raise DataError("there is no input; give some as arguments or --file FILE")
+    if is_bundle:
+        answers = Predictor(directory).predict(raw)
     else:
         run = Run(directory)
-        task = run.task()
-        model = task.inference_model(run.model())
-        answers = keras_answers(model, run.preprocessor(), raw)
-    return answers, [task.readable(*pair) for pair in zip(raw, answers, strict=True)]
-
-
-def read_inputs(path: Path, text_column: str | None = None) -> list[str]:
-    """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
-
-    Raises:
-        DataError: the file cannot be read, or its text column is not clear.
-    """
-    from pipelines.readers import TEXT_COLUMN, file_format, read_rows
-
-    if not path.is_file():
-        raise DataError(f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file")
-    form = file_format(path)
-    texts = []
-    for row in read_rows(path):
-        name = TEXT_COLUMN if form == "txt" else text_column or _only_text(row, path)
-        value = row.values.get(name)
-        if not isinstance(value, str):
-            raise DataError(
-                f"{row.file}:{row.line}: column {name!r} holds no text; "
-                f"there are: {', '.join(row.values)}; choose one with --text-column"
-            )
-        texts.append(value)
-    return texts
-
-
-def _only_text(row: Row, path: Path) -> str:
-    from pipelines.labelled import TEXT_NAMES
-
-    found = [name for name in row.values if name.lower() in TEXT_NAMES]
-    if len(row.values) == 1:
-        found = list(row.values)
-    if len(found) != 1:
-        raise DataError(
-            f"{path}: no column is plainly the text among {', '.join(row.values)}; "
-            "choose one with --text-column"
-        )
-    return found[0]
+        answers = keras_answers(task.inference_model(run.model()), run.preprocessor(), raw)
+    lines = [task.readable(*pair) for pair in zip(raw, answers, strict=True)]
+    return Predictions(raw, answers, lines, task.write_answers(raw, answers, out) if out else [])

@@ -8,12 +8,12 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tasks
-from models.config import RecurrentConfig
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from pipelines.preprocessor import Preprocessor, load_preprocessor
@@ -77,7 +77,8 @@ class Run:
     def settings(self) -> Settings:
         """The settings that were trained with."""
         config = self.config()
-        return Settings(RecurrentConfig.from_dict(config["model"]), config["preprocessor"])
+        model = type(self.task().settings.model).from_dict(config["model"])
+        return Settings(model, config["preprocessor"])
 
     def data(self) -> DataOptions:
         """Where the examples came from."""
@@ -102,7 +103,7 @@ class Run:
         """The trained model, not compiled."""
         import keras
 
-        import models.text_classifier  # noqa: F401  registers the layers
+        import_module(self.task().model_module)  # registers its layers
 
         if not self.finished:
             raise DataError(

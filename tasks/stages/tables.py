@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,27 @@ def task_rows() -> list[Row]:
          "data": "synthetic is built in; --data for your own"}
         for t in found
     ]  # fmt: skip
+
+
+def flag_rows(name: str) -> list[Row]:
+    """Each flag of one task: how its data is read, its network, its preprocessor."""
+    import tasks
+
+    task = tasks.get(name)
+    rows = []
+    for group, values in (("data", task.reading), ("model", task.model)):
+        for item in fields(values):
+            choices = item.metadata.get("choices")
+            rows.append({
+                "flag": "--" + item.name.replace("_", "-"),
+                "of": group,
+                "default": getattr(values, item.name),
+                "meaning": item.metadata.get("help", "")
+                + (f" ({', '.join(choices)})" if choices else ""),
+            })  # fmt: skip
+    for key, value in task.preprocessing().items():
+        rows.append({"flag": "--" + key.replace("_", "-"), "of": "preprocessor", "default": value})
+    return rows
 
 
 def score_rows(result: dict[str, Any]) -> list[Row]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
-from tasks.stages.predicting import keras_answers
+from tasks.stages.predicting import keras_outputs
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def train(
     result = {
         "run": str(run.path),
         "task": task.name,
-        **judge(task, model, preprocessor, splits),
+        **judge(task, model, preprocessor, splits, run.path / "pictures"),
         "parameters": trainable_parameters(model),
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch + 1,
@@ -97,16 +98,22 @@ def train(
 
 
 def judge(
-    task: Task, model: keras.Model, preprocessor: Preprocessor, splits: Splits
+    task: Task,
+    model: keras.Model,
+    preprocessor: Preprocessor,
+    splits: Splits,
+    pictures: Path | None = None,
 ) -> dict[str, Any]:
-    """Metrics on validation and test, and the baseline's beside them."""
+    """Metrics on validation and test, and the baseline's beside them; draws test's pictures."""
     inference = task.inference_model(model)
     metrics = {}
     for part in ("validation", "test"):
         examples = getattr(splits, part)
-        answers = keras_answers(inference, preprocessor, task.raw_inputs(examples))
-        metrics[part] = task.evaluate(answers, examples)
-    return {"metrics": metrics, "baseline": task.baseline(splits)}
+        outputs = keras_outputs(inference, preprocessor, task.raw_inputs(examples))
+        metrics[part] = task.evaluate(preprocessor, outputs, examples)
+    if pictures is not None:
+        task.pictures(preprocessor, outputs, examples, pictures)
+    return {"metrics": metrics, "baseline": task.baseline(preprocessor, splits)}
 
 
 def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
@@ -125,7 +132,8 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         _same_data(run, splits)
     model, preprocessor = run.model(), run.preprocessor()
     # Refuses what the model could never answer, such as a label that training did not have.
-    task.batches(preprocessor, [*splits.validation, *splits.test], 64)
+    for part in (splits.validation, splits.test):
+        task.batches(preprocessor, part, 64)
     return {
         "run": str(run.path),
         "task": task.name,

@@ -1,0 +1,153 @@
+"""What a forecaster tries before a network: the season before, a line, exponential smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+ALPHAS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)  # ridge penalties, a window standardised
+MOST_WINDOWS = 20_000  # that a ridge is fitted on
+# Smoothing of level, trend and season, and damping of the trend.
+SMOOTHINGS = tuple(
+    product((0.05, 0.1, 0.2, 0.4, 0.7, 0.95), (0.0, 0.02, 0.1), (0.02, 0.1, 0.3), (0.9, 1.0))
+)
+
+
+def seasonal_naive(past: np.ndarray, horizon: int, season: int) -> np.ndarray:
+    """The last season again; the last value where the past holds no season.
+
+    Args:
+        past: ``<float>[windows, lookback, columns]``.
+        horizon: steps.
+        season: steps.
+
+    Returns:
+        ``[windows, horizon, columns]``.
+    """
+    period = season if season <= past.shape[1] else 1
+    return past[:, past.shape[1] - period + np.arange(horizon) % period]
+
+
+class Ridge:
+    """One linear map for each column, on windows less their last value (as NLinear).
+
+    Args:
+        past: ``<float>[windows, lookback, columns]`` of train, at most ``MOST_WINDOWS`` of which
+            are used, evenly.
+        future: ``<float>[windows, horizon, columns]``.
+    """
+
+    def __init__(self, past: np.ndarray, future: np.ndarray) -> None:
+        step = -(-len(past) // MOST_WINDOWS)
+        past, future = past[::step], future[::step]
+        last = past[:, -1:]
+        x, y = past - last, future - last
+        self.columns = [self._decomposed(x[..., c], y[..., c]) for c in range(x.shape[2])]
+        self.penalty = ALPHAS[0]
+
+    @staticmethod
+    def _decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        mean_x, mean_y = x.mean(0), y.mean(0)
+        x, y = (x - mean_x).astype(np.float64), (y - mean_y).astype(np.float64)
+        values, vectors = np.linalg.eigh(x.T @ x)
+        return mean_x, mean_y, np.maximum(values, 0), vectors, vectors.T @ (x.T @ y)
+
+    def predict(self, past: np.ndarray) -> np.ndarray:
+        """``[windows, horizon, columns]``."""
+        last = past[:, -1:]
+        x = past - last
+        found = []
+        for c, (mean_x, mean_y, values, vectors, projected) in enumerate(self.columns):
+            weights = vectors @ (projected / (values + self.penalty)[:, None])
+            found.append((x[..., c] - mean_x) @ weights + mean_y)
+        return np.stack(found, -1) + last
+
+    def choose(self, past: np.ndarray, future: np.ndarray) -> None:
+        """Takes the penalty with the least squared error on these windows."""
+
+        def error(penalty: float) -> float:
+            self.penalty = penalty
+            return float(np.mean((self.predict(past) - future) ** 2))
+
+        self.penalty = min(ALPHAS, key=error)
+
+
+class ExponentialSmoothing:
+    """Holt-Winters with additive season and damped trend, one model a column.
+
+    Source: Hyndman & Athanasopoulos, Forecasting: principles and practice, section 8.3. The
+    smoothing weights are those of a grid with the least squared one-step error on train.
+
+    Args:
+        train: ``<float>[rows, columns]``, at least two seasons.
+        season: steps; 1 for none.
+    """
+
+    def __init__(self, train: np.ndarray, season: int) -> None:
+        self.season = season
+        train = train[-max(3000, 4 * season) :]
+        grid = np.array(SMOOTHINGS)
+        if season == 1:
+            grid = np.unique(grid * [1, 1, 0, 1], axis=0)
+        weights = grid.T[:, :, None]  # four of [candidates, 1]
+        errors = np.zeros((len(grid), train.shape[1]))
+
+        def count(_: int, error: np.ndarray, __: Callable) -> None:
+            np.add(errors, error**2, out=errors)
+
+        self._run(train, weights, (len(grid), train.shape[1]), count)
+        self.weights = grid[errors.argmin(0)].T  # four of [columns]
+
+    def forecasts(self, rows: np.ndarray, origins: np.ndarray, horizon: int) -> np.ndarray:
+        """Forecasts after the rows ``origins``, which rise.
+
+        Args:
+            rows: ``<float>[rows, columns]`` from the beginning of the series.
+            origins: ``<int>[origins]``, the last row seen by each forecast.
+            horizon: steps.
+
+        Returns:
+            ``[origins, horizon, columns]``.
+        """
+        wanted = {int(origin): i for i, origin in enumerate(origins)}
+        found = np.zeros((len(origins), horizon, rows.shape[1]))
+
+        def keep(t: int, _: np.ndarray, ahead: Callable) -> None:
+            if t in wanted:
+                found[wanted[t]] = ahead(horizon)
+
+        self._run(rows[: int(origins[-1]) + 1], self.weights, (rows.shape[1],), keep)
+        return found
+
+    def _run(self, rows: np.ndarray, weights, shape: tuple[int, ...], see: Callable) -> None:
+        alpha, beta, gamma, damping = weights
+        m = self.season
+        first = rows[: 2 * m].astype(np.float64)
+        level = np.broadcast_to(first.mean(0), shape).copy()
+        trend = np.zeros(shape)
+        seasons = np.zeros((m, *shape))
+        if m > 1:
+            folded = np.stack([first[i::m].mean(0) for i in range(m)])
+            seasons += np.expand_dims(
+                folded - first.mean(0), tuple(range(1, len(shape)))
+            ) if len(shape) > 1 else folded - first.mean(0)  # fmt: skip
+
+        for t, row in enumerate(rows):
+            damped = damping * trend
+            season = seasons[t % m]
+            error = row - (level + damped + season)
+            level = level + damped + alpha * error
+            trend = damped + alpha * beta * error
+            if m > 1:
+                seasons[t % m] = season + gamma * error
+
+            def ahead(horizon: int, t=t, level=level, trend=trend) -> np.ndarray:
+                steps = np.arange(1, horizon + 1)[:, None]
+                growth = np.where(
+                    damping == 1, steps, damping * (1 - damping**steps) / (1 - damping + 1e-12)
+                )
+                return level + growth * trend + seasons[(t + steps[:, 0]) % m]
+
+            see(t, error, ahead)

@@ -1,0 +1,196 @@
+"""Windows over series, as positions; the rows themselves are gathered batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.frequency import Frequency
+from pipelines.series import Series
+from pipelines.splits import PARTS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Series with the same columns, one below the other.
+
+    Attributes:
+        names: of the series.
+        offsets: ``<int64>[series + 1]``, first row of each, and the number of rows.
+        times: ``<int64>[rows]``.
+        values: ``<float32>[rows, columns]``.
+        columns: targets, then covariates of the past, then those known in advance.
+        targets: how many of the columns are forecast.
+        inputs: how many are seen of the past only, targets included.
+        frequency: of all series.
+    """
+
+    names: tuple[str, ...]
+    offsets: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    columns: tuple[str, ...]
+    targets: int
+    inputs: int
+    frequency: Frequency
+
+    @classmethod
+    def of(cls, series: Sequence[Series], targets: int, inputs: int) -> Table:
+        """Joins series; a single one is not copied, so that a mapped file stays on disk."""
+        first = series[0]
+        if len(series) == 1:
+            times, values = first.times, first.values
+        else:
+            times = np.concatenate([one.times for one in series])
+            values = np.concatenate([one.values for one in series])
+        offsets = np.cumsum([0, *map(len, series)])
+        names = tuple(one.name for one in series)
+        return cls(names, offsets, times, values, first.columns, targets, inputs, first.frequency)
+
+    def fingerprint(self, *more: Any) -> str:
+        """sha256 over columns, times, values and whatever else decides which rows are used."""
+        digest = hashlib.sha256(repr((self.columns, self.offsets.tolist(), more)).encode())
+        for start in range(0, len(self.times), 1 << 18):
+            rows = slice(start, start + (1 << 18))
+            digest.update(np.ascontiguousarray(self.times[rows]).tobytes())
+            digest.update(np.ascontiguousarray(self.values[rows]).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Windows(Sequence):
+    """Windows of one table: ``lookback`` rows of the past and ``horizon`` rows to forecast.
+
+    Attributes:
+        table: where the rows are.
+        starts: ``<int64>[windows]``, first row of each.
+        lookback: rows.
+        horizon: rows.
+    """
+
+    table: Table
+    starts: np.ndarray
+    lookback: int
+    horizon: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Some of the windows; or one, as ``{"values", "time", "known"}`` without its future.
+
+        ``values <float32>[lookback, inputs]``, ``time``: of its last row, in seconds since 1970,
+        ``known <float32>[lookback + horizon, known]``. They are views, not copies.
+        """
+        if isinstance(index, slice):
+            return replace(self, starts=self.starts[index])
+        start = int(self.starts[index])
+        now, table = start + self.lookback, self.table
+        return {
+            "series": self.names[index],
+            "values": table.values[start:now, : table.inputs],
+            "time": int(table.times[now - 1]),
+            "known": table.values[start : now + self.horizon, table.inputs :],
+        }
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the series of each window."""
+        found = np.searchsorted(self.table.offsets, self.starts, "right") - 1
+        return [self.table.names[i] for i in found]
+
+    def future(self) -> np.ndarray:
+        """What is to be forecast: ``<float32>[windows, horizon, targets]``."""
+        rows = self.starts[:, None] + np.arange(self.lookback, self.lookback + self.horizon)
+        return self.table.values[:, : self.table.targets][rows]
+
+
+def parse_split(text: str, rows: int) -> tuple[int, int, int]:
+    """Rows of train, validation and test.
+
+    >>> parse_split("0.7,0.1,0.2", 1000), parse_split("8640/2880/2880", 17420)
+    ((700, 100, 200), (8640, 2880, 2880))
+
+    Raises:
+        DataError: it is neither three shares nor three counts, or they are more than there is.
+    """
+    parts = text.replace("/", ",").split(",")
+    try:
+        numbers = [Fraction(part.strip()) for part in parts]
+    except (ValueError, ZeroDivisionError):
+        numbers = []
+    if len(numbers) != 3 or min(numbers) < 0 or not numbers[0]:
+        raise DataError(
+            f"--split {text}: write three shares such as 0.7,0.1,0.2 or three numbers of rows "
+            "such as 8640,2880,2880, for train, validation and test"
+        )
+    if sum(numbers) <= 1:
+        borders = [int(sum(numbers[: i + 1]) * rows + Fraction(1, 2)) for i in range(3)]
+        return borders[0], borders[1] - borders[0], borders[2] - borders[1]
+    if any(number.denominator != 1 for number in numbers) or sum(numbers) > rows:
+        raise DataError(
+            f"--split {text} asks for {float(sum(numbers)):g} rows where the series has {rows}; "
+            "write whole numbers of rows that fit, or shares"
+        )
+    return tuple(map(int, numbers))
+
+
+def split_windows(
+    table: Table, lookback: int, horizon: int, split: str, stride: int = 1
+) -> tuple[dict[str, Windows], list[str]]:
+    """Windows whose futures lie in the train, the validation or the test part of each series.
+
+    Parts follow one another in time. A window may look back over a border; its future never
+    crosses one.
+
+    Returns:
+        Windows by part, and notes.
+
+    Raises:
+        DataError: no series is long enough for one window in each part.
+    """
+    starts: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    left_out, shortest = [], None
+    for number, name in enumerate(table.names):
+        offset, rows = table.offsets[number], table.offsets[number + 1] - table.offsets[number]
+        borders = np.cumsum([0, *parse_split(split, int(rows))])
+        found = {
+            part: np.arange(
+                max(borders[i] - (lookback if i else 0), 0),
+                borders[i + 1] - lookback - horizon + 1,
+                stride,
+            )
+            for i, part in enumerate(PARTS)
+        }
+        if not all(map(len, found.values())):
+            left_out.append(name)
+            shortest = shortest or (name, rows, np.diff(borders))
+            continue
+        for part, positions in found.items():
+            starts[part].append(positions + offset)
+    if not starts["train"]:
+        name, rows, sizes = shortest
+        parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
+        raise DataError(
+            f"{name} has {rows} rows ({parts}): "
+            f"too few for a window of {lookback} rows of the past and {horizon} of the future; "
+            "shorten --lookback or --horizon, change --split, or give more rows"
+        )
+    notes = []
+    if left_out:
+        notes.append(
+            f"{len(left_out)} of {len(table.names)} series are too short for a window in each "
+            f"part and were left out: {', '.join(left_out[:5])}"
+        )
+    made = {
+        part: Windows(table, np.concatenate(found), lookback, horizon)
+        for part, found in starts.items()
+    }
+    return made, notes
