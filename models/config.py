@@ -121,7 +121,25 @@ class ForecastConfig(RecurrentConfig):
     channels: str = choice("independent", ("independent", "joint"), "each column alone, or all")
     normalise: str = choice("last", ("last", "mean_std", "none"), "of each window by itself")
     linear: bool = switch(True, "a linear path from the window to the forecast beside it")
-    loss: str = choice("mse", ("mse", "mae", "huber"), "of the mean; quantiles have their own")
+    loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")
+
+
+@dataclass(frozen=True)
+class AnomalyConfig(RecurrentConfig):
+    """Of ``models.detector``."""
+
+    bidirectional: bool = switch(False, "read windows both ways; scorer autoencoder")
+    units: int = number(32, 1, 4096, "hidden size of each direction")
+    embedding_dim: int = number(32, 1, 4096, "size of the embedding of each step")
+    dropout: float = number(0.1, 0.0, 0.95, "between layers")
+    learning_rate: float = number(3e-3, 1e-7, 1.0, "Adam's step size")
+    epochs: int = number(30, 1, 100000, "greatest number of epochs")
+    patience: int = number(8, 1, 100000, "epochs without a better validation score before the end")
+    scorer: str = choice("residual", ("residual", "autoencoder"), "what an anomaly is far from")
+    threshold: str = choice(
+        "evt", ("evt", "quantile"), "from train's scores: tail fit, or quantile"
+    )
+    alarm_rate: float = number(1e-4, 1e-9, 0.5, "share of normal rows that may raise an alarm")
 
 
 def _checked(name: str, value: Any, kind: type, limits: Mapping[str, Any]) -> Any:

@@ -93,11 +93,14 @@ class Restored(keras.layers.Layer):
     Called on ``[y, level, scale]``; levels of the first columns count, inputs may have more.
     """
 
+    def build(self, shapes) -> None:
+        """Remembers how many columns are forecast."""
+        self.columns = shapes[0][2]
+
     def call(self, inputs):
         """To the shape of ``y``."""
         y, level, scale = inputs
-        columns = y.shape[2]
-        return y * scale[:, :, :columns, None] + level[:, :, :columns, None]
+        return y * scale[:, :, : self.columns, None] + level[:, :, : self.columns, None]
 
     def compute_output_shape(self, shapes):
         """That of ``y``."""
@@ -148,10 +151,13 @@ class RowsToColumns(keras.layers.Layer):
         super().__init__(**kwargs)
         self.columns, self.outputs = columns, outputs
 
+    def build(self, shape) -> None:
+        """Remembers the steps of the future."""
+        self.horizon = shape[1] // self.outputs
+
     def call(self, y):
         """The way back of ``ColumnsToRows``."""
-        horizon = y.shape[1] // self.outputs
-        y = ops.reshape(y, (-1, self.columns, horizon, self.outputs))
+        y = ops.reshape(y, (-1, self.columns, self.horizon, self.outputs))
         return ops.transpose(y, (0, 2, 1, 3))
 
     def compute_output_shape(self, shape):
@@ -327,9 +333,13 @@ class FutureRows(keras.layers.Layer):
         super().__init__(**kwargs)
         self.segments, self.size = segments, size
 
+    def build(self, shape) -> None:
+        """Remembers how wide a segment is."""
+        self.segment = shape[1]
+
     def call(self, y):
         """In order of time."""
-        return ops.reshape(y, (-1, self.segments * y.shape[1]))[:, : self.size]
+        return ops.reshape(y, (-1, self.segments * self.segment))[:, : self.size]
 
     def compute_output_shape(self, shape):
         """The batch shrinks."""

@@ -13,8 +13,9 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
 from pipelines.preprocessor import Arrays
+from pipelines.raw_windows import stacked
 from pipelines.scaling import Scaler
-from pipelines.windows import Windows
+from pipelines.windows import Windows, covered_rows
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class ForecastPreprocessor:
             windows.lookback,
             windows.horizon,
             table.frequency,
-            calendar_names(table.frequency) if calendar else (),
+            calendar_names(table.frequency, len(rows)) if calendar else (),
             levels,
             Scaler.adapt(scaler, rows[:, : table.inputs]),
             Scaler.adapt("standard", rows[:, table.inputs :]),
@@ -106,23 +107,7 @@ class ForecastPreprocessor:
 
     def to_wire(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """Windows as arrays; one of another shape, or with gaps, is a DataError."""
-        wire = {}
-        for name, spec in self.signature["inputs"].items():
-            parts = []
-            for i, window in enumerate(raw):
-                if not isinstance(window, dict) or name not in window:
-                    raise DataError(
-                        f"input {i} has no {name!r}; give {', '.join(self.signature['inputs'])}"
-                    )
-                part = _number_array(window[name], spec["dtype"], i, name)
-                if part.shape != tuple(spec["shape"][1:]):
-                    raise DataError(
-                        f"input {i}: {name} has shape {list(part.shape)}; this model takes "
-                        f"{spec['shape'][1:]}"
-                    )
-                parts.append(part)
-            wire[name] = np.stack(parts)
-        return wire
+        return stacked(raw, self.signature["inputs"])
 
     def encode(self, wire: Arrays) -> Arrays:
         """``values`` scaled; ``known <float32>[batch, lookback + horizon, features]``."""
@@ -211,27 +196,3 @@ def _seasonal_error(rows: np.ndarray, season: int) -> tuple[float, ...]:
     errors = np.abs(rows[season:] - rows[:-season]).mean(0, dtype=np.float64)
     # A series that repeats itself exactly has no error to measure in.
     return tuple(float(error) or 1.0 for error in errors)
-
-
-def covered_rows(windows: Windows) -> np.ndarray:
-    """The rows of the table in some window: ``<float32>[rows, columns]``; a view of one series."""
-    table, size = windows.table, windows.lookback + windows.horizon
-    spans = []
-    for first, end in zip(table.offsets[:-1], table.offsets[1:], strict=True):
-        inside = windows.starts[(windows.starts >= first) & (windows.starts < end)]
-        if len(inside):
-            spans.append(table.values[inside.min() : inside.max() + size])
-    return spans[0] if len(spans) == 1 else np.concatenate(spans)
-
-
-def _number_array(value: Any, dtype: str, i: int, name: str) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"input {i}: {name} is no array of numbers ({error})") from error
-    if not np.isfinite(array).all():
-        raise DataError(
-            f"input {i}: {name} holds NaN or infinity; fill gaps first, as seqloom predict --file "
-            "does"
-        )
-    return array

@@ -100,31 +100,39 @@ def _in_months(times: np.ndarray) -> Frequency | None:
     return Frequency(count, months=True, month_end=True) if ends.all() else None
 
 
-def calendar_names(frequency: Frequency) -> tuple[str, ...]:
-    """The cycles that can be told at this step: of the day, the week and the year."""
-    day = ("day",) if frequency.seconds < DAY else ()
-    week = ("week",) if frequency.seconds < WEEK else ()
-    return (*day, *week, "year")
+def calendar_names(frequency: Frequency, rows: int) -> tuple[str, ...]:
+    """The cycles that can be learnt: longer than two steps, and twice in the training rows.
+
+    The phase of a cycle that train holds once is but a clock, by which a model remembers train.
+
+    Args:
+        frequency: of the rows.
+        rows: of train.
+    """
+    step = frequency.seconds
+    return tuple(
+        name for name, period in _PERIODS.items() if 2 * step < period and 2 * period <= rows * step
+    )
 
 
 _PERIODS = {"day": DAY, "week": WEEK, "year": YEAR}
 
 
-def calendar_phases(names: tuple[str, ...]) -> np.ndarray:
-    """Angular speed of each cycle in radians a second: ``<float64>[cycles]``."""
-    return np.array([2 * np.pi / _PERIODS[name] for name in names])
+def calendar_speeds(names: tuple[str, ...], harmonics: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Periods in seconds ``<int64>[n]`` and angular speeds in radians a second ``<float64>[n]``.
+
+    ``n`` is cycles times harmonics.
+    """
+    periods = np.repeat([_PERIODS[name] for name in names], harmonics).astype(np.int64)
+    waves = np.tile(np.arange(1, harmonics + 1), len(names))
+    return periods, 2 * np.pi * waves / periods
 
 
-def calendar_features(times: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """Sine and cosine of each cycle: ``<float32>[..., 2 * cycles]`` of ``<int64>[...]`` seconds."""
-    periods = np.array([_PERIODS[name] for name in names], np.int64)
-    angles = (times[..., None] % periods).astype(np.float64) * calendar_phases(names)
+def calendar_features(times: np.ndarray, names: tuple[str, ...], harmonics: int = 1) -> np.ndarray:
+    """Sines and cosines of each cycle: ``<int64>[...]`` seconds to ``<float32>[..., 2 * n]``."""
+    periods, speeds = calendar_speeds(names, harmonics)
+    angles = (times[..., None] % periods).astype(np.float64) * speeds
     return np.concatenate([np.sin(angles), np.cos(angles)], -1).astype(np.float32)
-
-
-def periods_of(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Seconds of each cycle."""
-    return tuple(_PERIODS[name] for name in names)
 
 
 def iso(times: np.ndarray) -> list[str]:

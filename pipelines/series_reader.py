@@ -18,44 +18,40 @@ from typing import IO
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.frequency import Frequency, iso
+from pipelines.frequency import infer_frequency, iso
 from pipelines.readers import FORMATS, Row, data_extension, first_cells, read_rows
 from pipelines.series import Series
+from pipelines.series_times import (
+    NAT,
+    NUMBER,
+    OFFSET,
+    bad_stamp,
+    fill,
+    in_order,
+    on_grid,
+    one_reading,
+    stamp_formats,
+    stamp_seconds,
+    time_zone,
+)
 from pipelines.splits import name_list, shorten
 from pipelines.textfile import TextFile, inspect_file, read_document
 
-TIME_NAMES = ("datetime", "timestamp", "date", "ds", "time", "date_time", "period", "month", "week",
-              "day", "year", "epoch")  # fmt: skip
+# The earlier ones before the later ones.
+TIME_NAMES = (
+    "datetime", "timestamp", "date", "ds", "time", "date_time", "period", "month", "week", "day",
+    "year", "epoch",
+)  # fmt: skip
 ID_NAME = "unique_id"
 HEAD, CHUNK_ROWS, CHUNK_CELLS = 1000, 50_000, 400_000
 ON_DISK = 200_000  # rows from which values are mapped from a file
 _MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "?"))
-_NAT = np.iinfo(np.int64).min
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_OFFSET = re.compile(r"[T ]\d{2}.*([Zz]|[+-]\d{2}(:?\d{2})?)$")
-_PLAIN_DATES = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}  # by number of digits
-# Ways to read a stamp; of two, the first where no cell decides.
-_DATES = (("%Y/%m/%d",), ("%m/%d/%Y", "%d/%m/%Y"), ("%d.%m.%Y", "%m.%d.%Y"),
-          ("%m-%d-%Y", "%d-%m-%Y"), ("%m/%d/%y", "%d/%m/%y"), ("%d.%m.%y", "%m.%d.%y"), ("%b %Y",),
-          ("%B %Y",), ("%b-%Y",), ("%Y %b",), ("%d %b %Y",), ("%d-%b-%Y",), ("%d %B %Y",),
-          ("%b %d, %Y",), ("%B %d, %Y",))  # fmt: skip
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_FORMATS = (("ISO8601",), *(tuple(d + c for d in pair) for pair in _DATES for c in _CLOCKS))
-_KNOWN_STAMPS = "2016-07-01 13:00, 1949-01, 07/01/2016 13:00, Jan 1949 or seconds since 1970"
 
 
 @dataclass(frozen=True)
 class SeriesColumns:
-    """Which columns are what; an empty one is found in the file.
-
-    Attributes:
-        time: of the stamps.
-        id: which series a row belongs to, where a file holds several.
-        targets: what is to be forecast, or looked at.
-        others: covariates, which follow the targets.
-        timezone: whose local clock stamps without offset were read from, such as Europe/Berlin.
-    """
+    """Which columns are what (empty: found in the file); `timezone` is of stamps without offset."""
 
     time: str = ""
     id: str = ""
@@ -65,62 +61,52 @@ class SeriesColumns:
 
 
 @dataclass
-class _Table:
+class Table:
     """The rows of a file as they stand there, and what to tell of them."""
 
     source: TextFile
     time: str
     formats: tuple[str, ...]
     id: str
-    columns: tuple[str, ...]
-    targets: int  # how many of the columns, the first ones
-    spool: IO[bytes]
-    low: np.ndarray
-    high: np.ndarray
-    readings: list[np.ndarray] = field(default_factory=list)
-    codes: list[np.ndarray] = field(default_factory=list)
-    lines: list[np.ndarray] = field(default_factory=list)
-    ids: dict[str, int] = field(default_factory=dict)
+    columns: tuple[str, ...]  # the targets first
+    targets: int
+    left_out: list[str]
+    ids: dict[str, int]
+    pieces: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     offset: bool | None = None
     commas: set[str] = field(default_factory=set)
-    left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    mended: dict[tuple[str, str], tuple[int, int, str]] = field(default_factory=dict)
 
+    def error(self, line: int, text: str) -> DataError:
+        return DataError(f"{self.source.path}:{line}: {text}")
 
-@dataclass
-class _Tally:
-    """What was mended, over all series."""
+    def tell(self, what: str, done: str, count: int, size: int = 0, where: object = "") -> None:
+        """Adds up what was mended in all series; tells the greatest size and where it was."""
+        if count:
+            total, *most = self.mended.get((what, done), (0, size, str(where)))
+            most = max((tuple(most), (size, str(where))), key=lambda pair: pair[0])
+            self.mended[what, done] = (total + int(count), *most)
 
-    unordered: list[int] = field(default_factory=list)  # lines
-    twice: list[int] = field(default_factory=list)
-    snapped: int = 0
-    inserted: int = 0
-    gap: tuple[int, str] = (0, "")  # rows, after when
-    missing: Counter[str] = field(default_factory=Counter)
-    runs: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Part:
-    """One series: its rows of the table in order, and where they go."""
-
-    name: str
-    rows: np.ndarray
-    times: np.ndarray
-    frequency: Frequency
-    places: np.ndarray
+    def all_notes(self) -> list[str]:
+        notes = list(self.notes)
+        for (what, done), (count, size, where) in self.mended.items():
+            done = done.replace("{size}", str(size)).replace("{where}", where)
+            what = what.replace("{s}", "" if count == 1 else "s", 1)
+            notes.append(f"{count} {what} {'was' if count == 1 else 'were'} {done}")
+        return notes
 
 
 def read_series(
     path: str | Path, wanted: SeriesColumns, *, regular: bool = True, open_end: bool = False
 ) -> tuple[list[Series], list[str]]:
-    """Reads every series of a csv or tsv file.
+    """Reads every series of a csv or tsv file, perhaps gzip.
 
     Args:
-        path: the file, perhaps gzip.
+        path: the file.
         wanted: which columns are what.
-        regular: put the rows on a grid of equal steps, one step for all series, and fill its
-            holes. Otherwise rows are only sorted, and those of one time are made one.
+        regular: put the rows on a grid of one step and fill its holes. Otherwise rows are only
+            sorted, and those of one time made one.
         open_end: leave targets NaN after their last value where covariates go on.
 
     Returns:
@@ -129,101 +115,104 @@ def read_series(
     Raises:
         DataError: with file and line, for what cannot be read or mended.
     """
-    _check_zone(wanted.timezone)
+    zone = time_zone(wanted.timezone)
     with tempfile.TemporaryFile() as spool:
         table = _read_table(path, wanted, spool)
-        raw = _values(spool, sum(map(len, table.lines)), len(table.columns))
-    times = _to_utc(table, _one_reading(table), wanted.timezone)
-    keep = _useful_columns(table, bool(wanted.targets))
-    table.lines = [np.concatenate(table.lines)]
-    tally = _Tally()
-    parts = [_sort(table, times, name, rows, tally) for name, rows in _groups(table)]
-    if regular:
-        for part in parts:
-            _check_step(table, parts[0], part)
-            _put_on_grid(table, part, tally)
-    ends = np.cumsum([len(part.times) for part in parts])
+        readings, codes, lines = (
+            np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)
+        )
+        raw = _values(spool, len(lines), len(table.columns))
+    times = one_reading(table, readings, lines)
+    keep = _useful(table, raw, bool(wanted.targets))
+    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    parts = []
+    for name, rows in zip(table.ids, groups, strict=True):
+        where = f"{path}, series '{name}'" if table.id else str(path)
+        rows, stamps = in_order(table, where, rows, times[rows], lines, zone)
+        step, places = infer_frequency(stamps)[0], np.arange(len(rows))
+        if regular:
+            if parts and parts[0][3] != step:
+                raise DataError(
+                    f"{where} has a step of {step}, but '{parts[0][0]}' one of {parts[0][3]}; "
+                    "resample them to one step or give them in files of their own."
+                )
+            kept, stamps, places = on_grid(table, where, stamps, step)
+            rows = rows[kept]
+        parts.append((name, rows, stamps, step, places, where))
+    ends = np.cumsum([len(part[2]) for part in parts])
     with tempfile.TemporaryFile() as file:
         file.truncate(int(ends[-1]) * len(keep) * 4)
         out = _values(file, int(ends[-1]), len(keep))
-    columns = tuple(table.columns[index] for index in keep)
-    series = []
-    for part, block in zip(parts, np.split(out, ends[:-1]), strict=True):
-        _fill(table, part, raw, keep, block, open_end, tally)
-        series.append(Series(part.name, part.times, block, columns, part.frequency))
-    return series, table.notes + _mended(tally)
+    columns, series = tuple(table.columns[index] for index in keep), []
+    blocks = np.split(out, ends[:-1])
+    for (name, rows, stamps, step, places, where), block in zip(parts, blocks, strict=True):
+        fill(table, where, raw, rows, places, stamps, keep, block, open_end)
+        series.append(Series(name, stamps, block, columns, step))
+    return series, table.all_notes()
 
 
 def read_windows(path: str | Path, series: Series, file_name: str) -> tuple[tuple[int, int], ...]:
-    """Reads labelled anomalies of a series from a JSON file as NAB writes it.
+    """Reads the first and last row of each labelled anomaly from a JSON file as NAB writes it.
 
     Args:
         path: an object of lists, by data file: of [first, last] stamps, or of single stamps.
         series: the rows that are meant.
         file_name: what the entry's key ends with.
 
-    Returns:
-        First and last row of each, in order.
-
     Raises:
-        DataError: no or several such entries, or a window without rows.
+        DataError: no such entry, several, or a window without rows.
     """
     try:
         entries = json.loads(read_document(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is not valid JSON ({error}); correct it.") from error
-    found = (
-        [key for key in entries if f"/{key}".endswith(f"/{file_name}")]
-        if isinstance(entries, dict)
-        else []
-    )
-    if len(found) != 1:
-        what = f"{len(found)} entries ({name_list(found)})" if found else "no entry"
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: broken JSON ({error.msg}); correct it.") from error
+    listed = entries.items() if isinstance(entries, dict) else ()
+    found = [value for key, value in listed if f"/{key}".endswith(f"/{file_name}")]
+    if len(found) != 1 or not isinstance(found[0], list):
         raise DataError(
-            f"{path} has {what} for {file_name}; give one key that ends with it and a list of "
-            '["first stamp", "last stamp"] pairs, as NAB does.'
+            f"{path} has {len(found) or 'no'} entries for {file_name}; give one object with one "
+            'key that ends so: {"' + file_name + '": [["first stamp", "last stamp"], ...]}.'
         )
     windows = []
-    for entry in entries[found[0]]:
-        pair = [entry, entry] if isinstance(entry, str) else entry
-        stamps = _seconds(np.array([str(stamp) for stamp in pair], object), "ISO8601")
-        first = int(np.searchsorted(series.times, stamps[0]))
-        last = int(np.searchsorted(series.times, stamps[-1], side="right")) - 1
-        if len(stamps) != 2 or (stamps == _NAT).any() or first > last:
+    for entry in found[0]:
+        pair = entry if isinstance(entry, list) else [entry, entry]
+        stamps = stamp_seconds([str(stamp) for stamp in pair], "ISO8601")
+        if len(stamps) != 2 or NAT in stamps:
             raise DataError(
-                f"{path}: the window {shorten(entry)} of '{found[0]}' is no pair of stamps or "
-                f"holds no row of the series, which goes from {iso(series.times[:1])[0]} to "
-                f"{iso(series.times[-1:])[0]}; correct or remove it."
+                f"{path}: {shorten(entry)} of {file_name} is no pair of stamps; correct it."
+            )
+        first = int(np.searchsorted(series.times, stamps[0]))
+        last = int(np.searchsorted(series.times, stamps[1], side="right")) - 1
+        if first > last:
+            raise DataError(
+                f"{path}: the window {shorten(entry)} holds no row of {file_name}, which goes from "
+                f"{' to '.join(iso(series.times[[0, -1]]))}; correct or remove it."
             )
         windows.append((first, last))
     return tuple(sorted(windows))
 
 
-# ---- columns
+# ---- columns and cells
 
 
-def _read_table(path: str | Path, wanted: SeriesColumns, spool: IO[bytes]) -> _Table:
+def _read_table(path: str | Path, wanted: SeriesColumns, spool: IO[bytes]) -> Table:
     source = inspect_file(path)
-    form = FORMATS.get(data_extension(source.path.name), "csv")
-    if form in ("json", "jsonl"):
-        raise DataError(f"{path}: series are read from csv or tsv, not {form}; export it so.")
+    form = FORMATS.get(data_extension(source.path.name))
     form = "tsv" if form == "tsv" else "csv"
     header = [cell.strip() for cell in first_cells(source, form)]
-    if len(header) < 2:
+    if len(header) == 1:
         raise DataError(
-            f"{path}:1: the header is the one column '{shorten(header[0])}', where a time and a "
-            "value were expected; is the separator wrong? Separate cells by comma, semicolon or "
-            "tab (not by '|' or spaces)."
-            if header
-            else f"{path} is empty; give a csv or tsv file with a header and rows."
+            f"{path}:1: the header is one column, '{shorten(header[0])}', but a time and a value "
+            "are needed; the separator may be wrong: use comma, semicolon or tab, not | or spaces."
         )
     rows = read_rows(source, form=form)
     head = list(itertools.islice(rows, HEAD))
     if not head:
-        raise DataError(f"{path} has a header but no rows; fill it.")
-    table = _find_columns(source, form, head, header, wanted, spool)
+        what = "has a header but no rows" if header else "is empty"
+        raise DataError(f"{path} {what}; give a csv or tsv file with a header and rows.")
+    table = _find_columns(source, head, header, wanted)
+    if not table.targets:
+        raise _no_target(table)
     if source.bad_line:
         table.notes.append(
             f"{source.path.name} is not UTF-8 (line {source.bad_line}) and read as "
@@ -231,75 +220,161 @@ def _read_table(path: str | Path, wanted: SeriesColumns, spool: IO[bytes]) -> _T
         )
     rows, size = itertools.chain(head, rows), min(CHUNK_ROWS, CHUNK_CELLS // len(header) + 1)
     while chunk := list(itertools.islice(rows, size)):
-        _add_rows(table, chunk)
+        _add_rows(table, chunk, spool)
     spool.flush()
-    if table.commas:
-        names = name_list(sorted(table.commas))
-        table.notes.append(f"Commas in numbers were read as decimal marks (columns: {names}).")
+    for name in sorted(table.commas):
+        table.notes.append(f"The commas in column '{name}' were read as decimal marks.")
     if table.offset:
-        table.notes.append("The stamps' offsets were used to convert them to UTC.")
+        table.notes.append(f"The stamps of column '{table.time}' were converted to UTC.")
+    elif wanted.timezone and table.formats[0] != "epoch":
+        table.notes.append(
+            f"The stamps of column '{table.time}' were read as {wanted.timezone} and converted to "
+            "UTC."
+        )
     return table
 
 
 def _find_columns(
-    source: TextFile,
-    form: str,
-    head: list[Row],
-    header: list[str],
-    wanted: SeriesColumns,
-    spool: IO[bytes],
-) -> _Table:
-    names, file = list(head[0].values), str(source.path)
-    if all(_NUMBER.fullmatch(name) or _formats([name])[1] for name in names) and all(header):
-        raise DataError(f"{file}:1: the first line holds data; put a line of column names above.")
-    asked = [*filter(None, (wanted.time, wanted.id)), *wanted.targets, *wanted.others]
+    source: TextFile, head: list[Row], header: list[str], wanted: SeriesColumns
+) -> Table:
+    file, names, targets = str(source.path), list(head[0].values), list(wanted.targets)
+    if all(NUMBER.fullmatch(name) or stamp_formats([name])[1] for name in header):
+        raise DataError(f"{file}:1: the first line is data; put a line of column names above it.")
+    asked = [*filter(None, (wanted.time, wanted.id)), *targets, *wanted.others]
     for name, count in Counter(asked).items():
         if name not in names or count > 1:
-            what = "is asked for twice" if count > 1 else "is not there"
-            roles = {wanted.time: "time-column", wanted.id: "id-column"}
-            flag = roles.get(name, "covariates" if name in wanted.others else "target")
+            flags = dict.fromkeys(wanted.others, "--covariates or --known")
+            flags |= {wanted.time: "--time-column", wanted.id: "--id-column"}
             raise DataError(
-                f"{file}: column '{name}' {what}; the columns are {name_list(names)}; correct "
-                f"--{flag}."
+                f"{file}: column '{name}' {'is not there' if count == 1 else 'has two roles'}; "
+                f"the columns are {name_list(names)}; correct "
+                f"{flags.get(name, '--target')}."
             )
     identity = wanted.id or (ID_NAME if ID_NAME in names and ID_NAME not in asked else "")
-    time, formats = _find_time(head, names, {*asked, identity}, wanted.time)
-    targets, left_out = list(wanted.targets), {}
-    for name in names if not targets else ():
+    time, formats = _find_time(head, {*asked, identity}, wanted.time)
+    left_out = []
+    for name, title in zip(names, header, strict=True) if not targets else ():
         if name in (time, identity, *wanted.others):
             continue
-        if not header[names.index(name)]:
-            left_out[name] = "without a name"
-        elif _is_numeric([row.values[name] for row in head]):
+        texts = [text for row in head if (text := row.values[name].strip().lower()) not in _MISSING]
+        bad = sum(not _is_number(text) for text in texts)
+        if title and 2 * bad <= len(texts):
             targets.append(name)
         else:
-            left_out[name] = "not numeric"
+            left_out.append(f"'{name}' ({'not numeric' if title else 'without a name'})")
+    ids = {} if identity else {source.path.name: 0}
     columns = (*targets, *wanted.others)
-    low = np.full(len(columns), np.inf)
-    return _Table(source, form, time, formats, identity, columns, len(targets), spool, low, -low,
-                  left_out=left_out)  # fmt: skip
+    return Table(source, time, formats, identity, columns, len(targets), left_out, ids)
 
 
-def _find_time(
-    head: list[Row], names: list[str], taken: set[str], wanted: str
-) -> tuple[str, tuple[str, ...]]:
-    """Returns the column of the stamps and the formats that they may have."""
-    known = [name for name in names if name.strip().lower() in TIME_NAMES and name not in taken]
-    known.sort(key=lambda name: TIME_NAMES.index(name.strip().lower()))
-    first: Row = head[0]
-    cells = {name: [_stamp(row, name) for row in head[:50]] for name in names}
-    for name in [wanted] if wanted else known:
-        formats, share = _formats(cells[name])
-        if share >= 0.5:
+def _find_time(head: list[Row], taken: set[str], wanted: str) -> tuple[str, tuple[str, ...]]:
+    """Returns the column of the stamps and the ways to read them."""
+    free = [name for name in head[0].values if name not in taken]
+    known = [name for name in free if name.lower() in TIME_NAMES]
+    known = [wanted] if wanted else sorted(known, key=lambda name: TIME_NAMES.index(name.lower()))
+    for name in known + (free if not wanted else []):
+        cells = [cell for row in head[:50] if (cell := row.values[name].strip())]
+        formats, share = stamp_formats(cells)
+        if share == 1 and not NUMBER.fullmatch(cells[0]) or share and name in known:
             return name, formats
-    for name in names if not wanted else ():
-        formats, share = _formats(cells[name])
-        if share == 1 and name not in taken and not _NUMBER.fullmatch(cells[name][0]):
-            return name, formats
-    if wanted or known:
-        raise _bad_stamp(first.file, first.line, wanted or known[0], (wanted or known[0]) and
-                         first.values[wanted or known[0]])  # fmt: skip
+    if known:
+        raise bad_stamp(head[0], known[0])
     raise DataError(
-        f"{first.file}: no column holds dates or times; the columns are {name_list(names)}; name "
-        "the stamps' with --time-column."
+        f"{head[0].file}: no column holds dates or times; the columns are "
+        f"{name_list(list(head[0].values))}; name the stamps' with --time-column."
+    )
+
+
+def _add_rows(table: Table, rows: list[Row], spool: IO[bytes]) -> None:
+    lines = np.array([row.line for row in rows])
+    cells = [row.values[table.time].strip() for row in rows]
+    readings = np.stack([stamp_seconds(cells, way) for way in table.formats])
+    for index in np.flatnonzero((readings == NAT).all(0))[:1]:
+        raise bad_stamp(rows[index], table.time)
+    offsets = [bool(OFFSET.search(cell)) for cell in cells]
+    table.offset = offsets[0] if table.offset is None else table.offset
+    for index in np.flatnonzero(np.array(offsets) != table.offset)[:1]:
+        raise table.error(
+            lines[index],
+            f"column '{table.time}': '{shorten(cells[index])}' has "
+            f"{'no' if table.offset else 'an'} offset from UTC, unlike the stamps before it; write "
+            "all alike.",
+        )
+    names = [row.values[table.id].strip() for row in rows] if table.id else []
+    if "" in names:
+        line = lines[names.index("")]
+        raise table.error(line, f"column '{table.id}' is empty; write which series the row is of.")
+    codes = [table.ids.setdefault(name, len(table.ids)) for name in names] or [0] * len(rows)
+    table.pieces.append((readings, np.array(codes), lines))
+    values = np.empty((len(rows), len(table.columns)), np.float32)
+    for index, name in enumerate(table.columns):
+        values[:, index] = _numbers(table, name, [row.values[name] for row in rows], lines)
+    spool.write(values.tobytes())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(_COMMA.fullmatch(text)) or float(text) is not None
+    except ValueError:
+        return False
+
+
+def _numbers(table: Table, name: str, cells: list[str], lines: np.ndarray) -> np.ndarray:
+    import pandas as pd
+
+    numbers = np.array(pd.to_numeric(np.array(cells, object), errors="coerce"), np.float64)
+    for index in np.flatnonzero(np.isnan(numbers)):
+        text = cells[index].strip()
+        if _COMMA.fullmatch(text):
+            table.commas.add(name)
+            numbers[index] = float(text.replace(",", "."))
+        elif text.lower() not in _MISSING:
+            what = "is not a number; correct it or leave it empty."
+            raise table.error(lines[index], f"column '{name}': '{shorten(text)}' {what}")
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32)
+    for index in np.flatnonzero(np.isinf(numbers))[:1]:
+        what = "is infinite (in float32); correct it or leave it empty."
+        raise table.error(lines[index], f"column '{name}': {shorten(cells[index])} {what}")
+    if name in table.commas and any("." in cell for cell in cells):
+        index = next(index for index, cell in enumerate(cells) if "." in cell)
+        what = "has a point where other cells have decimal commas; write all alike."
+        raise table.error(lines[index], f"column '{name}': '{shorten(cells[index])}' {what}")
+    return numbers
+
+
+def _values(file: IO[bytes], rows: int, columns: int) -> np.ndarray:
+    if rows > ON_DISK:
+        return np.memmap(file, np.float32, "r+", shape=(rows, columns))
+    file.seek(0)
+    return np.fromfile(file, np.float32).reshape(rows, columns)
+
+
+def _useful(table: Table, raw: np.ndarray, named: bool) -> list[int]:
+    """Returns the columns that stay: those asked for and, of the others, those that vary."""
+    keep = list(range(len(table.columns)))
+    for index, name in enumerate(table.columns[: table.targets]):
+        known = raw[:, index][~np.isnan(raw[:, index])]
+        if known.size and known.min() < known.max():
+            continue
+        what = f"always {known[0]:g}" if known.size else "empty"
+        if named:
+            raise DataError(
+                f"{table.source.path}: the target '{name}' is {what}: there is nothing to learn; "
+                "name another with --target."
+            )
+        keep.remove(index)
+        table.left_out.append(f"'{name}' ({what})")
+    if keep[0] >= table.targets if keep else True:
+        raise _no_target(table)
+    if table.left_out:
+        table.notes.append(f"Columns left out: {name_list(table.left_out)}.")
+    return keep
+
+
+def _no_target(table: Table) -> DataError:
+    why = f" but {name_list(table.left_out)}" if table.left_out else ""
+    return DataError(
+        f"{table.source.path} has no columns to use as targets{why}; name columns of numbers that "
+        "change with --target."
     )

@@ -62,7 +62,7 @@ def columns_of(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def chosen_columns(series: Series, wanted: SeriesColumns, flags: str) -> Series:
+def chosen_columns(series: Series, wanted: SeriesColumns) -> Series:
     """A generated series with some of its columns only.
 
     Raises:
@@ -72,8 +72,8 @@ def chosen_columns(series: Series, wanted: SeriesColumns, flags: str) -> Series:
     missing = [name for name in names if name not in series.columns]
     if missing:
         raise DataError(
-            f"the synthetic series has no column {missing[0]!r}; it has "
-            f"{', '.join(series.columns)}; correct {flags}"
+            f"the synthetic series has no column {missing[0]!r}; name some of "
+            f"{', '.join(series.columns)}"
         )
     values = series.values[:, [series.columns.index(name) for name in names]]
     return replace(series, values=values, columns=tuple(names))

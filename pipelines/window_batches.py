@@ -21,7 +21,8 @@ def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
 
     Returns:
         ``{"values" <float32>[batch, lookback, inputs], "known" [batch, lookback + horizon, known],
-        "time" <int64>[batch], "future" <float32>[batch, horizon, targets]}``.
+        "time" <int64>[batch] of the last row of the past, "times" [batch, lookback],
+        "future" <float32>[batch, horizon, targets]}``.
     """
     table, lookback = windows.table, windows.lookback
     values, times = tf.convert_to_tensor(table.values), tf.convert_to_tensor(table.times)
@@ -33,6 +34,7 @@ def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
             "values": rows[:, :lookback, : table.inputs],
             "known": rows[:, :, table.inputs :],
             "time": tf.gather(times, starts + (lookback - 1)),
+            "times": tf.gather(times, starts[:, None] + steps[:lookback]),
             "future": rows[:, lookback:, : table.targets],
         }
 

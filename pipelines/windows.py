@@ -194,3 +194,14 @@ def split_windows(
         for part, found in starts.items()
     }
     return made, notes
+
+
+def covered_rows(windows: Windows) -> np.ndarray:
+    """The rows of the table in some window: ``<float32>[rows, columns]``; a view of one series."""
+    table, size = windows.table, windows.lookback + windows.horizon
+    spans = []
+    for first, end in zip(table.offsets[:-1], table.offsets[1:], strict=True):
+        inside = windows.starts[(windows.starts >= first) & (windows.starts < end)]
+        if len(inside):
+            spans.append(table.values[inside.min() : inside.max() + size])
+    return spans[0] if len(spans) == 1 else np.concatenate(spans)

@@ -52,8 +52,8 @@ def compare(runner: Runner, preprocessor: Preprocessor, held: HeldOut) -> dict[s
 
     Returns:
         ``{"parity", "agreement", "examples", "metric", "latency_ms": {"1": ..., "32": ...}}``:
-        parity is the greatest absolute difference from Keras among the numbers, agreement the
-        share of equal entries among the rest, such as labels.
+        parity is the greatest ``distance`` from Keras among the numbers, agreement the share of
+        equal entries among the rest, such as labels.
 
     Raises:
         ServingError: an output of Keras's is missing.
@@ -69,7 +69,7 @@ def compare(runner: Runner, preprocessor: Preprocessor, held: HeldOut) -> dict[s
     for name, want in held.expected.items():
         if np.issubdtype(want.dtype, np.floating):
             # Unlike max() this keeps a NaN.
-            difference = float(np.maximum(difference, np.abs(got[name] - want).max()))
+            difference = float(np.maximum(difference, distance(got[name], want)))
         else:
             equal.extend(np.ravel(got[name] == want))
     return {
@@ -79,6 +79,15 @@ def compare(runner: Runner, preprocessor: Preprocessor, held: HeldOut) -> dict[s
         **({held.metric: held.score(got)} if held.score else {}),
         "latency_ms": latency(runner, preprocessor, held.raw),
     }
+
+
+def distance(got: np.ndarray, want: np.ndarray) -> float:
+    """Greatest absolute difference, in units of the greatest number where that is above one.
+
+    Probabilities and scaled values are compared as they are; for forecasts in thousands of
+    megawatts float32 has no more than these digits.
+    """
+    return float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
 
 
 def latency(runner: Runner, preprocessor: Preprocessor, raw: Sequence[Any]) -> dict[str, float]:

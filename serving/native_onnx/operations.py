@@ -218,7 +218,8 @@ def take(graph, operation, x, indices):
 @converter("GetItem")
 def get_item(graph, operation, x, key):
     """Ints and slices of ints, None for a new axis, one Ellipsis."""
-    key = list(key) if isinstance(key, tuple) else [key]
+    # A model that was saved and loaded has a list here.
+    key = list(key) if isinstance(key, (tuple, list)) else [key]
     if Ellipsis in key:
         at = key.index(Ellipsis)
         missing = x.rank - sum(part is not None for part in key) + 1

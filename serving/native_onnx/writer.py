@@ -16,6 +16,7 @@ import serving.native_onnx.convolution
 import serving.native_onnx.operations
 import serving.native_onnx.own_layers
 import serving.native_onnx.recurrent
+import serving.native_onnx.series_layers
 import serving.native_onnx.wrappers  # noqa: F401  these register their converters
 from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
@@ -79,7 +80,8 @@ def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) 
         raise ServingError(f"model {model.name!r} has no recurrent layer to make steps of")
     for name, tensor in _outputs(functional).items():
         value, shape = walk.value(tensor), _shape(tensor)
-        if step and len(shape) > 2:
+        # A score a row, [batch, time], has the axis too; logits [batch, classes] have not.
+        if step and (len(shape) > 2 or tensor.shape[1:] == (None,)):
             value = graph.squeeze(graph.batch_major(value), 1)
             shape = [shape[0], *shape[2:]]
         graph.output(name, value, shape, tensor.dtype)
@@ -118,7 +120,8 @@ def _flat(model: Any) -> Any:
 
 def _named(struct: Any, tensors: Sequence[Any]) -> dict[str, Any]:
     """Inputs by the keys of their dict, or else by their own names."""
-    names = list(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in tensors]
+    # Keras flattens a dict in the order of its sorted keys.
+    names = sorted(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in tensors]
     return dict(zip(names, tensors, strict=True))
 
 

@@ -152,6 +152,12 @@ class Task(ABC):
         """
         return {}
 
+    def finish(
+        self, model: keras.Model, settings: Settings, preprocessor: Preprocessor, splits: Splits
+    ) -> keras.Model:
+        """The model to keep: sets, after training, what is counted and not learnt."""
+        return model
+
     @abstractmethod
     def inference_model(self, model: keras.Model) -> keras.Model:
         """The model as it is exported: core inputs to the named core outputs that decode takes."""
@@ -163,6 +169,18 @@ class Task(ABC):
     @abstractmethod
     def edge_inputs(self, preprocessor: Preprocessor) -> list[Any]:
         """Raw inputs at the edge of what is allowed: nothing, the shortest, the unknown."""
+
+    def check(self, preprocessor: Preprocessor, examples: Sequence[Any]) -> None:
+        """Raises where examples hold what the model could never answer."""
+        return
+
+    def outputs(
+        self, model: keras.Model, preprocessor: Preprocessor, examples: Sequence[Any]
+    ) -> Arrays:
+        """Wire outputs of the inference model, what ``evaluate`` takes."""
+        from tasks.stages.predicting import keras_outputs
+
+        return keras_outputs(model, preprocessor, self.raw_inputs(examples))
 
     @abstractmethod
     def evaluate(

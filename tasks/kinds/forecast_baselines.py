@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from models.forecast_baselines import ExponentialSmoothing, Ridge, seasonal_naive
-from pipelines.forecasting import ForecastPreprocessor, covered_rows
+from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
-from pipelines.windows import Windows
+from pipelines.windows import Windows, covered_rows
 
 CHUNK = 1024  # windows at a time
 MOST_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes

@@ -16,10 +16,10 @@ from pipelines.series_reader import read_series
 from pipelines.series_sources import columns_of
 
 if TYPE_CHECKING:
-    from tasks.kinds.forecasting import SeriesReading
+    from tasks.kinds.forecasting import ForecastReading
 
 
-def last_windows(path: Path, reading: SeriesReading) -> list[dict[str, Any]]:
+def last_windows(path: Path, reading: ForecastReading) -> list[dict[str, Any]]:
     """The last window of each series of a file, to be forecast from where it ends.
 
     Where columns are known in advance, the rows of the future must be there, with these columns
@@ -35,7 +35,7 @@ def last_windows(path: Path, reading: SeriesReading) -> list[dict[str, Any]]:
     return [_last_window(one, path, reading, known) for one in series]
 
 
-def _last_window(one: Series, path: Path, reading: SeriesReading, known: int) -> dict[str, Any]:
+def _last_window(one: Series, path: Path, reading: ForecastReading, known: int) -> dict[str, Any]:
     targets = len(one.columns) - known - len(columns_of(reading.covariates))
     now = len(one) - int(np.isnan(one.values[:, :targets]).all(1)[::-1].argmin())
     first, end = now - reading.lookback, now + reading.horizon if known else now

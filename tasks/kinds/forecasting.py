@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.config import Checked, ForecastConfig, number, text
+from models.config import ForecastConfig, number, text
 from pipelines.errors import DataError
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.scaling import SCALERS
-from pipelines.series_reader import SeriesColumns
-from pipelines.series_sources import Loaded, chosen_columns, columns_of, load_series
+from pipelines.series_sources import Loaded, columns_of, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
 from pipelines.windows import Table, Windows, split_windows
 from tasks.kinds.contract import DataOptions, Settings, Task, drawn
+from tasks.kinds.series_reading import SeriesReading, synthetic_rows, with_columns
 
 if TYPE_CHECKING:
     import keras
@@ -35,30 +35,18 @@ INTERVALS = {"80": (1, 3), "95": (0, 4)}
 
 
 @dataclass(frozen=True)
-class SeriesReading(Checked):
+class ForecastReading(SeriesReading):
     """How series are read and cut into windows."""
 
-    target: str = text("", "columns to forecast, comma between; every numeric one if absent")
     covariates: str = text("", "columns of which only the past is known")
     known: str = text("", "columns known in advance, such as holidays")
-    time_column: str = text("", "column of the time; found by its name if absent")
-    id_column: str = text("", "column that tells many series of one file apart")
-    timezone: str = text("", "where times without an offset are, such as Europe/Berlin")
-    lookback: int = number(168, 2, 100_000, "steps of the past that are seen")
-    horizon: int = number(24, 1, 10_000, "steps of the future that are forecast")
-    stride: int = number(1, 1, 100_000, "steps from one window to the next")
-    split: str = text("0.7,0.1,0.2", "train, validation, test in order of time: shares or rows")
+    lookback: int = number(168, 2, 100_000, "rows of the past that are seen")
+    horizon: int = number(24, 1, 10_000, "rows of the future that are forecast")
 
     @property
-    def columns(self) -> SeriesColumns:
-        """What the reader is asked for."""
-        return SeriesColumns(
-            self.time_column,
-            self.id_column,
-            columns_of(self.target),
-            (*columns_of(self.covariates), *columns_of(self.known)),
-            self.timezone,
-        )
+    def others(self) -> tuple[str, ...]:
+        """Covariates, then what is known in advance."""
+        return (*columns_of(self.covariates), *columns_of(self.known))
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class Forecasting(Task):
     name: str
     summary: str
     model: ForecastConfig = ForecastConfig()
-    reading: SeriesReading = SeriesReading()
+    reading: ForecastReading = ForecastReading()
     metric: str = "mse"
     mode: str = "min"
     kind: str = "forecasting"
@@ -96,8 +84,8 @@ class Forecasting(Task):
         loaded = self._loaded(options, reading)
         known = len(columns_of(reading.known))
         columns = len(loaded.series[0].columns)
-        if options.source.partition(":")[0] == "synthetic" and not reading.target:
-            known = 2
+        if options.source.startswith("synthetic") and not reading.target:
+            known = columns - loaded.targets
         table = Table.of(loaded.series, loaded.targets, columns - known)
         split = loaded.split or reading.split
         windows, notes = split_windows(
@@ -111,18 +99,12 @@ class Forecasting(Task):
             labels=[],
         )
 
-    def _loaded(self, options: DataOptions, reading: SeriesReading) -> Loaded:
-        kind, _, rows = options.source.partition(":")
-        if kind != "synthetic":
+    def _loaded(self, options: DataOptions, reading: ForecastReading) -> Loaded:
+        rows = synthetic_rows(options.source, DEFAULT_DEMAND_ROWS)
+        if rows is None:
             return load_series(options.source, reading.columns)
-        if rows and not rows.isdecimal():
-            raise DataError(f"--data {options.source}: write rows as a number: synthetic:5000")
-        series = synthetic_demand(int(rows or DEFAULT_DEMAND_ROWS), options.seed)
-        if not reading.target:
-            return Loaded([series], 2, series.name)
-        wanted = reading.columns
-        series = chosen_columns(series, wanted, "--target, --covariates or --known")
-        return Loaded([series], len(wanted.targets), series.name)
+        series = with_columns(synthetic_demand(rows, options.seed), reading)
+        return Loaded([series], len(columns_of(reading.target)) or 2, series.name)
 
     def adapt(self, settings: Settings, train: Windows) -> ForecastPreprocessor:
         """Scales of the training rows."""
@@ -164,12 +146,19 @@ class Forecasting(Task):
         compile_model(model, settings.model, loss, [ErrorOfMean()])
         return model
 
-    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
+    def finish(
+        self,
+        model: keras.Model,
+        settings: Settings,
+        preprocessor: ForecastPreprocessor,
+        splits: Splits,
+    ) -> keras.Model:
         """Widens the intervals until they cover on validation what they promise."""
         from models.conformal import calibrate_intervals
 
-        calibrate_intervals(model, validation, LEVELS)
-        return {}
+        validation = self.batches(preprocessor, splits.validation, 256)
+        calibrate_intervals(model, validation, preprocessor.levels)
+        return model
 
     def inference_model(self, model: keras.Model) -> keras.Model:
         """To ``{"forecast": <float32>[batch, horizon, targets, 1 + quantiles]}``."""

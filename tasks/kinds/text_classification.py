@@ -182,6 +182,12 @@ class TextClassification(Task):
         probabilities = AnswerSoftmax(name="probabilities")(model.output)
         return keras.Model(model.input, {"probabilities": probabilities}, name=self.name)
 
+    def check(
+        self, preprocessor: TextClassificationPreprocessor, examples: Sequence[TextExample]
+    ) -> None:
+        """Refuses labels that training did not have."""
+        preprocessor.label_ids(_columns(examples)[1])
+
     def raw_inputs(self, examples: Sequence[TextExample]) -> list[str]:
         """The texts."""
         return [example.text for example in examples]

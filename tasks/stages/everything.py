@@ -116,7 +116,7 @@ def run_everything(
     result |= export(run, bundle)
     tell("serving, and asking one question over REST")
     result["seconds"] = time.perf_counter() - started
-    result["served"] = ask_served(task, bundle, task.raw_inputs(splits.test)[0])
+    result["served"] = ask_served(task, bundle, task.raw_inputs(splits.validation[:1])[0])
     return result
 
 

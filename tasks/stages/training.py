@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
-from tasks.stages.predicting import keras_outputs
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
@@ -81,11 +80,13 @@ def train(
         )
     finally:
         progress.close()
+    parameters = trainable_parameters(model)
+    model = task.finish(model, settings, preprocessor, splits)
     result = {
         "run": str(run.path),
         "task": task.name,
         **judge(task, model, preprocessor, splits, run.path / "pictures"),
-        "parameters": trainable_parameters(model),
+        "parameters": parameters,
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch + 1,
         "seconds": history.seconds,
@@ -109,7 +110,7 @@ def judge(
     metrics = {}
     for part in ("validation", "test"):
         examples = getattr(splits, part)
-        outputs = keras_outputs(inference, preprocessor, task.raw_inputs(examples))
+        outputs = task.outputs(inference, preprocessor, examples)
         metrics[part] = task.evaluate(preprocessor, outputs, examples)
     if pictures is not None:
         task.pictures(preprocessor, outputs, examples, pictures)
@@ -133,7 +134,7 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
     model, preprocessor = run.model(), run.preprocessor()
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
-        task.batches(preprocessor, part, 64)
+        task.check(preprocessor, part)
     return {
         "run": str(run.path),
         "task": task.name,

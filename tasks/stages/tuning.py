@@ -173,6 +173,8 @@ def _keep_best(
     model = task.build(settings, hypermodel.preprocessor, hypermodel.statistics)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(directory / "trials" / f"trial_{row.trial}" / "checkpoint.weights.h5")
+    parameters = trainable_parameters(model)
+    model = task.finish(model, settings, hypermodel.preprocessor, hypermodel.splits)
     run = Run(directory / "best")
     run.create(task, data, settings, hypermodel.seed)
     run.save_environment(hypermodel.seed, hypermodel.splits.fingerprint)
@@ -185,7 +187,7 @@ def _keep_best(
             "task": task.name,
             "metrics": {"validation": {task.metric: row.score}},
             "baseline": None,
-            "parameters": trainable_parameters(model),
+            "parameters": parameters,
             "seconds": row.seconds,
         },
     )

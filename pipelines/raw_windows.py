@@ -1,0 +1,53 @@
+"""Windows as clients send them, checked and stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import DataError
+from pipelines.preprocessor import Arrays
+
+
+def stacked(raw: Sequence[Any], inputs: Mapping[str, Mapping[str, Any]]) -> Arrays:
+    """Dicts of numbers as one array an input.
+
+    Args:
+        raw: one mapping an example.
+        inputs: of the signature: dtype, and shape with -1 for what may vary.
+
+    Raises:
+        DataError: an input is missing, is no array of numbers, has another shape, holds NaN or
+            infinity, or is longer than its neighbours; the message says which.
+    """
+    wire = {}
+    for name, spec in inputs.items():
+        parts = []
+        for i, window in enumerate(raw):
+            if not isinstance(window, dict) or name not in window:
+                raise DataError(f"input {i} has no {name!r}; give {', '.join(inputs)}")
+            parts.append(_checked(window[name], spec, f"input {i}: {name}"))
+        if len({part.shape for part in parts}) > 1:
+            raise DataError(f"{name} must be equally long in all inputs of one request")
+        wire[name] = np.stack(parts)
+    return wire
+
+
+def _checked(value: Any, spec: Mapping[str, Any], where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value, spec["dtype"])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} is no array of numbers ({error})") from error
+    wanted = spec["shape"][1:]
+    fits = array.ndim == len(wanted) and all(
+        size in (-1, actual) for size, actual in zip(wanted, array.shape, strict=True)
+    )
+    if not fits:
+        raise DataError(f"{where} has shape {list(array.shape)}; this model takes {wanted}")
+    if not np.isfinite(array).all():
+        raise DataError(
+            f"{where} holds NaN or infinity; fill gaps first, as seqloom predict --file does"
+        )
+    return array

@@ -1,0 +1,127 @@
+"""The layers of ``models.forecaster`` and ``models.detector``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import detector, forecaster
+from serving.native_onnx.registry import converter
+
+
+@converter(forecaster.WindowLevel)
+def window_level(graph, layer, x):
+    """Level and scale of each column."""
+    if layer.kind == "last":
+        last = graph.slice(x, 1, -1)
+        return last, last * 0.0 + 1.0
+    mean = graph.reduce("ReduceMean", x, [1], keep=True)
+    away = x - mean
+    variance = graph.reduce("ReduceMean", away * away, [1], keep=True)
+    return mean, graph.op("Sqrt", variance + forecaster.TINY)
+
+
+@converter(forecaster.Normalised)
+def normalised(graph, layer, inputs):
+    """Less the level, by the scale."""
+    x, level, scale = inputs
+    return (x - level) / scale
+
+
+@converter(forecaster.Restored)
+def restored(graph, layer, inputs):
+    """The way back, for the first columns."""
+    y, level, scale = inputs
+    columns = layer.columns
+    level, scale = (graph.expand(graph.slice(value, 2, 0, columns), 3) for value in (level, scale))
+    return y * scale + level
+
+
+@converter(forecaster.Rows)
+def rows(graph, layer, x):
+    """Copies that follow one another."""
+    tail = [graph.shape(x, axis) for axis in range(1, x.rank)]
+    shape = graph.concat([graph.shape(x, 0), graph.indices([layer.copies]), *tail], 0)
+    copies = graph.op("Expand", graph.expand(x, 1), shape, rank=x.rank + 1)
+    return graph.reshape(copies, [-1, *tail])
+
+
+@converter(forecaster.ColumnsToRows)
+def columns_to_rows(graph, layer, x):
+    """Each column becomes a row."""
+    return graph.reshape(graph.transpose(x, [0, 2, 1]), [-1, graph.shape(x, 1)])
+
+
+@converter(forecaster.RowsToColumns)
+def rows_to_columns(graph, layer, y):
+    """And back."""
+    y = graph.reshape(y, [-1, layer.columns, layer.horizon, layer.outputs])
+    return graph.transpose(y, [0, 2, 1, 3])
+
+
+@converter(forecaster.Queries)
+def queries(graph, layer, state):
+    """The table, once a window."""
+    windows = graph.op("Div", graph.shape(state, 0), graph.indices([layer.columns]))
+    table = graph.weight(np.asarray(layer.table()), "queries")
+    shape = graph.concat([windows, graph.shape(table)], 0)
+    copies = graph.op("Expand", graph.expand(table, 0), shape, rank=3)
+    return graph.reshape(copies, [-1, layer.width])
+
+
+@converter(forecaster.FutureRows)
+def future_rows(graph, layer, y):
+    """The segments of a window joined, cut at the horizon."""
+    joined = graph.reshape(y, [-1, layer.segments * layer.segment])
+    return graph.slice(joined, 1, 0, layer.size)
+
+
+@converter(forecaster.SegmentsToRows)
+def segments_to_rows(graph, layer, x):
+    """The segments of a row follow one another."""
+    return graph.reshape(x, [-1, graph.shape(x, 2)])
+
+
+@converter(forecaster.Calibrated)
+def calibrated(graph, layer, y):
+    """Moves the quantiles."""
+    return y + graph.weight(layer.offset, "offset")
+
+
+@converter(detector.Strangeness, layout="any")
+def strangeness(graph, layer, inputs):
+    """Of the expectation that is farthest off."""
+    values, expected = graph.agreeing(inputs)
+    scale, score = np.asarray(layer.scale), None
+    for i, threshold in enumerate(np.asarray(layer.threshold)):
+        part = slice(i * layer.columns, (i + 1) * layer.columns)
+        mine = graph.slice(expected, expected.rank - 1, part.start, part.stop)
+        error = (values - mine) / graph.weight(scale[part], "scale")
+        size = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [error.rank - 1]))
+        size = size / float(threshold)
+        score = size if score is None else graph.op("Max", score, size)
+    return score
+
+
+@converter(detector.Frames)
+def frames(graph, layer, x):
+    """Rows gathered by their places."""
+    rows = graph.op(
+        "Range", graph.indices(0), graph.squeeze(graph.shape(x, 1), 0), graph.indices(1), rank=1
+    )
+    places = graph.expand(rows, 1) + np.arange(1 - layer.window, 1)
+    found = graph.take(x, graph.op("Max", places, graph.indices(0)), 1)
+    return graph.reshape(found, [-1, layer.window, graph.shape(x, 2)])
+
+
+@converter(detector.LastOfFrames)
+def last_of_frames(graph, layer, inputs):
+    """The last row of each frame, in the order of the series."""
+    written, series = inputs
+    last = graph.squeeze(graph.slice(written, 1, -1), 1)
+    return graph.reshape(last, [-1, graph.shape(series, 1), graph.shape(last, 1)])
+
+
+@converter(detector.FirstColumns, layout="any")
+def first_columns(graph, layer, x):
+    """Along the last axis."""
+    return graph.slice(x, x.rank - 1, 0, layer.columns)

@@ -1,0 +1,50 @@
+"""How series are read, whatever is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.config import Checked, number, text
+from pipelines.errors import DataError
+from pipelines.series import Series
+from pipelines.series_reader import SeriesColumns
+from pipelines.series_sources import chosen_columns, columns_of
+
+
+@dataclass(frozen=True)
+class SeriesReading(Checked):
+    """Columns and parts of a series."""
+
+    target: str = text("", "columns that matter, comma between; every numeric one if absent")
+    time_column: str = text("", "column of the time; found by its name if absent")
+    id_column: str = text("", "column that tells many series of one file apart")
+    timezone: str = text("", "where times without an offset are, such as Europe/Berlin")
+    stride: int = number(1, 1, 100_000, "rows from one window to the next")
+    split: str = text("0.7,0.1,0.2", "train, validation, test in order of time: shares or rows")
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Columns beside the targets."""
+        return ()
+
+    @property
+    def columns(self) -> SeriesColumns:
+        """What the reader is asked for."""
+        return SeriesColumns(
+            self.time_column, self.id_column, columns_of(self.target), self.others, self.timezone
+        )
+
+
+def synthetic_rows(source: str, default: int) -> int | None:
+    """Rows of ``synthetic`` or ``synthetic:5000``; None for any other source."""
+    kind, _, rows = source.partition(":")
+    if kind != "synthetic":
+        return None
+    if rows and not rows.isdecimal():
+        raise DataError(f"--data {source}: write rows as a number, such as synthetic:{default}")
+    return int(rows or default)
+
+
+def with_columns(series: Series, reading: SeriesReading) -> Series:
+    """A generated series, of which a person may want some columns only."""
+    return chosen_columns(series, reading.columns) if reading.target else series
