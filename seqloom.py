@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from pipelines.errors import DataError
 from tasks.stages.arguments import assignments, seconds, sorted_flags, task_flags
 from tasks.stages.console import (
     baseline_note,
+    guarded,
     load_noted,
     load_tensorflow,
     print_json,
@@ -273,7 +273,8 @@ def predict(
     reading = assignments(settings) | ({"text_column": text_column} if text_column else {})
     found = stage(source, inputs or [], file, reading, out)
     if as_json:
-        print_json({"predictions": found.answers, "files": [str(path) for path in found.files]})
+        files = {"files": [str(path) for path in found.files]} if found.files else {}
+        print_json({"predictions": found.answers, **files})
     else:
         for line in [*found.lines, *(f"wrote {path}" for path in found.files)]:
             print(line)
@@ -363,35 +364,6 @@ def doctor(as_json: AsJson = False) -> None:
     show(rows, {"checks": rows}, as_json)
 
 
-def _expected_errors() -> tuple[type[Exception], ...]:
-    """What bad input raises; only modules that are loaded already can have raised theirs."""
-    names = (
-        ("pipelines.errors", "DataError"),
-        ("models.config", "ConfigError"),
-        ("models.training", "TrainingError"),
-        ("tuning.search", "SearchError"),
-        ("serving.errors", "ServingError"),
-    )
-    return tuple(getattr(sys.modules[m], name) for m, name in names if m in sys.modules)
-
-
-def _guarded(command: Callable[[], None], debug: bool) -> int:
-    try:
-        command()
-    except (KeyboardInterrupt, SystemExit) as end:
-        # Typer turns Ctrl-C into an exit with this code.
-        if isinstance(end, SystemExit) and end.code != 130:
-            raise
-        tell("stopped; the same command with --out (train: and --resume) goes on where it was")
-        return 130
-    except Exception as error:
-        if debug or not isinstance(error, _expected_errors()):
-            raise
-        print(f"seqloom: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 def main() -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -401,7 +373,7 @@ def main() -> None:
     def command() -> None:
         app(arguments, prog_name="seqloom", standalone_mode=True)
 
-    sys.exit(_guarded(command, debug))
+    sys.exit(guarded(command, debug))
 
 
 if __name__ == "__main__":

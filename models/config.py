@@ -86,6 +86,7 @@ class RecurrentConfig(Checked):
     dropout: float = number(0.4, 0.0, 0.95, "of embeddings, between layers and of the head")
     learning_rate: float = number(2e-3, 1e-7, 1.0, "Adam's step size")
     decay: float = number(0.05, 0.0, 1.0, "share of the step size left at the last epoch")
+    average: float = number(0.0, 0.0, 0.99999, "momentum of a running average of the weights")
     clipnorm: float = number(5.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = number(32, 1, 65536, "examples a step")
     epochs: int = number(12, 1, 100000, "greatest number of epochs")
@@ -112,6 +113,7 @@ class ForecastConfig(RecurrentConfig):
     embedding_dim: int = number(256, 1, 4096, "size of the embedding of each segment or step")
     dropout: float = number(0.5, 0.0, 0.95, "between layers and of the head")
     learning_rate: float = number(1e-3, 1e-7, 1.0, "Adam's step size")
+    average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
     batch_size: int = number(64, 1, 65536, "windows a step")
     epochs: int = number(15, 1, 100000, "greatest number of epochs")
     head: str = choice(

@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +82,42 @@ def backup_epoch(path: Path) -> int:
     return int(re.findall(r"epoch-(\d+)", path.name)[0])
 
 
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within, the model has the running average of its weights, where its optimizer keeps one.
+
+    Averages along the path of the weights generalise better than its last point (Polyak & Juditsky
+    1992). The optimizer saves the average with its state, so a backup holds both.
+    """
+    averages = model.optimizer._model_variables_moving_average if model.optimizer.use_ema else []
+    pairs = list(zip(model.trainable_variables, averages, strict=False))
+
+    def swap() -> None:
+        for weight, average in pairs:
+            value = ops.copy(weight.value)
+            weight.assign(average)
+            average.assign(value)
+
+    swap()
+    try:
+        yield
+    finally:
+        swap()
+
+
+class AveragedValidation(keras.callbacks.Callback):
+    """Validates the averaged weights, which are the ones that are kept."""
+
+    def on_test_begin(self, logs=None):
+        """Puts the average in."""
+        self.swapped = averaged_weights(self.model)
+        self.swapped.__enter__()
+
+    def on_test_end(self, logs=None):
+        """And takes it out again, for the next epoch."""
+        self.swapped.__exit__(None, None, None)
+
+
 class BestWeights(keras.callbacks.ModelCheckpoint):
     """ModelCheckpoint by rename, so that the best weights so far are always loadable.
 
@@ -95,7 +132,8 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
         final, aside = self.filepath, f"{self.filepath[: -len('.weights.h5')]}-new.weights.h5"
         self.filepath = aside
         try:
-            super()._save_model(epoch, batch, logs)
+            with averaged_weights(self.model):
+                super()._save_model(epoch, batch, logs)
         finally:
             self.filepath = final
         if Path(aside).exists():
@@ -218,8 +256,11 @@ class LinearDecay(keras.callbacks.Callback):
 
 def compile_model(model: keras.Model, config: RecurrentConfig, loss, metrics) -> None:
     """Adam with a clipped global norm; no XLA, which compiles anew for every length of batch."""
+    averaging = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clipnorm),
+        optimizer=keras.optimizers.Adam(
+            config.learning_rate, global_clipnorm=config.clipnorm, **averaging
+        ),
         loss=loss,
         metrics=metrics,
         jit_compile=False,
@@ -283,6 +324,7 @@ def fit(
             shuffle=False,  # the data set shuffles itself
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
+                AveragedValidation(),
                 *([Calibration(calibrate, validation)] if calibrate else []),
                 stop,
                 plateau,

@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {"SIZE": 400, "EPOCHS": 1, "TRIALS": 2, "TRIAL_EPOCHS": 1}
+SMALL |= {"ROWS": 2000, "UNITS": 16, "AUTOENCODER_EPOCHS": 1}  # of series
 
 
 def with_parameters(notebook, values):

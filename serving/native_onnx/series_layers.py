@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import detector, forecaster
+from models import detector, window_layers
 from serving.native_onnx.registry import converter
 
 
-@converter(forecaster.WindowLevel)
+@converter(window_layers.WindowLevel)
 def window_level(graph, layer, x):
     """Level and scale of each column."""
     if layer.kind == "last":
@@ -17,17 +17,17 @@ def window_level(graph, layer, x):
     mean = graph.reduce("ReduceMean", x, [1], keep=True)
     away = x - mean
     variance = graph.reduce("ReduceMean", away * away, [1], keep=True)
-    return mean, graph.op("Sqrt", variance + forecaster.TINY)
+    return mean, graph.op("Sqrt", variance + window_layers.TINY)
 
 
-@converter(forecaster.Normalised)
+@converter(window_layers.Normalised)
 def normalised(graph, layer, inputs):
     """Less the level, by the scale."""
     x, level, scale = inputs
     return (x - level) / scale
 
 
-@converter(forecaster.Restored)
+@converter(window_layers.Restored)
 def restored(graph, layer, inputs):
     """The way back, for the first columns."""
     y, level, scale = inputs
@@ -36,7 +36,7 @@ def restored(graph, layer, inputs):
     return y * scale + level
 
 
-@converter(forecaster.Rows)
+@converter(window_layers.Rows)
 def rows(graph, layer, x):
     """Copies that follow one another."""
     tail = [graph.shape(x, axis) for axis in range(1, x.rank)]
@@ -45,20 +45,20 @@ def rows(graph, layer, x):
     return graph.reshape(copies, [-1, *tail])
 
 
-@converter(forecaster.ColumnsToRows)
+@converter(window_layers.ColumnsToRows)
 def columns_to_rows(graph, layer, x):
     """Each column becomes a row."""
     return graph.reshape(graph.transpose(x, [0, 2, 1]), [-1, graph.shape(x, 1)])
 
 
-@converter(forecaster.RowsToColumns)
+@converter(window_layers.RowsToColumns)
 def rows_to_columns(graph, layer, y):
     """And back."""
     y = graph.reshape(y, [-1, layer.columns, layer.horizon, layer.outputs])
     return graph.transpose(y, [0, 2, 1, 3])
 
 
-@converter(forecaster.Queries)
+@converter(window_layers.Queries)
 def queries(graph, layer, state):
     """The table, once a window."""
     windows = graph.op("Div", graph.shape(state, 0), graph.indices([layer.columns]))
@@ -68,20 +68,20 @@ def queries(graph, layer, state):
     return graph.reshape(copies, [-1, layer.width])
 
 
-@converter(forecaster.FutureRows)
+@converter(window_layers.FutureRows)
 def future_rows(graph, layer, y):
     """The segments of a window joined, cut at the horizon."""
     joined = graph.reshape(y, [-1, layer.segments * layer.segment])
     return graph.slice(joined, 1, 0, layer.size)
 
 
-@converter(forecaster.SegmentsToRows)
+@converter(window_layers.SegmentsToRows)
 def segments_to_rows(graph, layer, x):
     """The segments of a row follow one another."""
     return graph.reshape(x, [-1, graph.shape(x, 2)])
 
 
-@converter(forecaster.Calibrated)
+@converter(window_layers.Calibrated)
 def calibrated(graph, layer, y):
     """Moves the quantiles."""
     return y + graph.weight(layer.offset, "offset")

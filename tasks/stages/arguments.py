@@ -45,10 +45,7 @@ def sorted_flags(task: Any, flags: dict[str, Any]) -> tuple[dict[str, Any], dict
     for name in flags:
         if name not in known:
             every = ", ".join("--" + other.replace("_", "-") for other in sorted(known))
-            raise DataError(
-                f"--{name.replace('_', '-')} is no flag of this command nor of task "
-                f"{task.name}, whose own are {every}"
-            )
+            raise DataError(f"there is no flag or setting {name!r}; task {task.name} has {every}")
     return (
         {name: value for name, value in flags.items() if name in reading},
         {name: value for name, value in flags.items() if name not in reading},

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -89,3 +89,33 @@ def load_tensorflow() -> None:
         os.close(stderr)
         os.close(nowhere)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """What bad input raises; only modules that are loaded already can have raised theirs."""
+    names = (
+        ("pipelines.errors", "DataError"),
+        ("models.config", "ConfigError"),
+        ("models.training", "TrainingError"),
+        ("tuning.search", "SearchError"),
+        ("serving.errors", "ServingError"),
+    )
+    return tuple(getattr(sys.modules[m], name) for m, name in names if m in sys.modules)
+
+
+def guarded(command: Callable[[], None], debug: bool) -> int:
+    """Runs a command; its exit code. What bad input raises becomes one sentence."""
+    try:
+        command()
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns Ctrl-C into an exit with this code.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
+        tell("stopped; the same command with --out (train: and --resume) goes on where it was")
+        return 130
+    except Exception as error:
+        if debug or not isinstance(error, _expected_errors()):
+            raise
+        print(f"seqloom: {error}", file=sys.stderr)
+        return 2
+    return 0

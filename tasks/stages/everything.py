@@ -23,6 +23,7 @@ from tasks.stages.training import train
 from tasks.stages.tuning import SearchOptions, best_settings, tune
 
 if TYPE_CHECKING:
+    from pipelines.preprocessor import Arrays
     from pipelines.splits import Splits
     from tuning.leaderboard import TrialRow
 
@@ -116,11 +117,12 @@ def run_everything(
     result |= export(run, bundle)
     tell("serving, and asking one question over REST")
     result["seconds"] = time.perf_counter() - started
-    result["served"] = ask_served(task, bundle, task.raw_inputs(splits.validation[:1])[0])
+    wire = run.preprocessor().to_wire(task.raw_inputs(splits.validation[:1]))
+    result["served"] = ask_served(task, bundle, wire)
     return result
 
 
-def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
+def ask_served(task: Task, bundle: Path, wire: Arrays) -> dict[str, Any]:
     """Starts ``seqloom serve`` on a free port, asks one question as a client, and stops it."""
     command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
     with tempfile.TemporaryFile("w+") as log:
@@ -133,7 +135,7 @@ def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
                 raise ServingError(f"the server did not start: {log.read().strip()}")
             port = json.loads(line)["rest_port"]
             url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
-            body = json.dumps({"instances": [raw]}, default=np.ndarray.tolist).encode()
+            body = json.dumps({"instances": [_instance(wire)]}).encode()
             with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
                 answer = json.load(reply)
         finally:
@@ -143,6 +145,15 @@ def ask_served(task: Task, bundle: Path, raw: Any) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 server.kill()
     return {"url": url, "request": json.loads(body), "response": answer}
+
+
+def _instance(wire: Arrays) -> Any:
+    """The first row of wire arrays as JSON: named inputs, or the only one by itself."""
+    row = {
+        name: value[0].decode() if isinstance(value[0], bytes) else value[0].tolist()
+        for name, value in wire.items()
+    }
+    return row if len(row) > 1 else next(iter(row.values()))
 
 
 def _minutes(seconds: float) -> str:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.pooling import pooled_stack
 from models.recurrent import rebuilt_without_cudnn
 
@@ -32,7 +32,7 @@ def recurrent_layers(model):
 @pytest.mark.parametrize(("layers", "pooling"), PATHS)
 def test_padding_changes_nothing(cell, bidirectional, layers, pooling):
     keras.utils.set_random_seed(1)
-    config = RecurrentConfig(
+    config = TextConfig(
         cell=cell, bidirectional=bidirectional, layers=layers, units=5, pooling=pooling
     )
     model = classifier(config)
@@ -49,15 +49,15 @@ def test_parameters_by_hand():
     # E inputs, H units: G (E H + H H + H) with G gates; Keras's GRU has two biases.
     counts = {"simple_rnn": 6 * 5 + 25 + 5, "lstm": 4 * (30 + 25 + 5), "gru": 3 * (30 + 25 + 10)}
     for cell, count in counts.items():
-        one = RecurrentConfig(cell=cell, bidirectional=False, units=5, pooling="last")
+        one = TextConfig(cell=cell, bidirectional=False, units=5, pooling="last")
         assert classifier(one).count_params() == 20 * 6 + count
         both = one.updated(bidirectional=True)
         assert classifier(both).count_params() == 20 * 6 + 2 * count
 
 
 def test_residuals_and_normalisation_begin_with_the_second_layer():
-    shallow = classifier(RecurrentConfig(layers=1, units=4))
-    deep = classifier(RecurrentConfig(layers=3, units=4))
+    shallow = classifier(TextConfig(layers=1, units=4))
+    deep = classifier(TextConfig(layers=3, units=4))
     kinds = [type(layer).__name__ for layer in shallow.layers]
     assert "Add" not in kinds
     assert "LayerNormalization" not in kinds
@@ -67,7 +67,7 @@ def test_residuals_and_normalisation_begin_with_the_second_layer():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_every_layer_keeps_the_arguments_that_cudnn_demands(cell):
-    model = classifier(RecurrentConfig(cell=cell, layers=3, units=4, dropout=0.5))
+    model = classifier(TextConfig(cell=cell, layers=3, units=4, dropout=0.5))
     found = list(recurrent_layers(model))
     assert len(found) == 6
     for layer in found:
@@ -83,7 +83,7 @@ def test_every_layer_keeps_the_arguments_that_cudnn_demands(cell):
 
 
 def test_the_copy_for_export_never_chooses_cudnn():
-    model = classifier(RecurrentConfig(layers=2, units=4))
+    model = classifier(TextConfig(layers=2, units=4))
     copy = rebuilt_without_cudnn(model)
     assert all(layer.use_cudnn is False for layer in recurrent_layers(copy))
     tokens = np.array([[2, 5, 6, 3, 0]])
@@ -93,7 +93,7 @@ def test_the_copy_for_export_never_chooses_cudnn():
 def test_the_copy_of_a_mixed_precision_model_computes_in_float32():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = classifier(RecurrentConfig(units=4))
+        model = classifier(TextConfig(units=4))
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output.dtype == "float16"

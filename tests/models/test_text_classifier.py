@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.text_classifier import (
     SHARES,
     AnswerAccuracy,
@@ -24,7 +24,7 @@ LABELS = np.array([1, 0, 0, 1])
 
 def model_of(labels=LABELS, **changes):
     keras.utils.set_random_seed(0)
-    config = RecurrentConfig(units=4, embedding_dim=5, **changes)
+    config = TextConfig(units=4, embedding_dim=5, **changes)
     rows = [row[row > 0] for row in TOKENS]
     tables = count_wide_tables(rows, labels, VOCABULARY, 2)
     return text_classifier(config, len(VOCABULARY), 2, None if config.wide == "none" else tables)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.text_classifier import AnswerSoftmax, text_classifier
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
@@ -22,7 +22,7 @@ def preprocessor():
 
 def test_each_weight_is_saved_once(preprocessor, tmp_path):
     # Twice would double what a server reads and keeps, an embedding above all.
-    config = RecurrentConfig(units=4, embedding_dim=3)
+    config = TextConfig(units=4, embedding_dim=3)
     network = text_classifier(config, len(preprocessor.encoder.vocabulary), 2)
     answer = AnswerSoftmax(name="probabilities")(network.output)
     model = keras.Model(network.input, {"probabilities": answer})

@@ -9,7 +9,7 @@ import sys
 import urllib.request
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import tasks
+from serving.comparing import distance
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
 from tasks.stages.predicting import keras_answers, keras_outputs
@@ -25,8 +26,10 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 ROOT = Path(tasks.__file__).resolve().parents[1]
-DATA = DataOptions("synthetic:400")
-OVERFIT_EXAMPLES, OVERFIT_BOUND = 32, 0.95
+DATA = DataOptions("synthetic:1200")
+# The share of the worst possible that a tiny sample may be wrong by once it is learnt by heart.
+OVERFIT_EXAMPLES = 32
+OVERFIT = {"accuracy": ("max", 0.95), "mse": ("min", 0.05), "mae": ("min", 0.15)}
 ANSWERS_APART = 1e-5
 
 
@@ -56,26 +59,45 @@ def trained(request, tmp_path_factory):
     splits = task.load(DATA)
     train(task, DATA, settings, run, splits=splits)
     exported = export(run, run.path / "bundle")
-    raw = [*task.raw_inputs(splits.test)[:5], *task.edge_inputs()]
+    raw = [*task.raw_inputs(splits.validation[:5]), *task.edge_inputs(run.preprocessor())]
     expected = keras_outputs(task.inference_model(run.model()), run.preprocessor(), raw)
     bundle = Path(exported["bundle"])
     return Trained(task, settings, splits, run, bundle, exported, raw, expected)
 
 
-def assert_answers_equal(got, want):
-    """Words must be equal and numbers close, however deeply they lie."""
+def assert_answers_equal(got, want, scale=None):
+    """Words must be equal and numbers close, however deeply they lie, in units of the greatest."""
+    scale = scale or max([1.0, *(abs(x) for x in keras.tree.flatten(want) if type(x) is float)])
     if isinstance(want, dict):
         assert got.keys() == want.keys()
         for key in want:
-            assert_answers_equal(got[key], want[key])
+            assert_answers_equal(got[key], want[key], scale)
     elif isinstance(want, list):
         assert len(got) == len(want)
         for pair in zip(got, want, strict=True):
-            assert_answers_equal(*pair)
+            assert_answers_equal(*pair, scale)
     elif isinstance(want, float):
-        assert abs(got - want) <= ANSWERS_APART
+        assert abs(got - want) <= ANSWERS_APART * scale
     else:
         assert got == want
+
+
+def as_json(value):
+    """JSON of what clients have: text, numbers, arrays."""
+    return json.dumps(value, default=np.ndarray.tolist)
+
+
+def wire_rows(trained):
+    """The raw inputs as rows of the served signature: the one input alone, or named ones."""
+    wire = trained.run.preprocessor().to_wire(trained.raw)
+    rows = [
+        {
+            name: value[i].decode() if isinstance(value[i], bytes) else value[i].tolist()
+            for name, value in wire.items()
+        }
+        for i in range(len(trained.raw))
+    ]
+    return [next(iter(row.values())) for row in rows] if len(wire) == 1 else rows
 
 
 def fresh_python(code, *arguments, cwd=ROOT):
@@ -95,14 +117,16 @@ def test_batches_give_every_example_exactly_once(trained):
     task, examples = trained.task, trained.splits.train
     preprocessor = trained.run.preprocessor()
 
+    def unpadded(part):
+        return (np.trim_zeros(part, "b") if part.ndim == 1 else part).tobytes()
+
     def rows(dataset):
         """Each example as bytes, the padding of its batch taken off."""
         found = []
         for inputs, target in dataset.as_numpy_iterator():
             arrays = [inputs[name] for name in sorted(inputs)]
             for *parts, label in zip(*arrays, target, strict=True):
-                words = [np.trim_zeros(part, "b").tobytes() for part in parts]
-                found.append((*words, label.tobytes()))
+                found.append((*map(unpadded, parts), label.tobytes()))
         return found
 
     plain = rows(task.batches(preprocessor, examples, 1))
@@ -120,27 +144,33 @@ def test_batches_give_every_example_exactly_once(trained):
 def test_the_model_can_overfit_a_tiny_sample(trained):
     task = trained.task
     changes = dict.fromkeys(("dropout", "token_dropout", "wide_l2"), 0.0)
-    changes |= {"wide": "none", "learning_rate": 0.01}  # the network alone must be able to
-    settings = task.with_settings(trained.settings, changes)
+    # The network alone must be able to, without the linear paths beside it.
+    changes |= {"wide": "none", "linear": False, "learning_rate": 0.01, "decay": 1.0}
+    known = {name: value for name, value in changes.items() if name in task.names()}
+    settings = task.with_settings(trained.settings, known)
     examples = trained.splits.train[:OVERFIT_EXAMPLES]
     keras.utils.set_random_seed(1)
     preprocessor = task.adapt(settings, examples)
     model = task.build(settings, preprocessor, task.statistics(settings, preprocessor, examples))
     batches = task.batches(preprocessor, examples, OVERFIT_EXAMPLES)
-    history = model.fit(batches, epochs=30, verbose=0, shuffle=False).history
-    answers = keras_answers(task.inference_model(model), preprocessor, task.raw_inputs(examples))
-    assert task.evaluate(answers, examples)[task.metric] >= OVERFIT_BOUND
-    assert history["loss"][-1] < history["loss"][0]
+    mode, bound = OVERFIT[task.metric]
+    history = model.fit(batches, epochs=30 if mode == "max" else 150, verbose=0, shuffle=False)
+    losses, splits = history.history["loss"], replace(trained.splits, train=examples)
+    assert losses[-1] < losses[0]
+    inference = task.inference_model(task.finish(model, settings, preprocessor, splits))
+    score = task.evaluate(preprocessor, task.outputs(inference, preprocessor, examples), examples)
+    reached = score[task.metric]
+    assert reached >= bound if mode == "max" else reached <= bound
 
 
 def test_the_saved_run_gives_the_answers_that_were_judged(trained):
     task, run = trained.task, trained.run
     model = run.model()
-    answers = keras_answers(
-        task.inference_model(model), run.preprocessor(), task.raw_inputs(trained.splits.test)
-    )
+    preprocessor = run.preprocessor()
+    outputs = task.outputs(task.inference_model(model), preprocessor, trained.splits.test)
     judged = run.read_json("metrics.json")
-    assert task.evaluate(answers, trained.splits.test) == pytest.approx(judged["metrics"]["test"])
+    again = task.evaluate(preprocessor, outputs, trained.splits.test)
+    assert again == pytest.approx(judged["metrics"]["test"], rel=1e-4)
     assert set(judged["baseline"]) == {"name", "validation", "test"}
     assert task.metric in judged["baseline"]["test"]
 
@@ -151,7 +181,11 @@ def test_saving_and_loading_the_model_keeps_its_outputs(trained, tmp_path):
     again = keras.saving.load_model(tmp_path / "again.keras", compile=False)
     preprocessor = trained.run.preprocessor()
     inputs = preprocessor.encode(preprocessor.to_wire(trained.raw))
-    np.testing.assert_array_equal(first.predict_on_batch(inputs), again.predict_on_batch(inputs))
+    keras.tree.map_structure(
+        np.testing.assert_array_equal,
+        first.predict_on_batch(inputs),
+        again.predict_on_batch(inputs),
+    )
 
 
 def test_the_search_space_begins_at_the_settings(trained):
@@ -186,7 +220,7 @@ def test_every_artefact_is_verified_within_the_bound(trained):
         assert item["status"] == "verified"
         assert item["parity"] <= 1e-5
         assert item["agreement"] == 1.0
-        assert item["examples"] >= len(trained.task.edge_inputs()) + 10
+        assert item["examples"] > len(trained.task.edge_inputs(trained.run.preprocessor()))
 
 
 LOAD_AS_TF1 = """
@@ -227,7 +261,7 @@ def test_savedmodel_answers_in_a_process_that_has_only_tensorflow(trained, tmp_p
         if want.dtype == object:
             assert got[name].tolist() == want.tolist()
         else:
-            np.testing.assert_allclose(got[name], want, atol=1e-5)
+            assert distance(got[name], want) <= 1e-5
 
 
 def test_savedmodel_cli_shows_the_signature(trained, tmp_path):
@@ -276,9 +310,11 @@ print(json.dumps({"answers": answers, "heavy": sorted(loaded & {"tensorflow", "k
 
 
 def test_predictor_answers_as_keras_without_tensorflow(trained):
-    out = json.loads(fresh_python(PREDICT, trained.bundle, json.dumps(trained.raw)))
+    raw = as_json(trained.raw)
+    out = json.loads(fresh_python(PREDICT, trained.bundle, raw))
     assert out["heavy"] == []
-    assert_answers_equal(out["answers"], trained.run.preprocessor().answers(trained.expected))
+    answers = trained.run.preprocessor().answers(trained.expected, trained.raw)
+    assert_answers_equal(out["answers"], json.loads(as_json(answers)))
 
 
 # ---- what is served
@@ -307,7 +343,7 @@ def test_served_answers_equal_keras(trained, backend):
     with served(trained.bundle, backend) as ready:
         assert set(ready) == {"rest_port", "grpc_port", "model"}
         assert ready["model"] == trained.task.name
-        body = json.dumps({"instances": trained.raw}).encode()
+        body = as_json({"instances": wire_rows(trained)}).encode()
         url = f"http://127.0.0.1:{ready['rest_port']}/v1/models/{ready['model']}:predict"
         with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
             rows = json.load(reply)["predictions"]

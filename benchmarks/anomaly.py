@@ -1,0 +1,105 @@
+"""Detectors on the Numenta Anomaly Benchmark's files beside simple baselines.
+
+    python benchmarks/anomaly.py --data ../shared/data/nab
+
+Each file is a series of its own: the first 15 % of its rows, NAB's probation, are train (12) and
+validation (3), the rest is judged with labels that nothing before has read. All detectors get
+their thresholds from train by the same rule and raise at most one alarm a season. NAB's score is
+over all files together, at that threshold and at the best one for the labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from measuring import report
+
+import tasks
+from models.anomaly_baselines import moving_mad, seasonal_residual, z_score
+from models.detector import threshold_of
+from pipelines.anomalies import Watched
+from tasks.kinds.anomaly_scores import label_scores
+from tasks.stages.run_directory import Run
+from tasks.stages.training import train
+
+SPLIT = "0.12,0.03,0.85"
+SCORERS = ("residual", "autoencoder")
+
+
+def main() -> None:
+    """Trains, scores and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/nab"))
+    parser.add_argument("--files", nargs="+", help="some of the files, by their names")
+    parser.add_argument("--scorers", nargs="+", default=list(SCORERS), choices=SCORERS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keep the runs, with their pictures, here")
+    options = parser.parse_args()
+    paths = sorted((options.data / "data").rglob("*.csv"))
+    paths = [path for path in paths if not options.files or path.stem in options.files]
+    scores: dict[str, list[np.ndarray]] = {}
+    watched: list[Watched] = []
+    quiet: list[int] = []
+    for path in paths:
+        found, test, season = file_scores(path, options)
+        watched.append(test)
+        quiet.append(season)
+        for name, mine in found.items():
+            scores.setdefault(name, []).append(mine)
+    rows = [
+        row for i, path in enumerate(paths) for row in file_rows(path, i, scores, watched, quiet)
+    ]
+    for name, mine in scores.items():
+        found = label_scores(mine, watched, max(quiet, key=quiet.count))
+        rows.append({"file": "all", "detector": name, **found})
+    report(
+        "anomaly", [row for part in rows for row in (part if isinstance(part, list) else [part])]
+    )
+
+
+def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, int]:
+    """Scores of every detector for one file, in units of its threshold."""
+    task = tasks.get("anomaly")
+    labels = str(options.data / "labels" / "combined_windows.json")
+    data = task.data_options(str(path), split=SPLIT, labels=labels)
+    splits = task.load(data)
+    test, found = splits.test[0], {}
+    for scorer in options.scorers:
+        began = time.perf_counter()
+        settings = task.with_settings(task.settings, {"scorer": scorer})
+        keras.utils.set_random_seed(options.seed)
+        with tempfile.TemporaryDirectory() as scratch:
+            run = Run((options.out or Path(scratch)) / f"{path.stem}-{scorer}")
+            train(task, data, settings, run, seed=options.seed, splits=splits)
+            pre, model = run.preprocessor(), task.inference_model(run.model())
+        found[scorer] = np.asarray(task.outputs(model, pre, [test])["score"][0])
+        print(f"{path.stem} {scorer}: {time.perf_counter() - began:.0f} s", flush=True)
+    values = test.series.values.astype(np.float64)
+    rows = int(splits.train.starts.max()) + splits.train.lookback
+    season = pre.frequency.season
+    simple = {
+        "z-score": z_score(values, rows),
+        "moving median": moving_mad(values, rows),
+        "seasonal residual": seasonal_residual(values, rows, season),
+    }
+    for name, mine in simple.items():
+        found[name] = mine / max(threshold_of(mine[:rows], "evt", 1e-4), 1e-12)
+    return found, test, pre.quiet
+
+
+def file_rows(path: Path, i: int, scores: dict, watched: list[Watched], quiet: list[int]) -> list:
+    """Scores of one file by each detector."""
+    return [
+        {"file": path.stem, "detector": name,
+         **label_scores([mine[i]], [watched[i]], quiet[i])}
+        for name, mine in scores.items()
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Forecasts of ETTh1 and of two small series beside their baselines.
+
+    python benchmarks/forecast.py --data ../shared/data
+    python benchmarks/forecast.py --data ../shared/data --only ETTh1 --horizons 24 96
+
+ETTh1 is split as in the literature (8640, 2880 and 2880 rows), standardised by train, all seven
+columns forecast; scores are on standardised values over every window of the test part. Settings
+were chosen on validation; test is read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from measuring import report
+
+import tasks
+from tasks.stages.run_directory import Run
+from tasks.stages.training import train
+
+ETT = {"split": "8640,2880,2880"}
+LARGE = {"linear": False, "segment": 48, "batch_size": 128, "epochs": 10}
+SMALL = {"units": 16, "embedding_dim": 16, "dropout": 0.1, "epochs": 200, "patience": 30,
+         "batch_size": 16, "average": 0.9}  # fmt: skip
+# Data, horizon, how it is read, and what differs from the defaults.
+CASES = [
+    ("ETTh1", 24, {**ETT, "lookback": 336}, {"units": 128, "embedding_dim": 128, "epochs": 14}),
+    ("ETTh1", 48, {**ETT, "lookback": 720}, LARGE),
+    ("ETTh1", 96, {**ETT, "lookback": 720}, LARGE),
+    ("ETTh1", 168, {**ETT, "lookback": 720}, LARGE),
+    ("ETTh1", 192, {**ETT, "lookback": 720}, LARGE),
+    ("ETTh1", 336, {**ETT, "lookback": 720}, LARGE),
+    ("ETTh1", 720, {**ETT, "lookback": 720}, LARGE),
+    ("airline-passengers", 12, {"lookback": 24, "split": "0.5,0.17,0.33"},
+     {**SMALL, "segment": 12, "normalise": "mean_std"}),
+    ("daily-min-temperatures", 7, {"lookback": 365, "split": "0.8,0.1,0.1"},
+     {**SMALL, "segment": 7, "epochs": 40, "batch_size": 64}),
+]  # fmt: skip
+FOLDERS = {"ETTh1": "ett"}
+
+
+def main() -> None:
+    """Trains and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--only", nargs="+", default=sorted({case[0] for case in CASES}))
+    parser.add_argument("--horizons", nargs="+", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keep the runs, with their pictures, here")
+    options = parser.parse_args()
+    rows = []
+    for name, horizon, reading, changes in CASES:
+        if name not in options.only or horizon not in (options.horizons or [horizon]):
+            continue
+        path = options.data / FOLDERS.get(name, "brownlee_series") / f"{name}.csv"
+        rows.append(row(name, horizon, path, reading, changes, options))
+        print(rows[-1], flush=True)
+    report("forecast", rows)
+
+
+def row(name: str, horizon: int, path: Path, reading: dict, changes: dict, options) -> dict:
+    """One training and its scores."""
+    task = tasks.get("forecast")
+    data = task.data_options(str(path), horizon=horizon, **reading)
+    settings = task.with_settings(task.settings, changes)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run((options.out or Path(scratch)) / f"{name}-{horizon}")
+        result = train(task, data, settings, run, seed=options.seed)
+    test, baseline = result["metrics"]["test"], result["baseline"]["test"]
+    return {
+        "data": name,
+        "horizon": horizon,
+        "lookback": reading["lookback"],
+        "validation mse": result["metrics"]["validation"]["mse"],
+        **{key: test[key] for key in ("mse", "mae", "mase", "coverage_80", "coverage_95")},
+        **{key: value for key, value in baseline.items() if key.endswith("_mse")},
+        "epochs": result["epochs"],
+        "training s": result["seconds"],
+    }
+
+
+if __name__ == "__main__":
+    main()
