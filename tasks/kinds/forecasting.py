@@ -154,10 +154,12 @@ class Forecasting(Task):
         splits: Splits,
     ) -> keras.Model:
         """Widens the intervals until they cover on validation what they promise."""
-        from models.conformal import calibrate_intervals
+        from models.conformal import calibrate_intervals, recency_weights
 
-        validation = self.batches(preprocessor, splits.validation, 256)
-        calibrate_intervals(model, validation, preprocessor.levels)
+        windows = splits.validation
+        weights = recency_weights(windows.table.times[windows.starts])
+        validation = self.batches(preprocessor, windows, 256)
+        calibrate_intervals(model, validation, preprocessor.levels, weights)
         return model
 
     def inference_model(self, model: keras.Model) -> keras.Model:

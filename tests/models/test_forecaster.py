@@ -63,19 +63,18 @@ def test_every_shape_of_it_learns(head, channels, normalise, linear):
         head=head, channels=channels, normalise=normalise, linear=linear,
         cell=CELLS[number % 3], layers=1 + number % 2,
     )  # fmt: skip
-    shape = shaped(known=2 * (number // 2 % 2))
+    shape = shaped(6, known=2 * (number // 2 % 2))
     model = forecaster(config, shape)
     assert model.output_shape == (None, 4, 2, 4)
     inputs, future = feeds(shape), np.ones((3, 4, 2), np.float32)
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile("adam", MeanAndQuantiles(LEVELS), [ErrorOfMean()], run_eagerly=True)
+    model.compile("adam", MeanAndQuantiles(LEVELS), metrics=[ErrorOfMean()], run_eagerly=True)
     assert np.isfinite(model.train_on_batch(inputs, future)).all()
     moved = {
         weight.path for old, weight in zip(before, model.trainable_weights, strict=True)
         if (old != weight.numpy()).any()
     }  # fmt: skip
     assert moved == {weight.path for weight in model.trainable_weights}, "all of it learns"
-    assert said(model, inputs).shape == (3, 4, 2, 4)
     assert ("linear" in {layer.name for layer in model.layers}) == linear
     assert not model.get_layer("calibrated").trainable_weights
 
@@ -94,6 +93,14 @@ def test_horizon_and_lookback_need_be_no_multiples_of_the_segment(
 
 
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+def test_it_may_be_the_first_model_of_a_process(head, channels):
+    """Keras numbers the names it gives to layers; the first has none, and must not be taken."""
+    keras.utils.clear_session()
+    forecaster(SMALL.updated(head=head, channels=channels), shaped(known=2))
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_one_column_and_one_quantile(head):
     shape = shaped(inputs=1, targets=1, levels=(0.5,))
     for channels in ("independent", "joint"):
@@ -104,13 +111,12 @@ def test_one_column_and_one_quantile(head):
 @pytest.mark.parametrize("head", HEADS)
 def test_covariates_of_the_past_count_where_channels_are_joint(head):
     shape = shaped(inputs=4, targets=2, known=1)
-    for normalise in ("last", "mean_std", "none"):
-        model = randomised(SMALL.updated(head=head, channels="joint", normalise=normalise), shape)
-        inputs = feeds(shape)
-        one = said(model, inputs)
-        assert one.shape == (3, 4, 2, 4)
-        inputs["values"][:, -5, 3] += 1
-        assert np.abs(said(model, inputs) - one).max() > 1e-4
+    model = randomised(SMALL.updated(head=head, channels="joint", normalise="mean_std"), shape)
+    inputs = feeds(shape)
+    one = said(model, inputs)
+    assert one.shape == (3, 4, 2, 4)
+    inputs["values"][:, -5, 3] += 1
+    assert np.abs(said(model, inputs) - one).max() > 1e-4
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -118,11 +124,12 @@ def test_covariates_of_the_past_count_where_channels_are_joint(head):
 def test_what_is_known_of_past_and_of_every_step_of_the_future_counts(head, channels):
     shape = shaped(lookback=6, horizon=4, known=2)
     model = randomised(SMALL.updated(head=head, channels=channels), shape)
-    one = said(model, feeds(shape))
-    for row, feature in product(range(10), range(2)):
-        inputs = feeds(shape)
-        inputs["known"][:, row, feature] += 1
-        assert np.abs(said(model, inputs) - one).max() > 1e-6, (row, feature)
+    # The first window as it is, then each number of ``known`` changed by itself.
+    inputs = {name: np.repeat(x, 21, 0) for name, x in feeds(shape, 1).items()}
+    inputs["known"][1:] += np.eye(20, dtype=np.float32).reshape(20, 10, 2)
+    found = said(model, inputs)
+    moved = np.abs(found[1:] - found[0]).max((1, 2, 3))
+    assert (moved > 1e-6).all(), np.flatnonzero(moved <= 1e-6)
 
 
 @pytest.mark.parametrize(("change", "match"), [
@@ -152,14 +159,13 @@ def test_unknown_settings_are_refused(change):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("channels", ["independent", "joint"])
 def test_a_window_that_lies_higher_is_forecast_higher(head, channels):
-    for known in (0, 1):
-        shape = shaped(inputs=2 + (channels == "joint"), known=known)
-        model = randomised(SMALL.updated(head=head, channels=channels, normalise="last"), shape)
-        inputs = feeds(shape)
-        one = said(model, inputs)
-        inputs["values"] += np.array([7, -3, 2][: shape.inputs], np.float32)
-        shift = np.array([7, -3], np.float32)[:, None]
-        np.testing.assert_allclose(said(model, inputs), one + shift, atol=1e-5)
+    shape = shaped(inputs=2 + (channels == "joint"), known=1)
+    model = randomised(SMALL.updated(head=head, channels=channels, normalise="last"), shape)
+    inputs = feeds(shape)
+    one = said(model, inputs)
+    inputs["values"] += np.array([7, -3, 2][: shape.inputs], np.float32)
+    shift = np.array([7, -3], np.float32)[:, None]
+    np.testing.assert_allclose(said(model, inputs), one + shift, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -204,9 +210,9 @@ def test_windows_of_a_batch_do_not_see_each_other(head):
     shape = shaped(known=1)
     for channels in ("independent", "joint"):
         model = randomised(SMALL.updated(head=head, channels=channels), shape)
-        inputs = feeds(shape, batch=5)
-        alone = [said(model, {n: x[i : i + 1] for n, x in inputs.items()}) for i in range(5)]
-        np.testing.assert_allclose(said(model, inputs), np.concatenate(alone), atol=1e-6)
+        inputs = feeds(shape)
+        alone = said(model, {name: x[1:2] for name, x in inputs.items()})
+        np.testing.assert_allclose(said(model, inputs)[1:2], alone, atol=1e-6)
 
 
 def test_without_normalisation_level_and_scale_are_the_models_own():
@@ -233,16 +239,13 @@ def test_the_linear_path_by_hand():
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("channels", ["independent", "joint"])
 def test_saved_and_loaded_it_says_the_same(head, channels, tmp_path):
-    for known, normalise in ((0, "mean_std"), (2, "last")):
-        config = SMALL.updated(head=head, channels=channels, normalise=normalise, layers=2)
-        model = randomised(config, shaped(known=known))
-        model.compile("adam", MeanAndQuantiles(LEVELS, "huber"), [ErrorOfMean()])
-        model.save(tmp_path / "model.keras")
-        again = keras.models.load_model(tmp_path / "model.keras")
-        inputs = feeds(shaped(known=known))
-        np.testing.assert_array_equal(said(again, inputs), said(model, inputs))
-        assert again.loss.get_config() == {**model.loss.get_config(), "levels": again.loss.levels}
-        assert again.loss.levels == LEVELS
+    joint = channels == "joint"
+    shape = shaped(inputs=2 + joint, known=0 if joint else 2)
+    normalise = "mean_std" if joint else "last"
+    model = randomised(SMALL.updated(head=head, channels=channels, normalise=normalise), shape)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(said(again, feeds(shape)), said(model, feeds(shape)))
 
 
 # ---- loss
@@ -276,6 +279,17 @@ def test_error_of_the_mean_by_hand():
     metric.update_state(np.array([[[2.0], [0.0]]]), np.array([[[[1.0, 9.0]], [[3.0, 9.0]]]]))
     assert float(metric.result()) == 5
     assert ErrorOfMean.from_config(metric.get_config()).name == "mse"
+
+
+def test_loss_and_metric_come_back_from_their_configuration():
+    loss = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(MeanAndQuantiles(LEVELS, "huber"))
+    )
+    assert (loss.levels, loss.kind, loss.name) == (LEVELS, "huber", "mean_and_quantiles")
+    metric = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(ErrorOfMean("squares"))
+    )
+    assert metric.name == "squares"
 
 
 # ---- intervals
@@ -319,14 +333,6 @@ def calibrations(draw):
     return truth, draw(arrays(np.float32, (count, 2, 1, 3), elements=WHOLE))
 
 
-def calibrated(outputs, truth, levels):
-    """Quantiles after calibration, in order as the preprocessor gives them."""
-    inputs = keras.Input(outputs.shape[1:])
-    model = keras.Model(inputs, Calibrated(name="calibrated")(inputs))
-    offsets = calibrate_intervals(model, [(outputs, truth)], levels)
-    return np.sort(np.asarray(model(outputs))[..., 1:], -1), offsets
-
-
 @settings(max_examples=80, deadline=None)
 @given(calibrations(), st.sampled_from([(0.1, 0.5, 0.9), (0.25, 0.5, 0.75), (0.025, 0.5, 0.975)]))
 def test_intervals_cover_what_they_promise_where_they_were_calibrated(pair, levels):
@@ -338,14 +344,17 @@ def test_intervals_cover_what_they_promise_where_they_were_calibrated(pair, leve
     assert (moved[..., 0] <= moved[..., -1]).all()
 
 
-@settings(max_examples=20, deadline=None)
-@given(calibrations())
-def test_intervals_cover_what_they_promise_even_where_quantiles_cross(pair):
-    truth, quantiles = pair
-    outputs = np.concatenate([quantiles[..., :1], quantiles], -1)
-    moved, _ = calibrated(outputs, truth, LEVELS)
+def test_intervals_cover_what_they_promise_even_where_quantiles_cross():
+    # The model says 1, 0 and -1 where -1, 0 and 1 is meant: once sorted they are an interval of
+    # the truth's own, which only has to become wider.
+    truth = np.linspace(-3, 3, 41, dtype=np.float32)[:, None, None]
+    outputs = np.broadcast_to(np.array([0, 1, 0, -1], np.float32), (41, 1, 1, 4))
+    inputs = keras.Input(outputs.shape[1:])
+    model = keras.Model(inputs, Calibrated(name="calibrated")(inputs))
+    calibrate_intervals(model, [(outputs, truth)], LEVELS)
+    moved = np.sort(said(model, outputs)[..., 1:], -1)  # as the preprocessor gives them
     inside = (truth >= moved[..., 0]) & (truth <= moved[..., -1])
-    assert (inside.mean(0) >= 0.8 - 1e-9).all()
+    assert inside.mean() >= 0.8
 
 
 def test_calibrating_again_changes_nothing_and_leaves_the_mean_alone():

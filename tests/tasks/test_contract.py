@@ -145,7 +145,7 @@ def test_the_model_can_overfit_a_tiny_sample(trained):
     task = trained.task
     changes = dict.fromkeys(("dropout", "token_dropout", "wide_l2"), 0.0)
     # The network alone must be able to, without the linear paths beside it.
-    changes |= {"wide": "none", "linear": False, "learning_rate": 0.01, "decay": 1.0}
+    changes |= {"wide": "none", "linear": False, "learning_rate": 0.01, "average": 0.0}
     known = {name: value for name, value in changes.items() if name in task.names()}
     settings = task.with_settings(trained.settings, known)
     examples = trained.splits.train[:OVERFIT_EXAMPLES]
@@ -154,13 +154,13 @@ def test_the_model_can_overfit_a_tiny_sample(trained):
     model = task.build(settings, preprocessor, task.statistics(settings, preprocessor, examples))
     batches = task.batches(preprocessor, examples, OVERFIT_EXAMPLES)
     mode, bound = OVERFIT[task.metric]
-    history = model.fit(batches, epochs=30 if mode == "max" else 150, verbose=0, shuffle=False)
+    history = model.fit(batches, epochs=30 if mode == "max" else 300, verbose=0, shuffle=False)
     losses, splits = history.history["loss"], replace(trained.splits, train=examples)
     assert losses[-1] < losses[0]
     inference = task.inference_model(task.finish(model, settings, preprocessor, splits))
     score = task.evaluate(preprocessor, task.outputs(inference, preprocessor, examples), examples)
     reached = score[task.metric]
-    assert reached >= bound if mode == "max" else reached <= bound
+    assert (reached >= bound) if mode == "max" else (reached <= bound), reached
 
 
 def test_the_saved_run_gives_the_answers_that_were_judged(trained):
