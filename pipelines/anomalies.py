@@ -110,6 +110,31 @@ class AnomalyPreprocessor:
             core["calendar"] = calendar_features(wire["time"], self.calendar, HARMONICS)
         return core
 
+    def first_memory(self, rows: int) -> Arrays:
+        """What ``encode_row`` remembers before the first row of each of so many series."""
+        if not self.previous:
+            return {}
+        return {
+            "previous": np.zeros((rows, len(self.columns)), np.float32),
+            "seen": np.zeros(rows, np.float32),
+        }
+
+    def encode_row(self, wire: Arrays, memory: Arrays) -> tuple[Arrays, Arrays]:
+        """``encode`` for one row of each series, ``values [rows, columns]`` and ``time [rows]``.
+
+        Returns:
+            Core inputs without a time axis, and the memory for the next rows.
+        """
+        core = self.encode({name: np.asarray(x)[:, None] for name, x in wire.items()})
+        core = {name: x[:, 0] for name, x in core.items()}
+        if not self.previous:
+            return core, {}
+        seen = memory["seen"][:, None] > 0
+        before = np.where(seen, memory["previous"], wire["values"])
+        core["previous"] = self.scaler.apply(before.astype(np.float32))
+        values = np.asarray(wire["values"], np.float32)
+        return core, {"previous": values, "seen": np.ones(len(values), np.float32)}
+
     def decode(self, core: Arrays) -> Arrays:
         """Scores of one and more are anomalies; ``expected`` in the data's units."""
         return {

@@ -6,7 +6,9 @@ from typing import Any
 _HOME = {
     "Predictor": "serving.predictor",
     "ServingError": "serving.errors",
+    "RowModel": "serving.streaming",
     "StepModel": "serving.steps",
+    "Stream": "serving.streaming",
     "build_app": "serving.server",
     "build_tensorrt": "serving.tensorrt_engine",
     "converter": "serving.native_onnx",

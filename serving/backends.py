@@ -15,6 +15,8 @@ from serving.bundle import read_manifest
 from serving.errors import RequestError, ServingError
 
 DEFAULT_SIGNATURE = "serving_default"
+# Row by row, for bundles with step.onnx: the client sends the states back with the next row.
+STEP_SIGNATURE = "step"
 PREDICT_METHOD = "tensorflow/serving/predict"
 BACKENDS = ("onnx", "savedmodel")
 
@@ -68,6 +70,7 @@ class OnnxBackend:
         from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as RuntimeFailure
 
         from serving.predictor import Predictor
+        from serving.streaming import RowModel
 
         self._invalid, self._failed = InvalidArgument, (Fail, RuntimeFailure)
         self._predictor = Predictor(bundle_dir, version=version)
@@ -75,6 +78,12 @@ class OnnxBackend:
         self.version = self._predictor.version
         self.signature = self._predictor.signature
         self.signatures = {DEFAULT_SIGNATURE: self.signature}
+        self._runs = {DEFAULT_SIGNATURE: self._predictor.run}
+        onnx = Path(bundle_dir) / "onnx" / str(self.version)
+        if (onnx / "step.onnx").is_file() and hasattr(self._predictor.preprocessor, "encode_row"):
+            rows = RowModel(onnx)
+            self.signatures[STEP_SIGNATURE] = rows.signature
+            self._runs[STEP_SIGNATURE] = rows.run
 
     def run(
         self, inputs: dict[str, np.ndarray], signature_name: str = DEFAULT_SIGNATURE
@@ -84,7 +93,7 @@ class OnnxBackend:
         check_inputs(signature["inputs"], inputs)
         check_shapes(signature["inputs"], inputs)
         try:
-            return self._predictor.run(inputs)
+            return self._runs[signature_name](inputs)
         except (ValueError, self._invalid) as error:
             raise RequestError(str(error)) from error
         except self._failed as error:

@@ -254,9 +254,7 @@ def test_calibration_sets_units_and_thresholds(name):
     layer = model.get_layer("score")
     for kind in ("quantile", "evt"):
         rate = 0.01
-        found = calibrate_scores(
-            model, train, config.updated(threshold=kind, alarm_rate=rate)
-        )
+        found = calibrate_scores(model, train, config.updated(threshold=kind, alarm_rate=rate))
         np.testing.assert_allclose(layer.threshold, found, rtol=1e-6)
         scores, errors = [], []
         for feeds in train:

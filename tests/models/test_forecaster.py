@@ -371,9 +371,7 @@ def test_calibrating_again_changes_nothing_and_leaves_the_mean_alone():
     ]
     first = calibrate_intervals(model, batches, LEVELS)
     once = said(model, inputs)
-    np.testing.assert_allclose(
-        first, conformal_offsets(truth, before[..., 1:], LEVELS), atol=1e-5
-    )
+    np.testing.assert_allclose(first, conformal_offsets(truth, before[..., 1:], LEVELS), atol=1e-5)
     np.testing.assert_allclose(once[..., 1:], before[..., 1:] + first, atol=1e-5)
     second = calibrate_intervals(model, batches, LEVELS)
     np.testing.assert_allclose(second, first, atol=1e-5)

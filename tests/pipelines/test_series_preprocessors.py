@@ -144,9 +144,7 @@ def test_adapting_ignores_the_rows_after_train(kind):
     for rows in (values, wild):
         train = split_windows(a_table(rows, 1, 2), 10, 5, "100,50,50")[0]["train"]
         made = ForecastPreprocessor.adapt(train, scaler=kind, calendar=True, levels=LEVELS)
-        watch = AnomalyPreprocessor.adapt(
-            train, scaler=kind, calendar=True, previous=True, quiet=0
-        )
+        watch = AnomalyPreprocessor.adapt(train, scaler=kind, calendar=True, previous=True, quiet=0)
         direct = Scaler.adapt(kind, rows[:100].astype(np.float32))
         np.testing.assert_array_equal(made.scaler.center, direct.center[:2])
         np.testing.assert_array_equal(watch.scaler.scale, direct.scale)
@@ -229,9 +227,7 @@ def assert_faces_agree(want, got):
         np.testing.assert_allclose(theirs, mine, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
-TIMES = st.one_of(
-    st.sampled_from([0, 1, -1, YEAR_2100, -(10**10)]), st.integers(-(10**11), 10**12)
-)
+TIMES = st.one_of(st.sampled_from([0, 1, -1, YEAR_2100, -(10**10)]), st.integers(-(10**11), 10**12))
 
 
 @st.composite
@@ -328,7 +324,7 @@ def test_examples_are_encoded_windows_and_scaled_futures():
     table = a_table(np.random.default_rng(0).normal(size=(30, 4)), 2, 3)
     windows = Windows(table, np.array([0, 7, 20]), 3, 2)
     pre = FORECASTING["both"]
-    (inputs, future), = window_batches(windows, pre.graph().examples, 8)
+    ((inputs, future),) = window_batches(windows, pre.graph().examples, 8)
     want = pre.encode(pre.to_wire([windows[i] for i in range(3)]))
     assert_faces_agree(want, inputs)
     want = pre.scaler.first(2).apply(windows.future())
@@ -338,7 +334,7 @@ def test_examples_are_encoded_windows_and_scaled_futures():
     windows = Windows(table, np.array([0, 7]), 4, 0)
     raw = [{"values": table.values[i : i + 4], "time": table.times[i : i + 4]} for i in (0, 7)]
     for name, watch in WATCHING.items():
-        (inputs, rows), = window_batches(windows, watch.graph().examples, 8)
+        ((inputs, rows),) = window_batches(windows, watch.graph().examples, 8)
         want = watch.encode(watch.to_wire(raw))
         np.testing.assert_allclose(rows, want["values"], rtol=1e-6)
         if watch.previous:
@@ -486,7 +482,7 @@ def test_answers_of_scores():
         "expected": np.arange(10, dtype=np.float32).reshape(1, 5, 2),
     }
     times = np.arange(5) * HOUR
-    answer, = watching(quiet=2).answers(wire, [{"series": "x", "time": times}])
+    (answer,) = watching(quiet=2).answers(wire, [{"series": "x", "time": times}])
     assert answer == {
         "series": "x",
         "times": [f"1970-01-01T0{hour}:00:00" for hour in range(5)],

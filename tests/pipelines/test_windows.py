@@ -119,9 +119,7 @@ def test_series_and_parts_are_never_mixed(sizes, lookback, horizon, stride):
 
 def test_short_series_are_left_out_with_a_note():
     parts, notes = split_windows(a_table(20, 6, 30), 3, 2, "0.5,0.25,0.25")
-    assert notes == [
-        "1 of 3 series are too short for a window in each part and were left out: s1"
-    ]
+    assert notes == ["1 of 3 series are too short for a window in each part and were left out: s1"]
     assert {name for windows in parts.values() for name in windows.names} == {"s0", "s2"}
 
 

@@ -28,9 +28,7 @@ def shapes(values):
 
 def exported(model, path):
     export_onnx(model, path / "model.onnx")
-    return onnxruntime.InferenceSession(
-        path / "model.onnx", providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(path / "model.onnx", providers=["CPUExecutionProvider"])
 
 
 def a_forecaster(shape, **config):

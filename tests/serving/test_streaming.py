@@ -1,0 +1,116 @@
+"""Row by row equals the whole series, in the process and over REST."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from live_server import post, running
+
+import tasks
+from serving import Predictor, RowModel, Stream
+from serving.backends import OnnxBackend
+from serving.errors import ServingError
+from tasks.stages.exporting import export
+from tasks.stages.run_directory import Run
+from tasks.stages.training import train
+
+ROWS = 300
+
+
+def bundle_of(name, tmp, source, **changes):
+    task = tasks.get(name)
+    settings = task.with_settings(task.settings, {**task.quick, "epochs": 1, **changes})
+    data = task.data_options(source)
+    keras.utils.set_random_seed(0)
+    run = Run(tmp / f"{name}{len(changes)}")
+    train(task, data, settings, run)
+    export(run, run.path / "bundle")
+    return run.path / "bundle", task.load(data)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    return bundle_of("anomaly", tmp_path_factory.mktemp("stream"), "synthetic:1500", cell="lstm")
+
+
+def whole(bundle, series):
+    predictor = Predictor(bundle)
+    raw = {"values": series.values[:ROWS], "time": series.times[:ROWS]}
+    return predictor.run(predictor.preprocessor.to_wire([raw]))
+
+
+def test_a_stream_scores_as_the_whole_series_does(detector):
+    bundle, splits = detector
+    series = splits.test[0].series
+    want, stream = whole(bundle, series), Stream(bundle)
+    got = [stream.push(series.values[t], series.times[t]) for t in range(ROWS)]
+    np.testing.assert_allclose([g["score"] for g in got], want["score"][0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose([g["expected"] for g in got], want["expected"][0], rtol=1e-4)
+    alarms = Predictor(bundle).predict(
+        [{"values": series.values[:ROWS], "time": series.times[:ROWS]}]
+    )
+    assert [t for t, g in enumerate(got) if g["alarm"]] == alarms[0]["alarms"]
+
+
+def test_several_series_go_side_by_side(detector):
+    bundle, splits = detector
+    series = splits.test[0].series
+    rows = RowModel(bundle / "onnx" / "1")
+    states, scores = rows.initial(2), []
+    starts = np.array([0, 400])
+    for t in range(50):
+        at = starts + t
+        wire = {"values": series.values[at], "time": series.times[at]}
+        outputs, states = rows.step(wire, states)
+        scores.append(outputs["score"])
+    np.testing.assert_allclose(
+        np.array(scores)[:, 0], whole(bundle, series)["score"][0, :50], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_steps_are_served_and_the_client_carries_the_states(detector):
+    bundle, splits = detector
+    series = splits.test[0].series
+    want = whole(bundle, series)["score"][0]
+    rows = RowModel(bundle / "onnx" / "1")
+    states = {name: value.tolist() for name, value in rows.initial(1).items()}
+    with running([OnnxBackend(bundle)]) as client:
+        for t in range(5):
+            inputs = {
+                "values": [series.values[t].tolist()], "time": [int(series.times[t])], **states
+            }  # fmt: skip
+            body = json.dumps({"signature_name": "step", "inputs": inputs}).encode()
+            status, reply = post(client, body, "/v1/models/anomaly:predict")
+            assert status == 200, reply
+            outputs = reply["outputs"]
+            assert outputs["score"][0] == pytest.approx(float(want[t]), rel=1e-3, abs=1e-5)
+            states = {name: outputs[f"{name}_next"] for name in states}
+
+
+def test_an_autoencoder_is_asked_about_the_rows_it_remembers(tmp_path):
+    bundle, splits = bundle_of("anomaly", tmp_path, "synthetic:1500", scorer="autoencoder")
+    series = splits.test[0].series
+    want, stream = whole(bundle, series)["score"][0], Stream(bundle)
+    got = [stream.push(series.values[t], series.times[t])["score"] for t in range(100)]
+    np.testing.assert_allclose(got[64:], want[64:100], rtol=1e-3, atol=1e-5)
+
+
+def test_a_forecaster_answers_once_it_has_seen_enough(tmp_path):
+    bundle, splits = bundle_of("forecast", tmp_path, "synthetic:1200")
+    table, stream = splits.test.table, Stream(bundle)
+    start = int(splits.test.starts[0])
+    for t in range(168):
+        known = table.values[start : start + 192, 2:]
+        answer = stream.push(table.values[start + t, :2], int(table.times[start + t]), known)
+        assert (answer is None) == (t < 167)
+    want = Predictor(bundle).predict([splits.test[0]])[0]
+    assert answer["demand"]["mean"] == pytest.approx(want["demand"]["mean"], rel=1e-4)
+    assert answer["times"] == want["times"]
+
+
+def test_a_row_that_is_none_is_refused(detector):
+    stream = Stream(detector[0])
+    for row in ([float("nan"), 1.0], [[1.0, 2.0]]):
+        with pytest.raises(ServingError, match="finite numbers"):
+            stream.push(row, 0)
