@@ -11,12 +11,13 @@ windows each epoch; Keras draws one when the data set is made, and later epochs 
 within a buffer of eight batches.
 
 Speed is measured in one process, each contender for a moment in turn, with a consumer that does
-nothing; what was fetched ahead while others had their turn is thrown away. Time to the first batch
-and memory are of fresh processes for each contender, which have started TensorFlow and have the
-values before the measurement begins; stamps and positions of the windows count. They run one epoch
-and a little of the next, or as far as `--longest` goes. "mapped" reads the values from a .npy file
-mapped into memory, whose pages count as resident but not as anonymous. Reading is measured
-likewise. Memory needs Linux.
+nothing. Only the one whose turn it is has an iterator, which has run for a while before: others
+would go on fetching ahead. Memory, above that of before, is of a fresh process for each contender,
+which has run the same on a few rows and has the values before the measurement begins; stamps and
+positions of the windows count. It runs one epoch and a little of the next, or as far as `--longest`
+goes. Then it makes data sets anew for the time to the first batch, a median of five. "mapped" reads
+the values from a .npy file mapped into memory, whose pages count as resident but not as anonymous.
+Reading is measured likewise. Memory needs Linux.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def main() -> None:
     parser.add_argument("--lookback", type=int, default=168)
     parser.add_argument("--horizon", type=int, default=24)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--turns", type=int, default=11, help="of each contender")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of a turn")
-    parser.add_argument("--processes", type=int, default=2, help="fresh ones of each; 0: none")
+    parser.add_argument("--turns", type=int, default=9, help="of each contender")
+    parser.add_argument("--seconds", type=float, default=0.6, help="of a turn")
+    parser.add_argument("--processes", type=int, default=1, help="fresh ones of each; 0: none")
     parser.add_argument("--longest", type=float, default=10, help="seconds of a fresh process")
     parser.add_argument("--read-rows", type=int, nargs="+", default=[250_000, 1_000_000])
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -85,13 +86,13 @@ def made_up(rows: int, columns: int) -> np.ndarray:
 
 def loaded(scratch: str, place: str) -> np.ndarray:
     """The series."""
-    return np.load(Path(scratch) / "series.npy", mmap_mode="r" if place == "mapped" else None)
+    return np.load(Path(scratch) / "series.npy", mmap_mode="r+" if place == "mapped" else None)
 
 
-def endless(options, values: np.ndarray, way: str, order: str, batch: int) -> Iterator:
-    """Batches of one epoch after another."""
+def made(options, values: np.ndarray, way: str, order: str, batch: int):
+    """Batches of an epoch, or without end."""
     if way == "Seqloom":
-        return iter(seqloom(options, values, order, batch))
+        return seqloom(options, values, order, batch)
     import keras
     import tensorflow as tf
 
@@ -108,7 +109,7 @@ def endless(options, values: np.ndarray, way: str, order: str, batch: int) -> It
         both = dataset(values, past + future).map(
             lambda rows: (rows[:, :past], rows[:, past:]), tf.data.AUTOTUNE
         )
-    return iter(both.prefetch(2).repeat())
+    return both.prefetch(2)
 
 
 def seqloom(options, values: np.ndarray, order: str, batch: int):
@@ -129,7 +130,13 @@ def seqloom(options, values: np.ndarray, order: str, batch: int):
 
     if order == "random":
         return shuffled_windows(windows, prepare, batch, seed=0).starting_with(0)
-    return window_batches(windows, prepare, batch).repeat()
+    return window_batches(windows, prepare, batch)
+
+
+def endless(batches) -> Iterator:
+    """Epochs one after another; ``repeat`` would make TensorFlow fetch ahead without bounds."""
+    while True:
+        yield from batches
 
 
 # ---- one process for all
@@ -143,15 +150,15 @@ def compare(options, scratch: str, batch: int) -> list[dict]:
         if way in FRESH or place == "in memory"
     ]  # fmt: skip
     values = {place: loaded(scratch, place) for place in PLACES}
-    batches = {one: endless(options, values[one[2]], one[0], one[1], batch) for one in chosen}
+    batches = {one: made(options, values[one[2]], one[0], one[1], batch) for one in chosen}
     check(options, values["in memory"], batches)
     speeds: dict[tuple, list[float]] = {one: [] for one in chosen}
-    for turn in range(options.turns + 1):
-        for one, iterator in batches.items():
-            speed_of(iterator, options.seconds / 4)
-            speed = speed_of(iterator, options.seconds)
-            if turn:  # the first one is for TensorFlow to find its number of threads
-                speeds[one].append(speed)
+    for _ in range(options.turns):
+        for one, dataset in batches.items():
+            iterator = endless(dataset)
+            speed_of(iterator, options.seconds / 2)
+            speeds[one].append(speed_of(iterator, options.seconds))
+            iterator.close()
     rows = []
     for one in chosen:
         way, order, place = one
@@ -170,8 +177,8 @@ def compare(options, scratch: str, batch: int) -> list[dict]:
 def check(options, values: np.ndarray, batches: dict) -> None:
     """The first batches are windows of the series: in order the same for all, or else distinct."""
     size = len(values) - options.lookback - options.horizon + 1
-    for (way, order, _), iterator in batches.items():
-        seen = 0
+    for (way, order, _), dataset in batches.items():
+        iterator, seen = endless(dataset), 0
         for _ in range(2):
             past, future = (part.numpy() for part in next(iterator))
             starts = past[:, 0, 0].astype(int)
@@ -228,26 +235,24 @@ def alone(options, scratch: str, reader: str = "", **what: Any) -> dict:
         write_csv(small, made_up(500, options.columns))
         read(small)
         return measured(lambda: read(Path(scratch) / "series.csv"))
-    import keras  # noqa: F401
-    import tensorflow as tf
 
-    import pipelines.window_batches  # noqa: F401
+    def first(values: np.ndarray) -> tuple[float, Iterator]:
+        began = time.perf_counter()
+        iterator = endless(made(options, values, what["way"], what["order"], what["batch"]))
+        next(iterator)
+        return time.perf_counter() - began, iterator
 
-    list(tf.data.Dataset.range(9).map(lambda i: i + 1).batch(2).prefetch(1))  # starts the runtime
+    small = made_up(2 * (options.lookback + options.horizon), options.columns)
+    speed_of(first(small)[1], 0.5)  # starts the runtime
     values = loaded(scratch, what["place"])
 
-    def run() -> float:
-        began = time.perf_counter()
-        iterator = endless(options, values, what["way"], what["order"], what["batch"])
-        next(iterator)
-        first = time.perf_counter() - began
-        speed_of(iterator, options.longest, options.rows + 10 * what["batch"])
-        return first
+    def run() -> None:
+        speed_of(first(values)[1], options.longest, options.rows + 10 * what["batch"])
 
-    result: list[float] = []
-    memory = measured(lambda: result.append(run()))
-    memory.pop("seconds")
-    return {"s to the first batch": result[0], **memory}
+    memory = measured(run)
+    del memory["seconds"]
+    firsts = [first(values)[0] for _ in range(5)]
+    return {"s to the first batch": statistics.median(firsts), **memory}
 
 
 def measured(action: Callable[[], object]) -> dict:

@@ -138,6 +138,7 @@ class AnomalyConfig(RecurrentConfig):
     epochs: int = number(30, 1, 100000, "greatest number of epochs")
     patience: int = number(8, 1, 100000, "epochs without a better validation score before the end")
     scorer: str = choice("residual", ("residual", "autoencoder"), "what an anomaly is far from")
+    surprise: float = number(0.5, 0.01, 1.0, "weight of the next row's error; the usual row's is 1")
     threshold: str = choice(
         "evt", ("evt", "quantile"), "from train's scores: tail fit, or quantile"
     )

@@ -3,8 +3,9 @@
 ``residual`` holds two expectations. The *next* row: a recurrent network reads the rows before and
 the time, and is surprised by jumps, but soon used to what came of them. The *usual* row: a network
 of the time alone, which stays surprised as long as a row is not what it is at that hour. Each error
-is measured in train's own and against its own threshold; the greater of the two is the score. All
-of it goes step by step: one row in, one score out, the state carried.
+is measured in train's own and against its own threshold, the next row's with less weight, and the
+greater of the two is the score. All of it goes step by step: one row in, one score out, the state
+carried.
 
 ``autoencoder`` measures the last row of a window against the window written again from one vector
 (Malhotra et al. 2016).
@@ -248,6 +249,8 @@ def calibrate_scores(
     thresholds = np.array([
         threshold_of(np.sqrt(part.mean(-1)), config.threshold, config.alarm_rate) for part in parts
     ])  # fmt: skip
+    if len(thresholds) > 1:  # what comes next is the harder to foretell: it must be farther off
+        thresholds[0] /= config.surprise
     layer.threshold.assign(np.maximum(thresholds, 1e-3))
     return thresholds
 

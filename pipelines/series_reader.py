@@ -51,13 +51,18 @@ _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class SeriesColumns:
-    """Which columns are what (empty: found in the file); `timezone` is of stamps without offset."""
+    """Which columns are what (empty: found in the file); `timezone` is of stamps without offset.
+
+    With `flat`, targets that never change are taken: there is nothing to learn from them, but a
+    trained model may be asked about them.
+    """
 
     time: str = ""
     id: str = ""
     targets: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     timezone: str = ""
+    flat: bool = False
 
 
 @dataclass
@@ -123,7 +128,7 @@ def read_series(
         )
         raw = _values(spool, len(lines), len(table.columns))
     times = one_reading(table, readings, lines)
-    keep = _useful(table, raw, bool(wanted.targets))
+    keep = _useful(table, raw, bool(wanted.targets), wanted.flat)
     groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     parts = []
     for name, rows in zip(table.ids, groups, strict=True):
@@ -350,12 +355,12 @@ def _values(file: IO[bytes], rows: int, columns: int) -> np.ndarray:
     return np.fromfile(file, np.float32).reshape(rows, columns)
 
 
-def _useful(table: Table, raw: np.ndarray, named: bool) -> list[int]:
+def _useful(table: Table, raw: np.ndarray, named: bool, flat: bool) -> list[int]:
     """Returns the columns that stay: those asked for and, of the others, those that vary."""
     keep = list(range(len(table.columns)))
     for index, name in enumerate(table.columns[: table.targets]):
         known = raw[:, index][~np.isnan(raw[:, index])]
-        if known.size and known.min() < known.max():
+        if known.size and (known.min() < known.max() or flat):
             continue
         what = f"always {known[0]:g}" if known.size else "empty"
         if named:

@@ -74,8 +74,9 @@ def test_no_tracked_file_names_a_directory_of_one_machine():
 
 
 LIGHT = (
-    "serving.predictor, serving.server, pipelines.text, pipelines.text_classification, "
-    "pipelines.sources, tuning.leaderboard, tasks.sentiment, seqloom"
+    "serving.predictor, serving.server, serving.streaming, pipelines.text, "
+    "pipelines.text_classification, pipelines.forecasting, pipelines.anomalies, "
+    "pipelines.sources, tuning.leaderboard, tasks.sentiment, tasks.forecast, tasks.anomaly, seqloom"
 )
 
 

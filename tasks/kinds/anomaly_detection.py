@@ -277,11 +277,14 @@ class AnomalyDetection(Task):
             ) from error
         return rows
 
-    def read_inputs(self, path: Path, options: DataOptions) -> list[dict[str, Any]]:
-        """Each series of a file, whole."""
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: AnomalyPreprocessor
+    ) -> list[dict[str, Any]]:
+        """Each series of a file, whole; it has the columns of training."""
         if not path.is_file():
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
-        series, _ = read_series(path, self.reader(options).columns, regular=False)
+        columns = self.reader(options).columns_like(preprocessor.columns)
+        series, _ = read_series(path, columns, regular=False)
         return [Watched(one, 0).raw() for one in series]
 
     def write_answers(

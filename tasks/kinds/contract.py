@@ -207,7 +207,9 @@ class Task(ABC):
         return text
 
     @abstractmethod
-    def read_inputs(self, path: Path, options: DataOptions) -> list[Any]:
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: Preprocessor
+    ) -> list[Any]:
         """Raw inputs of a file, for ``seqloom predict --file``."""
 
     def write_answers(

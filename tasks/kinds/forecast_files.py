@@ -5,21 +5,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files import write_aside
+from pipelines.forecasting import ForecastPreprocessor
 from pipelines.series import Series
-from pipelines.series_reader import read_series
-from pipelines.series_sources import columns_of
-
-if TYPE_CHECKING:
-    from tasks.kinds.forecasting import ForecastReading
+from pipelines.series_reader import SeriesColumns, read_series
 
 
-def last_windows(path: Path, reading: ForecastReading) -> list[dict[str, Any]]:
+def last_windows(
+    path: Path, columns: SeriesColumns, pre: ForecastPreprocessor
+) -> list[dict[str, Any]]:
     """The last window of each series of a file, to be forecast from where it ends.
 
     Where columns are known in advance, the rows of the future must be there, with these columns
@@ -30,33 +29,30 @@ def last_windows(path: Path, reading: ForecastReading) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a csv or tsv file")
-    known = len(columns_of(reading.known))
-    series, _ = read_series(path, reading.columns, open_end=bool(known))
-    return [_last_window(one, path, reading, known) for one in series]
+    series, _ = read_series(path, columns, open_end=bool(pre.known))
+    return [_last_window(one, path, pre) for one in series]
 
 
-def _last_window(one: Series, path: Path, reading: ForecastReading, known: int) -> dict[str, Any]:
-    targets = len(one.columns) - known - len(columns_of(reading.covariates))
+def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str, Any]:
+    targets, inputs = len(pre.targets), len(pre.targets) + len(pre.covariates)
     now = len(one) - int(np.isnan(one.values[:, :targets]).all(1)[::-1].argmin())
-    first, end = now - reading.lookback, now + reading.horizon if known else now
+    first, end = now - pre.lookback, now + pre.horizon if pre.known else now
     if first < 0:
         raise DataError(
-            f"{path}: {one.name} has {now} rows; this model looks back over {reading.lookback}"
+            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}"
         )
     if end > len(one):
         raise DataError(
             f"{path}: {one.name} has {len(one) - now} rows after the last {one.columns[0]}; "
-            f"{', '.join(columns_of(reading.known))} must be given for all {reading.horizon} "
-            "steps of the future, in rows with empty targets"
+            f"{', '.join(pre.known)} must be given for all {pre.horizon} steps of the future, "
+            "in rows with empty targets"
         )
-    inputs = len(one.columns) - known
     return {
         "series": one.name,
         "values": one.values[first:now, :inputs],
         "time": int(one.times[now - 1]),
         "known": one.values[first:end, inputs:],
         "times": one.times[first:now],
-        "columns": one.columns,
     }
 
 

@@ -267,11 +267,15 @@ class Forecasting(Task):
             ) from error
         return window
 
-    def read_inputs(self, path: Path, options: DataOptions) -> list[dict[str, Any]]:
-        """The last window of each series of a file."""
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: ForecastPreprocessor
+    ) -> list[dict[str, Any]]:
+        """The last window of each series of a file, which has the columns of training."""
         from tasks.kinds.forecast_files import last_windows
 
-        return last_windows(path, self.reader(options))
+        others = (*preprocessor.covariates, *preprocessor.known)
+        columns = self.reader(options).columns_like(preprocessor.targets, others)
+        return last_windows(path, columns, preprocessor)
 
     def write_answers(
         self, raw: Sequence[Any], answers: Sequence[dict[str, Any]], path: Path

@@ -34,6 +34,12 @@ class SeriesReading(Checked):
             self.time_column, self.id_column, columns_of(self.target), self.others, self.timezone
         )
 
+    def columns_like(self, targets: tuple[str, ...], others: tuple[str, ...] = ()) -> SeriesColumns:
+        """The columns that a model was trained on, in another file."""
+        return SeriesColumns(
+            self.time_column, self.id_column, targets, others, self.timezone, flat=True
+        )
+
 
 def synthetic_rows(source: str, default: int) -> int | None:
     """Rows of ``synthetic`` or ``synthetic:5000``; None for any other source."""

@@ -222,7 +222,9 @@ class TextClassification(Task):
             _columns(splits.train), _columns(splits.validation), _columns(splits.test)
         )
 
-    def read_inputs(self, path: Path, options: DataOptions) -> list[str]:
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: TextClassificationPreprocessor
+    ) -> list[str]:
         """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
 
         Raises:

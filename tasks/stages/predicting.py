@@ -86,15 +86,16 @@ def predict(
     task = tasks.get(config["task"])
     trained = DataOptions(**config["data"])
     where = task.data_options(trained.source, **{**trained.reading, **(reading or {})})
+    run = Predictor(directory) if is_bundle else Run(directory)
+    preprocessor = run.preprocessor if is_bundle else run.preprocessor()
     raw = [task.parse_input(text) for text in inputs]
     if file is not None:
-        raw += task.read_inputs(file, where)
+        raw += task.read_inputs(file, where, preprocessor)
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
     if is_bundle:
-        answers = Predictor(directory).predict(raw)
+        answers = run.predict(raw)
     else:
-        run = Run(directory)
-        answers = keras_answers(task.inference_model(run.model()), run.preprocessor(), raw)
+        answers = keras_answers(task.inference_model(run.model()), preprocessor, raw)
     lines = [task.readable(*pair) for pair in zip(raw, answers, strict=True)]
     return Predictions(raw, answers, lines, task.write_answers(raw, answers, out) if out else [])

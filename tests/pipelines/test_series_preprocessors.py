@@ -320,6 +320,22 @@ def test_previous_rows_by_hand():
     assert set(WATCHING["autoencoder"].encode(wire)) == {"values"}
 
 
+@pytest.mark.parametrize("name", WATCHING)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), rows=st.integers(1, 6))
+def test_rows_encoded_one_by_one_are_those_of_the_whole(name, data, rows):
+    pre = WATCHING[name]
+    wire = data.draw(wires(pre, rows))
+    want = pre.encode(wire)
+    memory = pre.first_memory(len(wire["values"]))
+    for t in range(rows):
+        core, memory = pre.encode_row({key: x[:, t] for key, x in wire.items()}, memory)
+        assert core.keys() == want.keys()
+        for key, x in core.items():
+            np.testing.assert_array_equal(x, want[key][:, t], err_msg=key)
+            assert x.dtype == np.float32
+
+
 def test_examples_are_encoded_windows_and_scaled_futures():
     table = a_table(np.random.default_rng(0).normal(size=(30, 4)), 2, 3)
     windows = Windows(table, np.array([0, 7, 20]), 3, 2)
