@@ -4,8 +4,8 @@
 
 Each file is a series of its own: the first 15 % of its rows, NAB's probation, are train (12) and
 validation (3), the rest is judged with labels that nothing before has read. All detectors get
-their thresholds from train by the same rule and raise at most one alarm a season. NAB's score is
-over all files together, at that threshold and at the best one for the labels.
+their thresholds from train by the same rule and raise at most one alarm a quarter of a
+season. NAB's score is over all files together, at that threshold and at the best for the labels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--files", nargs="+", help="some of the files, by their names")
     parser.add_argument("--scorers", nargs="+", default=list(SCORERS), choices=SCORERS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="keep the runs, with their pictures, here")
+    parser.add_argument("--out", type=Path, help="keep runs and pictures here, and use those there")
     options = parser.parse_args()
     paths = sorted((options.data / "data").rglob("*.csv"))
     paths = [path for path in paths if not options.files or path.stem in options.files]
@@ -75,7 +75,8 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, in
         keras.utils.set_random_seed(options.seed)
         with tempfile.TemporaryDirectory() as scratch:
             run = Run((options.out or Path(scratch)) / f"{path.stem}-{scorer}")
-            train(task, data, settings, run, seed=options.seed, splits=splits)
+            if not run.finished:
+                train(task, data, settings, run, seed=options.seed, splits=splits)
             pre, model = run.preprocessor(), task.inference_model(run.model())
         found[scorer] = np.asarray(task.outputs(model, pre, [test])["score"][0])
         print(f"{path.stem} {scorer}: {time.perf_counter() - began:.0f} s", flush=True)

@@ -263,7 +263,7 @@ def threshold_of(scores: np.ndarray, kind: str, alarm_rate: float) -> float:
     Siffer et al. 2017), which can.
     """
     scores = np.asarray(scores, np.float64)
-    if kind == "quantile":
+    if kind == "quantile" or alarm_rate >= 0.02:  # no tail beyond what the scores show
         return float(np.quantile(scores, 1 - alarm_rate, method="higher"))
     from scipy.stats import genpareto
 

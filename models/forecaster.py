@@ -174,7 +174,9 @@ def _direct_head(config, shape: WindowShape, x, known):
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     if known is not None:
         ahead = keras.layers.Flatten(name="known_ahead")(known[:, shape.lookback :])
-        x = keras.layers.Concatenate(name="with_known")([x, _for_columns(ahead, columns)])
+        x = keras.layers.Concatenate(name="with_known")(
+            [x, _for_columns(ahead, columns, "known_ahead_rows")]
+        )
     y = keras.layers.Dense(shape.horizon * outputs, name="head")(x)
     return _by_column(shape, y, columns)
 
@@ -185,7 +187,7 @@ def _encoder_decoder_head(config, shape: WindowShape, x, known):
     x = recurrent_stack(x, config, return_sequences=False)
     y = keras.layers.RepeatVector(shape.horizon, name="context")(x)
     if known is not None:
-        ahead = _for_columns(known[:, shape.lookback :], columns)
+        ahead = _for_columns(known[:, shape.lookback :], columns, "known_ahead_rows")
         y = keras.layers.Concatenate(name="with_known")([y, ahead])
     size = config.units * (2 if config.bidirectional else 1)
     y = CELLS[config.cell](size, return_sequences=True, name="decoder")(y)
@@ -202,13 +204,13 @@ def _step_inputs(config, shape: WindowShape, x, known):
         x = ColumnsToRows(name="columns")(x)
         x = keras.layers.Reshape((shape.lookback, 1), name="steps")(x)
     if known is not None:
-        past = _for_columns(known[:, : shape.lookback], columns)
+        past = _for_columns(known[:, : shape.lookback], columns, "known_past_rows")
         x = keras.layers.Concatenate(name="with_known_past")([x, past])
     return x, columns, shape.outputs * (shape.targets // columns)
 
 
-def _for_columns(known, columns: int):
-    return known if columns == 1 else Rows(columns)(known)
+def _for_columns(known, columns: int, name: str):
+    return known if columns == 1 else Rows(columns, name=name)(known)
 
 
 def _by_column(shape: WindowShape, y, columns: int):

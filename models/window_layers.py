@@ -174,7 +174,9 @@ class Queries(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("seqloom")
 class Calibrated(keras.layers.Layer):
-    """Moves the quantiles by what ``models.conformal`` found on validation; the mean stays.
+    """Sorts the quantiles and moves them by what ``models.conformal`` found; the mean stays.
+
+    Quantiles are learnt apart and may cross; sorted they are no worse (Chernozhukov et al. 2010).
 
     ``[batch, horizon, columns, outputs]``, to which an offset of all axes but the first is added.
     """
@@ -185,7 +187,8 @@ class Calibrated(keras.layers.Layer):
 
     def call(self, y):
         """To the same shape."""
-        return y + self.offset
+        ordered = ops.concatenate([y[..., :1], ops.sort(y[..., 1:], axis=-1)], -1)
+        return ordered + self.offset
 
 
 @keras.saving.register_keras_serializable("seqloom")

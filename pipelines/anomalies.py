@@ -13,10 +13,10 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
 from pipelines.preprocessor import Arrays
-from pipelines.raw_windows import stacked
+from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
 from pipelines.series import Series
-from pipelines.windows import Windows, covered_rows
+from pipelines.windows import Windows, covered_spans, joined
 
 HARMONICS = 4  # of each cycle: the shape of a day has steps
 
@@ -67,15 +67,16 @@ class AnomalyPreprocessor:
         previous: bool,
         quiet: int,
     ) -> AnomalyPreprocessor:
-        """Learns the scales from the rows that the training windows cover; quiet 0 is a season."""
-        table, rows = windows.table, covered_rows(windows)
-        told = calendar_names(table.frequency, len(rows)) if calendar and previous else ()
+        """Learns the scales of the training rows; ``quiet`` 0 is a quarter of a season."""
+        table, spans = windows.table, covered_spans(windows)
+        rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
+        told = calendar_names(table.frequency, longest) if calendar and previous else ()
         return cls(
             table.columns,
             table.frequency,
             told,
             previous,
-            quiet or table.frequency.season,
+            quiet or max(1, table.frequency.season // 4),
             windows.lookback,
             Scaler.adapt(scaler, rows),
         )
@@ -98,11 +99,24 @@ class AnomalyPreprocessor:
 
     def to_wire(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """``{"values": [time, columns], "time": [time]}`` each, all equally long."""
-        return stacked(raw, self.signature["inputs"])
+        check_times(raw)
+        wire = stacked(raw, self.signature["inputs"])
+        for i, one in enumerate(raw):
+            if "time" in one and len(np.atleast_1d(one["time"])) != wire["values"].shape[1]:
+                raise DataError(
+                    f"input {i}: {len(np.atleast_1d(one['time']))} times for "
+                    f"{wire['values'].shape[1]} rows of values; give one time a row"
+                )
+        return wire
 
     def encode(self, wire: Arrays) -> Arrays:
         """Scaled ``values``; ``previous``, the rows before, the first one its own; ``calendar``."""
         values = self.scaler.apply(wire["values"])
+        if self.calendar and wire["time"].shape != values.shape[:2]:
+            raise ValueError(
+                f"time has shape {list(wire['time'].shape)}, values {list(values.shape)}: "
+                "each row of values has one time"
+            )
         core = {"values": values}
         if self.previous:
             core["previous"] = np.concatenate([values[:, :1], values[:, :-1]], 1)

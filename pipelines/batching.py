@@ -36,10 +36,12 @@ class ShuffledEpochs:
     Attributes:
         batches_of: batches of the epoch of this number, a tensor.
         steps: batches in each epoch.
+        options: of tf.data; its own choice unless told.
     """
 
     batches_of: Callable[[tf.Tensor], tf.data.Dataset]
     steps: int
+    options: tf.data.Options | None = None
 
     def one(self, epoch: int) -> tf.data.Dataset:
         """Batches of one epoch."""
@@ -48,7 +50,9 @@ class ShuffledEpochs:
     def starting_with(self, epoch: int) -> tf.data.Dataset:
         """One epoch after the other without end; ``fit`` takes ``steps`` of it an epoch."""
         numbers = tf.data.Dataset.range(epoch, 2**31)
-        return numbers.flat_map(self.batches_of).prefetch(tf.data.AUTOTUNE)
+        # Two suffice; tuned automatically, the buffer grows for as long as training goes.
+        batches = numbers.flat_map(self.batches_of).prefetch(2)
+        return batches.with_options(self.options) if self.options else batches
 
 
 def shuffled_epochs(
@@ -100,7 +104,7 @@ def bucketed_batches(
     boundaries = bucket_boundaries(lengths, buckets)
     steps = _number_of_batches(lengths, boundaries, batch_size)
     batches = _bucketed(examples, length_key, boundaries, batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 def _remembered(examples: tf.data.Dataset, length_key: str) -> tuple[tf.data.Dataset, list[int]]:

@@ -13,9 +13,9 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
 from pipelines.preprocessor import Arrays
-from pipelines.raw_windows import stacked
+from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
-from pipelines.windows import Windows, covered_rows
+from pipelines.windows import Windows, covered_spans, joined
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class ForecastPreprocessor:
         cls, windows: Windows, *, scaler: str, calendar: bool, levels: tuple[float, ...]
     ) -> ForecastPreprocessor:
         """Learns the scales from the rows that the training windows cover."""
-        table = windows.table
-        rows = covered_rows(windows)
+        table, spans = windows.table, covered_spans(windows)
+        rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
         columns = table.columns
         return cls(
             columns[: table.targets],
@@ -64,11 +64,13 @@ class ForecastPreprocessor:
             windows.lookback,
             windows.horizon,
             table.frequency,
-            calendar_names(table.frequency, len(rows)) if calendar else (),
+            calendar_names(table.frequency, longest) if calendar else (),
             levels,
             Scaler.adapt(scaler, rows[:, : table.inputs]),
             Scaler.adapt("standard", rows[:, table.inputs :]),
-            _seasonal_error(rows[:, : table.targets], table.frequency.season),
+            _seasonal_error(
+                [table.values[span, : table.targets] for span in spans], table.frequency.season
+            ),
         )
 
     @property
@@ -107,6 +109,7 @@ class ForecastPreprocessor:
 
     def to_wire(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """Windows as arrays; one of another shape, or with gaps, is a DataError."""
+        check_times(raw)
         return stacked(raw, self.signature["inputs"])
 
     def encode(self, wire: Arrays) -> Arrays:
@@ -123,8 +126,7 @@ class ForecastPreprocessor:
     def decode(self, core: Arrays) -> Arrays:
         """``forecast <float32>[batch, horizon, targets, 1 + quantiles]`` in the data's units.
 
-        Quantiles are learnt apart and may cross; sorting them never makes them worse
-        (Chernozhukov et al. 2010).
+        Quantiles come sorted, but for what calibration moved across another.
         """
         y, scaler = core["forecast"], self.scaler.first(len(self.targets))
         center, scale = scaler.center[:, None], scaler.scale[:, None]
@@ -191,8 +193,9 @@ _PLAIN = (
 PREPROCESSOR = ForecastPreprocessor
 
 
-def _seasonal_error(rows: np.ndarray, season: int) -> tuple[float, ...]:
-    season = season if len(rows) > season else 1
-    errors = np.abs(rows[season:] - rows[:-season]).mean(0, dtype=np.float64)
+def _seasonal_error(series: list[np.ndarray], season: int) -> tuple[float, ...]:
+    season = season if max(map(len, series)) > season else 1
+    differences = [np.abs(rows[season:] - rows[:-season]) for rows in series if len(rows) > season]
+    errors = np.concatenate(differences).mean(0, dtype=np.float64)
     # A series that repeats itself exactly has no error to measure in.
     return tuple(float(error) or 1.0 for error in errors)

@@ -10,6 +10,8 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.preprocessor import Arrays
 
+LATEST = 10**11  # seconds: the year 5138; milliseconds are greater
+
 
 def stacked(raw: Sequence[Any], inputs: Mapping[str, Mapping[str, Any]]) -> Arrays:
     """Dicts of numbers as one array an input.
@@ -35,10 +37,20 @@ def stacked(raw: Sequence[Any], inputs: Mapping[str, Mapping[str, Any]]) -> Arra
     return wire
 
 
+def check_times(raw: Sequence[Any]) -> None:
+    """Refuses times that are no seconds since 1970, whether the model uses them or not."""
+    for i, window in enumerate(raw):
+        if isinstance(window, dict) and "time" in window:
+            spec = {"dtype": "int64", "shape": [-1] * (1 + np.ndim(window["time"]))}
+            times = _checked(window["time"], spec, f"input {i}: time")
+            if np.abs(times).max(initial=0) > LATEST:
+                raise DataError(f"input {i}: time is {times.max()}; give seconds since 1970")
+
+
 def _checked(value: Any, spec: Mapping[str, Any], where: str) -> np.ndarray:
     try:
         array = np.asarray(value, spec["dtype"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where} is no array of numbers ({error})") from error
     wanted = spec["shape"][1:]
     fits = array.ndim == len(wanted) and all(

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.batching import ShuffledEpochs
 from pipelines.windows import Windows
 
 Batch = dict[str, tf.Tensor]
+# tf.data's rewrites of its graph copy what a function has captured: the whole table.
+_UNCOPIED = tf.data.Options()
+_UNCOPIED.experimental_optimization.apply_default_optimizations = False
 
 
 def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
     """A function from starts ``<int64>[batch]`` to the rows of their windows.
 
-    The tensors share the memory of the table's arrays, mapped files among them: nothing is copied
-    but the batch.
+    A mapped file stays on disk: TensorFlow reads its pages as they are gathered. An array in
+    memory is copied once.
 
     Returns:
         ``{"values" <float32>[batch, lookback, inputs], "known" [batch, lookback + horizon, known],
@@ -25,7 +29,7 @@ def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
         "future" <float32>[batch, horizon, targets]}``.
     """
     table, lookback = windows.table, windows.lookback
-    values, times = tf.convert_to_tensor(table.values), tf.convert_to_tensor(table.times)
+    values, times = _shared(table.values), tf.convert_to_tensor(table.times)
     steps = tf.range(lookback + windows.horizon, dtype=tf.int64)
 
     def gather(starts: tf.Tensor) -> Batch:
@@ -41,6 +45,15 @@ def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
     return gather
 
 
+def _shared(array: np.ndarray) -> tf.Tensor:
+    """A tensor over the same memory, where the array is a file mapped into it."""
+    mapped = isinstance(array, np.memmap) and array.flags.c_contiguous and array.flags.writeable
+    # TensorFlow's kernels want tensors at multiples of 64 bytes; maps begin at pages.
+    if not mapped or array.ctypes.data % 64:
+        return tf.convert_to_tensor(array)
+    return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
+
+
 def window_batches(
     windows: Windows, prepare: Callable[[Batch], Any], batch_size: int
 ) -> tf.data.Dataset:
@@ -53,7 +66,8 @@ def window_batches(
     """
     gather = gatherer(windows)
     starts = tf.data.Dataset.from_tensor_slices(windows.starts).batch(batch_size)
-    return starts.map(lambda rows: prepare(gather(rows)), tf.data.AUTOTUNE).prefetch(2)
+    batches = starts.map(lambda rows: prepare(gather(rows)), tf.data.AUTOTUNE).prefetch(2)
+    return batches.with_options(_UNCOPIED)
 
 
 def shuffled_windows(
@@ -70,4 +84,4 @@ def shuffled_windows(
         rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return rows.map(lambda found: prepare(gather(found)), tf.data.AUTOTUNE)
 
-    return ShuffledEpochs(batches_of, -(-len(windows) // batch_size))
+    return ShuffledEpochs(batches_of, -(-len(windows) // batch_size), _UNCOPIED)

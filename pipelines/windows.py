@@ -136,7 +136,7 @@ def parse_split(text: str, rows: int) -> tuple[int, int, int]:
         return borders[0], borders[1] - borders[0], borders[2] - borders[1]
     if any(number.denominator != 1 for number in numbers) or sum(numbers) > rows:
         raise DataError(
-            f"--split {text} asks for {float(sum(numbers)):g} rows where the series has {rows}; "
+            f"--split {text} asks for other or more rows where the series has {rows}; "
             "write whole numbers of rows that fit, or shares"
         )
     return tuple(map(int, numbers))
@@ -163,7 +163,8 @@ def split_windows(
         borders = np.cumsum([0, *parse_split(split, int(rows))])
         found = {
             part: np.arange(
-                max(borders[i] - (lookback if i else 0), 0),
+                # Without a future the window itself is what lies in the part.
+                max(borders[i] - (lookback if i and horizon else 0), 0),
                 borders[i + 1] - lookback - horizon + 1,
                 stride,
             )
@@ -196,12 +197,23 @@ def split_windows(
     return made, notes
 
 
-def covered_rows(windows: Windows) -> np.ndarray:
-    """The rows of the table in some window: ``<float32>[rows, columns]``; a view of one series."""
+def covered_spans(windows: Windows) -> list[slice]:
+    """The rows of each series that are in some window, from the first to the last."""
     table, size = windows.table, windows.lookback + windows.horizon
     spans = []
     for first, end in zip(table.offsets[:-1], table.offsets[1:], strict=True):
         inside = windows.starts[(windows.starts >= first) & (windows.starts < end)]
         if len(inside):
-            spans.append(table.values[inside.min() : inside.max() + size])
-    return spans[0] if len(spans) == 1 else np.concatenate(spans)
+            spans.append(slice(int(inside.min()), int(inside.max()) + size))
+    return spans
+
+
+def joined(table: Table, spans: list[slice]) -> np.ndarray:
+    """Rows of the table, ``<float32>[rows, columns]``; a view where there is one span."""
+    parts = [table.values[span] for span in spans]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def covered_rows(windows: Windows) -> np.ndarray:
+    """The rows in some window."""
+    return joined(windows.table, covered_spans(windows))

@@ -83,8 +83,14 @@ def segments_to_rows(graph, layer, x):
 
 @converter(window_layers.Calibrated)
 def calibrated(graph, layer, y):
-    """Moves the quantiles."""
-    return y + graph.weight(layer.offset, "offset")
+    """Sorts the quantiles and moves them."""
+    count = layer.offset.shape[-1] - 1
+    mean, quantiles = graph.slice(y, 3, 0, 1), graph.slice(y, 3, 1, count + 1)
+    ordered, _ = graph.ops(
+        "TopK", [quantiles, graph.indices([count])], [(y.dtype, 4), (np.int64, 4)],
+        axis=-1, largest=0, sorted=1,
+    )  # fmt: skip
+    return graph.concat([mean, ordered], 3) + graph.weight(layer.offset, "offset")
 
 
 @converter(detector.Strangeness, layout="any")

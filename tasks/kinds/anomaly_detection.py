@@ -19,9 +19,10 @@ from pipelines.series_reader import read_series, read_windows
 from pipelines.series_sources import Loaded, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_SENSOR_ROWS, synthetic_sensor
-from pipelines.windows import Table, Windows, parse_split, split_windows
+from pipelines.windows import Table, Windows, covered_spans, parse_split, split_windows
 from tasks.kinds.contract import DataOptions, Settings, Task, drawn
 from tasks.kinds.series_reading import SeriesReading, synthetic_rows, with_columns
+from tasks.stages.console import tell
 
 if TYPE_CHECKING:
     import keras
@@ -71,7 +72,7 @@ class AnomalyDetection(Task):
     def check_preprocessing(self, values: Mapping[str, Any]) -> None:
         """The scaler must be one that there is, quiet not negative."""
         if values["quiet"] < 0:
-            raise DataError(f"quiet is {values['quiet']}; give rows, or 0 for one season")
+            raise DataError(f"quiet is {values['quiet']}; give rows, or 0 for season / 4")
         if values["scaler"] not in SCALERS:
             raise DataError(f"scaler is {values['scaler']!r}; use one of {', '.join(SCALERS)}")
 
@@ -284,7 +285,9 @@ class AnomalyDetection(Task):
         if not path.is_file():
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
         columns = self.reader(options).columns_like(preprocessor.columns)
-        series, _ = read_series(path, columns, regular=False)
+        series, notes = read_series(path, columns, regular=False)
+        for note in notes:
+            tell(f"note: {note}")
         return [Watched(one, 0).raw() for one in series]
 
     def write_answers(
@@ -302,10 +305,7 @@ def _labelled(one: Series, labels: str, name: str) -> Series:
 
 def _training_rows(train: Windows) -> list[dict[str, Any]]:
     """The rows of each series that training windows cover."""
-    table, found = train.table, []
-    for first, end in zip(table.offsets[:-1], table.offsets[1:], strict=True):
-        starts = train.starts[(train.starts >= first) & (train.starts < end)]
-        if len(starts):
-            rows = slice(int(starts.min()), int(starts.max()) + train.lookback)
-            found.append({"values": table.values[rows], "time": table.times[rows]})
-    return found
+    table = train.table
+    return [
+        {"values": table.values[span], "time": table.times[span]} for span in covered_spans(train)
+    ]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,7 +15,6 @@ from pipelines.files import write_aside
 from pipelines.preprocessor import Arrays
 from pipelines.series import Series
 
-matplotlib.use("Agg", force=False)
 BLUE, RED, SHADE, GREY = "#2c6fad", "#c8372d", "#f2c14e", "#8a8f98"
 MOST_SERIES, MOST_COLUMNS = 8, 3
 
@@ -41,7 +39,7 @@ def _figure(series: Series, score: np.ndarray, anomaly: np.ndarray, first: int) 
     marked = np.flatnonzero(np.asarray(anomaly) == 1)
     for c, ax in enumerate(panels):
         ax.plot(dates, series.values[:, c], color=BLUE, lw=0.7)
-        ax.plot(dates[marked], series.values[marked, c], ".", color=RED, ms=3, label="alarm")
+        ax.plot(dates[marked], series.values[marked, c], ".", color=RED, ms=3)
         ax.set_title(series.columns[c], fontsize=8, loc="left")
     below.plot(dates, np.maximum(score, 1e-3), color=GREY, lw=0.7)
     below.axhline(1, color=RED, lw=0.8, ls="--")
@@ -64,17 +62,18 @@ def write_detections(
     with write_aside(path) as file:
         writer = csv.writer(file)
         columns = [column for name in names for column in (name, f"{name}_expected")]
-        writer.writerow(["series", "time", "score", "anomaly", *columns])
+        writer.writerow(["series", "time", "score", "anomaly", "alarm", *columns])
         for one, answer in zip(raw, answers, strict=True):
             times = answer.get("times", range(1, len(answer["score"]) + 1))
+            alarms = set(answer["alarms"])
             for i, time in enumerate(times):
                 values = [
                     f"{value:.7g}"
                     for c, name in enumerate(names)
                     for value in (one["values"][i][c], answer["expected"][name][i])
                 ]
-                score = f"{answer['score'][i]:.6g}"
-                writer.writerow([answer["series"], time, score, answer["anomaly"][i], *values])
+                verdict = [f"{answer['score'][i]:.6g}", answer["anomaly"][i], int(i in alarms)]
+                writer.writerow([answer["series"], time, *verdict, *values])
     one, answer = raw[0], answers[0]
     values = np.asarray(one["values"], np.float32)
     times = np.asarray(one.get("time", np.arange(len(values))), np.int64)

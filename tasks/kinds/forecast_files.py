@@ -14,6 +14,7 @@ from pipelines.files import write_aside
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.series import Series
 from pipelines.series_reader import SeriesColumns, read_series
+from tasks.stages.console import tell
 
 
 def last_windows(
@@ -29,7 +30,9 @@ def last_windows(
     """
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a csv or tsv file")
-    series, _ = read_series(path, columns, open_end=bool(pre.known))
+    series, notes = read_series(path, columns, open_end=bool(pre.known))
+    for note in notes:
+        tell(f"note: {note}")
     return [_last_window(one, path, pre) for one in series]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -14,7 +13,6 @@ from pipelines.forecasting import ForecastPreprocessor
 from pipelines.preprocessor import Arrays
 from pipelines.windows import Windows
 
-matplotlib.use("Agg", force=False)
 BLUE, ORANGE, GREY = "#2c6fad", "#d9730d", "#8a8f98"
 MOST_COLUMNS = 4
 FANS = 3

@@ -249,6 +249,7 @@ def test_evt_rises_as_the_rate_falls():
 @pytest.mark.parametrize("name", ["residual", "autoencoder"])
 def test_calibration_sets_units_and_thresholds(name):
     model, _, config = randomised(name)
+    config = config.updated(surprise=1.0)
     train = [a_series(model, 400, seed=1), a_series(model, 400, seed=2)]
     count = 2 if name == "residual" else 1
     layer = model.get_layer("score")
@@ -269,6 +270,16 @@ def test_calibration_sets_units_and_thresholds(name):
         parts = np.split((error / np.asarray(layer.scale)) ** 2, count, -1)
         above = [np.mean(np.sqrt(p.mean(-1)) > t) for p, t in zip(parts, found, strict=True)]
         assert all(0 < one <= 1.5 * rate for one in above)
+
+
+def test_the_next_row_must_be_farther_off_by_its_weight():
+    for name, factors in (("residual", [4, 1]), ("autoencoder", [1])):
+        model, _, config = randomised(name)
+        train = [a_series(model, 100)]
+        alike = calibrate_scores(model, train, config.updated(surprise=1.0))
+        found = calibrate_scores(model, train, config.updated(surprise=0.25))
+        np.testing.assert_allclose(found, alike * factors)
+        np.testing.assert_allclose(model.get_layer("score").threshold, found, rtol=1e-6)
 
 
 def test_calibration_does_not_depend_on_what_was_calibrated_before():

@@ -68,7 +68,7 @@ def test_every_shape_of_it_learns(head, channels, normalise, linear):
     assert model.output_shape == (None, 3, 2, 4)
     inputs, future = feeds(shape), np.ones((3, 3, 2), np.float32)
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile("adam", MeanAndQuantiles(LEVELS), metrics=[ErrorOfMean()], run_eagerly=True)
+    model.compile("sgd", MeanAndQuantiles(LEVELS), run_eagerly=True)
     assert np.isfinite(model.train_on_batch(inputs, future)).all()
     moved = {
         weight.path for old, weight in zip(before, model.trainable_weights, strict=True)
@@ -79,25 +79,24 @@ def test_every_shape_of_it_learns(head, channels, normalise, linear):
     assert not model.get_layer("calibrated").trainable_weights
 
 
-@pytest.mark.parametrize("channels", ["independent", "joint"])
-@pytest.mark.parametrize(("lookback", "horizon", "segment"), [
-    (8, 5, 3), (9, 1, 3), (3, 7, 3), (4, 4, 4), (5, 3, 1), (7, 2, 7),
+@pytest.mark.parametrize(("lookback", "horizon", "segment", "known", "channels"), [
+    (8, 5, 3, 2, "joint"), (8, 5, 3, 2, "independent"), (9, 1, 3, 0, "independent"),
+    (3, 7, 3, 1, "joint"), (4, 4, 4, 1, "independent"), (5, 3, 1, 0, "joint"),
+    (7, 2, 7, 2, "independent"),
 ])  # fmt: skip
 def test_horizon_and_lookback_need_be_no_multiples_of_the_segment(
-    channels, lookback, horizon, segment
+    lookback, horizon, segment, known, channels
 ):
-    for known in (0, 2):
-        shape = shaped(lookback, horizon, known=known)
-        model = randomised(SMALL.updated(channels=channels, segment=segment), shape)
-        assert said(model, feeds(shape)).shape == (3, horizon, 2, 4)
+    shape = shaped(lookback, horizon, known=known)
+    model = randomised(SMALL.updated(channels=channels, segment=segment), shape)
+    assert said(model, feeds(shape)).shape == (3, horizon, 2, 4)
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("channels", ["independent", "joint"])
-def test_it_may_be_the_first_model_of_a_process(head, channels):
+def test_it_may_be_the_first_model_of_a_process(head):
     """Keras numbers the names it gives to layers; the first has none, and must not be taken."""
     keras.utils.clear_session()
-    forecaster(SMALL.updated(head=head, channels=channels), shaped(known=2))
+    forecaster(SMALL.updated(head=head), shaped(known=2))
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -183,8 +182,10 @@ def test_a_window_of_larger_units_is_forecast_in_them(head, channels):
     assert np.isfinite(said(model, {**inputs, "values": np.ones_like(inputs["values"])})).all()
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("normalise", ["last", "mean_std", "none"])
+@pytest.mark.parametrize(("head", "normalise"), [
+    ("segment", "last"), ("segment", "mean_std"), ("direct", "mean_std"), ("direct", "none"),
+    ("encoder_decoder", "last"),
+])  # fmt: skip
 def test_independent_columns_do_not_see_each_other(head, normalise):
     shape = shaped(inputs=3, targets=3, known=1)
     model = randomised(SMALL.updated(head=head, normalise=normalise), shape)
@@ -208,11 +209,10 @@ def test_joint_columns_see_each_other(head):
 @pytest.mark.parametrize("head", HEADS)
 def test_windows_of_a_batch_do_not_see_each_other(head):
     shape = shaped(known=1)
-    for channels in ("independent", "joint"):
-        model = randomised(SMALL.updated(head=head, channels=channels), shape)
-        inputs = feeds(shape)
-        alone = said(model, {name: x[1:2] for name, x in inputs.items()})
-        np.testing.assert_allclose(said(model, inputs)[1:2], alone, atol=1e-6)
+    model = randomised(SMALL.updated(head=head), shape)
+    inputs = feeds(shape)
+    alone = said(model, {name: x[1:2] for name, x in inputs.items()})
+    np.testing.assert_allclose(said(model, inputs)[1:2], alone, atol=1e-6)
 
 
 def test_without_normalisation_level_and_scale_are_the_models_own():

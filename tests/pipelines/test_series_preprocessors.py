@@ -175,7 +175,7 @@ def test_what_an_anomaly_preprocessor_learns():
     train = split_windows(a_table(np.arange(60)[:, None], 1, 1), 4, 0, "50,5,5")[0]["train"]
     options = {"scaler": "minmax", "calendar": True, "previous": True}
     made = AnomalyPreprocessor.adapt(train, **options, quiet=0)
-    assert (made.columns, made.calendar, made.quiet, made.window) == (("a",), ("day",), 24, 4)
+    assert (made.columns, made.calendar, made.quiet, made.window) == (("a",), ("day",), 6, 4)
     assert AnomalyPreprocessor.adapt(train, **options, quiet=7).quiet == 7
     auto = AnomalyPreprocessor.adapt(train, **{**options, "previous": False}, quiet=1)
     assert (auto.calendar, auto.previous) == ((), False)
