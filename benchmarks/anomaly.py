@@ -40,6 +40,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="keep runs and pictures here, and use those there")
     options = parser.parse_args()
+    if not options.data.is_dir():
+        print(f"skipped: {options.data} is not there; name NAB's folder with --data")
+        return
     paths = sorted((options.data / "data").rglob("*.csv"))
     paths = [path for path in paths if not options.files or path.stem in options.files]
     scores: dict[str, list[np.ndarray]] = {}

@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="keep the runs, with their pictures, here")
     options = parser.parse_args()
+    if not options.data.is_dir():
+        print(f"skipped: {options.data} is not there; name the folder of the series with --data")
+        return
     rows = []
     for name, horizon, reading, changes in CASES:
         if name not in options.only or horizon not in (options.horizons or [horizon]):
