@@ -27,7 +27,7 @@ from tasks.kinds.anomaly_scores import label_scores
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
-SPLIT = "0.12,0.03,0.85"
+SPLIT, WINDOW = "0.12,0.03,0.85", 64
 SCORERS = ("residual", "autoencoder")
 
 
@@ -69,7 +69,10 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, in
     """Scores of every detector for one file, in units of its threshold."""
     task = tasks.get("anomaly")
     labels = str(options.data / "labels" / "combined_windows.json")
-    data = task.data_options(str(path), split=SPLIT, labels=labels)
+    with path.open() as file:
+        rows = sum(1 for _ in file) - 1
+    window = min(WINDOW, int(0.03 * rows))  # validation must hold one
+    data = task.data_options(str(path), split=SPLIT, labels=labels, window=window)
     splits = task.load(data)
     test, found = splits.test[0], {}
     for scorer in options.scorers:

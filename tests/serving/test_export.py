@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 import serving.export
-from models.config import RecurrentConfig
+from models.config import TextConfig
 from models.text_classifier import AnswerSoftmax, text_classifier
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
@@ -35,7 +35,7 @@ def classifier(cell="gru", layers=1, bidirectional=True, pooling="max"):
     keras.utils.set_random_seed(1)
     encoder = TextEncoder()
     preprocessor = TextClassificationPreprocessor.adapt(encoder, TEXTS, LABELS)
-    config = RecurrentConfig(
+    config = TextConfig(
         cell=cell, layers=layers, bidirectional=bidirectional, pooling=pooling,
         units=3, embedding_dim=4, wide="none",
     )  # fmt: skip
@@ -408,7 +408,7 @@ def test_predictor_answers_as_keras_and_nothing_to_nothing(exported, published):
     assert (predictor.name, predictor.version) == ("m", 1)
     assert predictor.predict([]) == []
     answers = predictor.predict([text.encode() for text in TEXTS])
-    for answer, want in zip(answers, exported[1].answers(exported[2]), strict=True):
+    for answer, want in zip(answers, exported[1].answers(exported[2], TEXTS), strict=True):
         assert answer["label"] == want["label"]
         assert answer["probabilities"] == pytest.approx(want["probabilities"], abs=PARITY_BOUND)
 
