@@ -13,23 +13,20 @@ import numpy as np
 from models.config import AnomalyConfig, number, text
 from pipelines.anomalies import HARMONICS, AnomalyPreprocessor, Watched
 from pipelines.errors import DataError
-from pipelines.scaling import SCALERS
 from pipelines.series import Series
 from pipelines.series_reader import read_series, read_windows
 from pipelines.series_sources import Loaded, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_SENSOR_ROWS, synthetic_sensor
 from pipelines.windows import Table, Windows, covered_spans, parse_split, split_windows
-from tasks.kinds.contract import DataOptions, Settings, Task, drawn
-from tasks.kinds.series_reading import SeriesReading, synthetic_rows, with_columns
+from tasks.kinds.contract import DataOptions, Settings, drawn
+from tasks.kinds.series_reading import SeriesReading, SeriesTask, synthetic_rows, with_columns
 from tasks.stages.console import tell
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
-    import tensorflow as tf
 
-    from pipelines.batching import ShuffledEpochs
     from pipelines.preprocessor import Arrays
 
 
@@ -43,7 +40,7 @@ class AnomalyReading(SeriesReading):
 
 
 @dataclass(frozen=True)
-class AnomalyDetection(Task):
+class AnomalyDetection(SeriesTask):
     """A recurrent detector, trained on rows that are mostly normal.
 
     Choices are made by ``mae``, the error of the expectation on validation: labels, where there are
@@ -70,11 +67,10 @@ class AnomalyDetection(Task):
         return {"scaler": "standard", "calendar": True, "quiet": 0}
 
     def check_preprocessing(self, values: Mapping[str, Any]) -> None:
-        """The scaler must be one that there is, quiet not negative."""
+        """Quiet must not be negative."""
+        super().check_preprocessing(values)
         if values["quiet"] < 0:
             raise DataError(f"quiet is {values['quiet']}; give rows, or 0 for season / 4")
-        if values["scaler"] not in SCALERS:
-            raise DataError(f"scaler is {values['scaler']!r}; use one of {', '.join(SCALERS)}")
 
     def load(self, options: DataOptions) -> Splits:
         """Windows of train and validation; test is whole series, judged after validation."""
@@ -112,22 +108,6 @@ class AnomalyDetection(Task):
         """Scales of the training rows."""
         previous = settings.model.scorer == "residual"
         return AnomalyPreprocessor.adapt(train, **settings.preprocessor, previous=previous)
-
-    def batches(
-        self, preprocessor: AnomalyPreprocessor, examples: Windows, batch_size: int
-    ) -> tf.data.Dataset:
-        """``({"previous", "calendar"} or {"values"}, <float32>[batch, window, columns])``."""
-        from pipelines.window_batches import window_batches
-
-        return window_batches(examples, preprocessor.graph().examples, batch_size)
-
-    def training_batches(
-        self, preprocessor: AnomalyPreprocessor, examples: Windows, batch_size: int, seed: int
-    ) -> ShuffledEpochs:
-        """The same, shuffled."""
-        from pipelines.window_batches import shuffled_windows
-
-        return shuffled_windows(examples, preprocessor.graph().examples, batch_size, seed)
 
     def build(
         self, settings: Settings, preprocessor: AnomalyPreprocessor, statistics: Any

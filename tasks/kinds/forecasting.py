@@ -13,20 +13,17 @@ import numpy as np
 from models.config import ForecastConfig, number, text
 from pipelines.errors import DataError
 from pipelines.forecasting import ForecastPreprocessor
-from pipelines.scaling import SCALERS
 from pipelines.series_sources import Loaded, columns_of, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
 from pipelines.windows import Table, Windows, split_windows
-from tasks.kinds.contract import DataOptions, Settings, Task, drawn
-from tasks.kinds.series_reading import SeriesReading, synthetic_rows, with_columns
+from tasks.kinds.contract import DataOptions, Settings, drawn
+from tasks.kinds.series_reading import SeriesReading, SeriesTask, synthetic_rows, with_columns
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
-    import tensorflow as tf
 
-    from pipelines.batching import ShuffledEpochs
     from pipelines.preprocessor import Arrays
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -50,7 +47,7 @@ class ForecastReading(SeriesReading):
 
 
 @dataclass(frozen=True)
-class Forecasting(Task):
+class Forecasting(SeriesTask):
     """A recurrent forecaster of one or many columns.
 
     Attributes:
@@ -72,11 +69,6 @@ class Forecasting(Task):
     def preprocessing(self) -> dict[str, Any]:
         """Scaler, and whether the model is told the time of the day, week and year."""
         return {"scaler": "standard", "calendar": True}
-
-    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
-        """The scaler must be one that there is."""
-        if values["scaler"] not in SCALERS:
-            raise DataError(f"scaler is {values['scaler']!r}; use one of {', '.join(SCALERS)}")
 
     def load(self, options: DataOptions) -> Splits:
         """Windows of train, validation and test, in order of time."""
@@ -109,22 +101,6 @@ class Forecasting(Task):
     def adapt(self, settings: Settings, train: Windows) -> ForecastPreprocessor:
         """Scales of the training rows."""
         return ForecastPreprocessor.adapt(train, **settings.preprocessor, levels=LEVELS)
-
-    def batches(
-        self, preprocessor: ForecastPreprocessor, examples: Windows, batch_size: int
-    ) -> tf.data.Dataset:
-        """``({"values", "known"}, <float32>[batch, horizon, targets])``, scaled."""
-        from pipelines.window_batches import window_batches
-
-        return window_batches(examples, preprocessor.graph().examples, batch_size)
-
-    def training_batches(
-        self, preprocessor: ForecastPreprocessor, examples: Windows, batch_size: int, seed: int
-    ) -> ShuffledEpochs:
-        """The same, shuffled."""
-        from pipelines.window_batches import shuffled_windows
-
-        return shuffled_windows(examples, preprocessor.graph().examples, batch_size, seed)
 
     def build(
         self, settings: Settings, preprocessor: ForecastPreprocessor, statistics: Any

@@ -1,14 +1,25 @@
-"""How series are read, whatever is made of them."""
+"""How series are read and cut into batches, whatever is made of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from models.config import Checked, number, text
 from pipelines.errors import DataError
+from pipelines.scaling import SCALERS
 from pipelines.series import Series
 from pipelines.series_reader import SeriesColumns
 from pipelines.series_sources import chosen_columns, columns_of
+from tasks.kinds.contract import Task
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from pipelines.batching import ShuffledEpochs
+    from pipelines.preprocessor import Preprocessor
+    from pipelines.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,31 @@ class SeriesReading(Checked):
         return SeriesColumns(
             self.time_column, self.id_column, targets, others, self.timezone, flat=True
         )
+
+
+class SeriesTask(Task):
+    """What all kinds over series share: windows gathered from one table."""
+
+    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
+        """The scaler must be one that there is."""
+        if values["scaler"] not in SCALERS:
+            raise DataError(f"scaler is {values['scaler']!r}; use one of {', '.join(SCALERS)}")
+
+    def batches(
+        self, preprocessor: Preprocessor, examples: Windows, batch_size: int
+    ) -> tf.data.Dataset:
+        """What ``preprocessor.graph().examples`` makes of the gathered rows, in order."""
+        from pipelines.window_batches import window_batches
+
+        return window_batches(examples, preprocessor.graph().examples, batch_size)
+
+    def training_batches(
+        self, preprocessor: Preprocessor, examples: Windows, batch_size: int, seed: int
+    ) -> ShuffledEpochs:
+        """The same, shuffled."""
+        from pipelines.window_batches import shuffled_windows
+
+        return shuffled_windows(examples, preprocessor.graph().examples, batch_size, seed)
 
 
 def synthetic_rows(source: str, default: int) -> int | None:
