@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import DataError
+from tasks.stages import options as o
 from tasks.stages.arguments import assignments, seconds, sorted_flags, task_flags
 from tasks.stages.console import (
     baseline_note,
@@ -23,7 +25,6 @@ from tasks.stages.console import (
     print_json,
     show,
     tell,
-    tell_trial,
 )
 
 app = typer.Typer(
@@ -35,31 +36,11 @@ app = typer.Typer(
     epilog="--debug with any command shows the traceback of an error.",
 )
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="one of `seqloom tasks`")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]
-Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
-DataSeed = Annotated[
-    int, typer.Option(min=0, help="of splits that are made, and of synthetic data")
-]
-Seed = Annotated[int, typer.Option(min=0, help="of weights, dropout and the order of examples")]
-Out = Annotated[Path | None, typer.Option(help="directory to write; runs/... if absent")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="any other setting; repeatable"),
-]
-Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")]
-MaxTime = Annotated[
-    str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")
-]
-# Each kind of task has flags of its own; `seqloom tasks TASK` lists them, the task checks them.
-OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
-
 
 @app.command("tasks", epilog="Example: seqloom tasks forecast")
 def list_tasks(
     task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="show its flags")] = None,
-    as_json: AsJson = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """What there is to learn; of one task, all its flags."""
     from tasks.stages.tables import flag_rows, task_rows
@@ -70,12 +51,12 @@ def list_tasks(
 
 @app.command(
     epilog="Example: seqloom train forecast --data my.csv --target OT --horizon 24 --lookback 336",
-    context_settings=OWN_FLAGS,
+    context_settings=o.OWN_FLAGS,
 )
 def train(
-    task: TaskName,
+    task: o.TaskName,
     own: typer.Context,
-    data: Data = "synthetic",
+    data: o.Data = "synthetic",
     cell: Annotated[str | None, typer.Option(help="simple_rnn, lstm or gru")] = None,
     layers: Annotated[int | None, typer.Option(help="recurrent layers, 1 to 4")] = None,
     units: Annotated[int | None, typer.Option(help="hidden size of each direction")] = None,
@@ -83,12 +64,12 @@ def train(
         bool | None, typer.Option("--bidirectional/--unidirectional", help="directions")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="greatest number of epochs")] = None,
-    settings: Set = None,
-    data_seed: DataSeed = 0,
-    seed: Seed = 0,
-    out: Out = None,
+    settings: o.Set = None,
+    data_seed: o.DataSeed = 0,
+    seed: o.Seed = 0,
+    out: o.Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    as_json: AsJson = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Train one configuration and evaluate it beside its baseline."""
     flags = {
@@ -123,21 +104,31 @@ def train(
 
 @app.command(
     epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20",
-    context_settings=OWN_FLAGS,
+    context_settings=o.OWN_FLAGS,
 )
 def tune(
-    task: TaskName,
+    task: o.TaskName,
     own: typer.Context,
-    data: Data = "synthetic",
-    trials: Annotated[int, typer.Option(min=1, help="greatest number of trials")] = 10,
-    strategy: Strategy = "random",
-    max_time: MaxTime = None,
-    epochs: Annotated[int, typer.Option(min=1, help="greatest number of epochs a trial")] = 6,
-    settings: Set = None,
-    data_seed: DataSeed = 0,
-    seed: Seed = 0,
-    out: Out = None,
-    as_json: AsJson = False,
+    data: o.Data = "synthetic",
+    trials: o.Trials = 10,
+    strategy: o.Strategy = "random",
+    max_time: o.MaxTime = None,
+    target_score: o.Target = None,
+    epochs: o.TrialEpochs = 6,
+    executions: o.Executions = 1,
+    workers: o.Workers = None,
+    threads: o.Threads = None,
+    cluster: o.Cluster = None,
+    max_latency: o.MaxLatency = None,
+    max_parameters: o.MaxParameters = None,
+    retries: o.Retries = 2,
+    stall_after: o.Stall = "10m",
+    extend: o.Extend = False,
+    settings: o.Set = None,
+    data_seed: o.DataSeed = 0,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    as_json: o.AsJson = False,
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     import tasks
@@ -148,36 +139,65 @@ def tune(
     start = chosen.with_settings(chosen.settings, changes)
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), f"{task}-search")
+    stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
     load_tensorflow()
+    from tasks.stages.live import SearchDisplay
     from tasks.stages.tables import leaderboard_rows
-    from tasks.stages.tuning import SearchOptions
+    from tasks.stages.tuning import Budget, Limits, SearchOptions
     from tasks.stages.tuning import tune as stage
+    from tuning.leaderboard import read_search
 
-    options = SearchOptions(trials, epochs, strategy, seed, seconds(max_time))
+    options = SearchOptions(
+        trials, epochs, strategy, seed, executions, workers, threads, cluster, extend,
+        Budget(most, target_score, retries, stall, Limits(max_latency, max_parameters)),
+    )  # fmt: skip
     splits = load_noted(chosen, where)
-    tell(f"search: {directory}")
-    result = stage(chosen, where, start, options, directory, splits=splits, on_trial=tell_trial)
-    show(leaderboard_rows(directory), result, as_json)
+    with SearchDisplay(directory, trials) as display:
+        result = stage(
+            chosen, where, start, options, directory,
+            splits=splits, watch=display.show, tell=display.tell,
+        )  # fmt: skip
+    show(leaderboard_rows(read_search(directory).rows), result, as_json)
 
 
-@app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1")
+@app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1 --max-latency 2")
 def leaderboard(
     search: Annotated[Path, typer.Argument(metavar="SEARCH", help="directory of a search")],
-    as_json: AsJson = False,
+    max_latency: o.MaxLatency = None,
+    max_parameters: o.MaxParameters = None,
+    pareto: o.Pareto = None,
+    as_json: o.AsJson = False,
 ) -> None:
-    """All trials of a search, ranked."""
+    """All trials of a search, ranked; also while it runs."""
     from tasks.stages.tables import leaderboard_rows
+    from tuning.leaderboard import Limits, chosen_rows, read_search
 
-    rows = leaderboard_rows(search)
-    show(rows, {"search": str(search), "trials": rows}, as_json)
+    rows = chosen_rows(read_search(search), Limits(max_latency, max_parameters), pareto)
+    found = leaderboard_rows(rows)
+    show(found, {"search": str(search), "trials": found}, as_json)
 
 
-@app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=OWN_FLAGS)
+@app.command(epilog="Example: seqloom report runs/sentiment-search-1")
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="RUN_OR_SEARCH", help="what to show")],
+    as_json: o.AsJson = False,
+) -> None:
+    """Write a page with plots that opens anywhere: report.html in the run or search."""
+    from tasks.stages.reporting import report as stage
+
+    path = stage(directory)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        print(path)
+
+
+@app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=o.OWN_FLAGS)
 def evaluate(
-    run: RunPath,
+    run: o.RunPath,
     own: typer.Context,
     data: Annotated[str | None, typer.Option(help="other data than it was trained on")] = None,
-    as_json: AsJson = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Judge a finished run anew, beside its baseline."""
     from tasks.stages.run_directory import Run
@@ -227,7 +247,7 @@ def export(
         bool, typer.Option("--verify", help="run TensorRT engines here and compare, or fail")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="bundle; RUN/bundle if absent")] = None,
-    as_json: AsJson = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Write SavedModel, ONNX, TensorRT, each compared with Keras before it is published."""
     from serving.export import ExportOptions
@@ -261,9 +281,9 @@ def predict(
         Path | None, typer.Option(help="more inputs: txt (one a line), csv, tsv or jsonl; .gz too")
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
-    settings: Set = None,
+    settings: o.Set = None,
     out: Annotated[Path | None, typer.Option(help="csv to write; a picture goes beside it")] = None,
-    as_json: AsJson = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Answer raw inputs; a bundle does it without TensorFlow."""
     if not (source / "manifest.json").is_file():
@@ -295,22 +315,23 @@ def serve(
 
 @app.command(
     epilog="Example: seqloom run sentiment --data reviews.csv --trials 8",
-    context_settings=OWN_FLAGS,
+    context_settings=o.OWN_FLAGS,
 )
 def run(
-    task: TaskName,
+    task: o.TaskName,
     own: typer.Context,
-    data: Data = "synthetic",
+    data: o.Data = "synthetic",
     trials: Annotated[int | None, typer.Option(min=1, help="of the search")] = None,
-    strategy: Strategy = "random",
-    max_time: MaxTime = "30m",
+    strategy: o.Strategy = "random",
+    max_time: o.MaxTime = "30m",
+    workers: o.Workers = None,
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
-    settings: Set = None,
-    data_seed: DataSeed = 0,
-    seed: Seed = 0,
-    out: Out = None,
-    as_json: AsJson = False,
+    settings: o.Set = None,
+    data_seed: o.DataSeed = 0,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    as_json: o.AsJson = False,
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     import tasks
@@ -326,19 +347,23 @@ def run(
     directory = out or next_free(Path("runs"), task)
     load_tensorflow()
     from tasks.stages.everything import run_everything
+    from tasks.stages.live import SearchDisplay
     from tasks.stages.tables import artifact_notes, artifact_rows, leaderboard_rows, score_rows
-    from tasks.stages.tuning import SearchOptions
+    from tasks.stages.tuning import Budget, SearchOptions
+    from tuning.leaderboard import read_search
 
     options = SearchOptions(
         trials or (2 if quick else 6),
         trial_epochs or (2 if quick else 4),
         strategy,
         seed,
-        seconds(max_time),
+        workers=workers,
+        budget=Budget(seconds(max_time, "--max-time")),
     )
+    display = SearchDisplay(directory / "search", options.trials)
     try:
         result = run_everything(
-            chosen, where, start, options, directory, tell=tell, on_trial=tell_trial
+            chosen, where, start, options, directory, tell=tell, display=display
         )
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
@@ -347,7 +372,7 @@ def run(
     if as_json:
         print_json(result)
         return
-    show(leaderboard_rows(directory / "search"))
+    show(leaderboard_rows(read_search(directory / "search").rows))
     show(score_rows(result), note=baseline_note(result))
     show(artifact_rows(result), note=artifact_notes(result))
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)
@@ -355,7 +380,7 @@ def run(
 
 
 @app.command(epilog="Example: seqloom doctor")
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: o.AsJson = False) -> None:
     """What works on this machine: versions, GPU, TensorRT, data caches."""
     load_tensorflow()
     from tasks.stages.doctor import examine
@@ -366,6 +391,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # What a cluster or a person ends politely leaves the same state as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -279,6 +279,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     calibrate: Callable | None = None,
     tensorboard: bool = True,
+    until: int | None = None,
 ) -> History:
     """Trains a compiled model and leaves it with the weights of its best validation epoch.
 
@@ -295,6 +296,8 @@ def fit(
         callbacks: further ones, such as a progress display.
         calibrate: see ``Calibration``; None where there is nothing to set.
         tensorboard: also write ``tensorboard/``.
+        until: stop after that many epochs of the ``config.epochs`` that the learning rate is made
+            for; a later call may go on to more of them.
 
     Raises:
         TrainingError: the loss became NaN before any epoch gave a usable model.
@@ -314,12 +317,13 @@ def fit(
         monitor, mode=mode, factor=0.5, patience=max(1, config.patience // 2), min_lr=1e-6
     )
     boards = [keras.callbacks.TensorBoard(directory / "tensorboard")] if tensorboard else []
-    if not _finished(rows, config, monitor, mode):
+    until = min(until or config.epochs, config.epochs)
+    if not _finished(rows, until, config.patience, monitor, mode):
         model.fit(
             train.starting_with(done),
             steps_per_epoch=train.steps,
             validation_data=validation,
-            epochs=config.epochs,
+            epochs=until,
             verbose=0,
             shuffle=False,  # the data set shuffles itself
             callbacks=[
@@ -371,10 +375,10 @@ def best_row(rows: Sequence[dict[str, float]], monitor: str, mode: str) -> int:
 
 
 def _finished(
-    rows: Sequence[dict[str, float]], config: RecurrentConfig, monitor: str, mode: str
+    rows: Sequence[dict[str, float]], until: int, patience: int, monitor: str, mode: str
 ) -> bool:
     """Whether the training had ended when the process died."""
     if not rows:
         return False
     waited = len(rows) - 1 - best_row(rows, monitor, mode)
-    return len(rows) >= config.epochs or waited >= config.patience
+    return len(rows) >= until or waited >= patience

@@ -104,7 +104,7 @@ def test_every_command_shows_an_example():
     import seqloom
 
     commands = seqloom.app.registered_commands
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command in commands:
         name = command.name or command.callback.__name__
         assert command.epilog, name

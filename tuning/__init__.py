@@ -4,10 +4,15 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Budget": "tuning.search",
+    "Limits": "tuning.leaderboard",
+    "LocalPool": "tuning.pools",
+    "ClusterPool": "tuning.pools",
+    "Recipe": "tuning.jobs",
     "SearchPlan": "tuning.search",
-    "search": "tuning.search",
-    "TrialRow": "tuning.leaderboard",
+    "discover": "tuning.strategies",
     "read_search": "tuning.leaderboard",
+    "search": "tuning.search",
 }
 __all__ = list(_HOME)
 

@@ -22,17 +22,6 @@ def baseline_note(result: dict[str, Any]) -> str:
     )
 
 
-def tell_trial(row: Any, rows: Sequence[Any]) -> None:
-    """One line about a trial that has just ended."""
-    score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
-    config = ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.config.items()
-    )
-    seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
-    best = f"best so far {rows[0].score:.4f}" if rows[0].score is not None else "none so far"
-    tell(f"trial {row.trial}: {score} in {seconds}, {best} | {config}")
-
-
 def tell(message: str) -> None:
     """A line for the person who waits."""
     print(message, file=sys.stderr, flush=True)
@@ -97,7 +86,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         ("pipelines.errors", "DataError"),
         ("models.config", "ConfigError"),
         ("models.training", "TrainingError"),
-        ("tuning.search", "SearchError"),
+        ("tuning.errors", "SearchError"),
         ("serving.errors", "ServingError"),
     )
     return tuple(getattr(sys.modules[m], name) for m, name in names if m in sys.modules)

@@ -20,12 +20,13 @@ from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
-from tasks.stages.tuning import SearchOptions, best_settings, tune
+from tasks.stages.trials import drawn_settings
+from tasks.stages.tuning import SearchOptions, tune
 
 if TYPE_CHECKING:
     from pipelines.preprocessor import Arrays
     from pipelines.splits import Splits
-    from tuning.leaderboard import TrialRow
+    from tasks.stages.live import SearchDisplay
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOpti
     return Estimate(
         seconds_per_epoch=epoch,
         search_seconds=min(
-            options.trials * (options.epochs * epoch + 6), options.max_seconds or float("inf")
+            options.trials * (options.epochs * epoch + 6), options.budget.seconds or float("inf")
         ),
         training_seconds=settings.model.epochs * epoch + 10,
     )
@@ -81,7 +82,7 @@ def run_everything(
     directory: Path,
     *,
     tell: Callable[[str], None],
-    on_trial: Callable[[TrialRow, list[TrialRow]], None] | None = None,
+    display: SearchDisplay,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
 
@@ -95,7 +96,7 @@ def run_everything(
         options: of the search.
         directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
         tell: shows a person what happens now.
-        on_trial: called after each trial.
+        display: shows what the search does.
     """
     started, splits = time.perf_counter(), task.load(data)
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
@@ -104,13 +105,15 @@ def run_everything(
     run, bundle = Run(directory / "model"), directory / "bundle"
     if not run.finished:
         tell(estimate(task, settings, splits, options).sentence)
-    result = tune(
-        task, data, settings, options, directory / "search", splits=splits, on_trial=on_trial
-    )
+    with display:
+        result = tune(
+            task, data, settings, options, directory / "search",
+            splits=splits, watch=display.show, tell=display.tell,
+        )  # fmt: skip
     if run.finished:
         result |= run.read_json("metrics.json")
     else:
-        best = best_settings(task, settings, result["best"]["config"])
+        best = drawn_settings(task, settings, result["best"]["config"])
         tell(f"training the best of {result['trials']['completed']} trials")
         result |= train(task, data, best, run, seed=options.seed, splits=splits)
     tell("exporting, and comparing each export with Keras")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from tuning.leaderboard import read_search
+from tuning.leaderboard import TrialRow
 
 Row = dict[str, Any]
 
@@ -89,12 +89,14 @@ def _artifact_row(name: str, precision: str, status: str, item: Row, metric: str
     }
 
 
-def leaderboard_rows(search: Path) -> list[Row]:
+def leaderboard_rows(rows: Sequence[TrialRow]) -> list[Row]:
     """Each trial of a search, best first."""
     return [
         {"rank": rank, "trial": row.trial, "state": row.state, "score": row.score,
-         "epochs": row.epochs, "seconds": row.seconds, "parameters": row.parameters, **row.config}
-        for rank, row in enumerate(read_search(search), 1)
+         **({} if row.spread is None else {"spread": row.spread}),
+         "epochs": row.epochs, "seconds": row.seconds, "parameters": row.parameters,
+         "latency_ms": row.latency_ms, **row.values}
+        for rank, row in enumerate(rows, 1)
     ]  # fmt: skip
 
 

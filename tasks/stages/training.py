@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.training import History, discard_state, fit, trainable_parameters
 from pipelines.errors import DataError
 from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
@@ -46,46 +48,15 @@ def train(
     Returns:
         The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline...
     """
-    import keras
-
-    from models.progress import TrainingProgress
-    from models.training import discard_state, fit, trainable_parameters
-
     splits = splits or task.load(data)
     if run.exists:
         _same_data(run, splits)
-    run.create(task, data, settings, seed)
-    run.save_environment(seed, splits.fingerprint)
-    # The split above must not be moved by how often the generators were used before.
-    keras.utils.set_random_seed(seed)
-    preprocessor = task.adapt(settings, splits.train)
-    run.save_preprocessor(preprocessor)
-    statistics = task.statistics(settings, preprocessor, splits.train)
-    with _policy(settings):
-        model = task.build(settings, preprocessor, statistics)
-    batch_size = settings.model.batch_size
-    progress = TrainingProgress(len(splits.train), task.monitor, title=title)
-    validation = task.batches(preprocessor, splits.validation, 2 * batch_size)
-    try:
-        history = fit(
-            model,
-            task.training_batches(preprocessor, splits.train, batch_size, seed),
-            validation,
-            settings.model,
-            run.path,
-            monitor=task.monitor,
-            mode=task.mode,
-            callbacks=[progress],
-            calibrate=task.calibrate,
-        )
-    finally:
-        progress.close()
-    parameters = trainable_parameters(model)
-    model = task.finish(model, settings, preprocessor, splits)
+    ready = prepare(task, settings, splits)
+    model, history, parameters = fit_run(task, data, settings, run, ready, seed=seed, title=title)
     result = {
         "run": str(run.path),
         "task": task.name,
-        **judge(task, model, preprocessor, splits, run.path / "pictures"),
+        **judge(task, model, ready.preprocessor, splits, run.path / "pictures"),
         "parameters": parameters,
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch + 1,
@@ -96,6 +67,80 @@ def train(
     run.save_model(model)
     discard_state(run.path)
     return result
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What every training on the same data shares; made without waking a device."""
+
+    splits: Splits
+    preprocessor: Preprocessor
+    statistics: Any
+
+
+def prepare(task: Task, settings: Settings, splits: Splits) -> Ready:
+    """Adapts the preprocessor, and counts what the model needs, on train alone."""
+    preprocessor = task.adapt(settings, splits.train)
+    return Ready(splits, preprocessor, task.statistics(settings, preprocessor, splits.train))
+
+
+def fit_run(
+    task: Task,
+    data: DataOptions,
+    settings: Settings,
+    run: Run,
+    ready: Ready,
+    *,
+    seed: int,
+    title: str,
+    until: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[keras.Model, History, int]:
+    """Trains into a run's directory; the same seed, settings and data give the same model.
+
+    Args:
+        task: what to learn.
+        data: where from.
+        settings: with which model.
+        run: where to.
+        ready: the examples and what was counted of them.
+        seed: of weights, dropout and the order of examples.
+        title: of the progress display.
+        until: see ``models.training.fit``.
+        callbacks: of Keras, further ones.
+
+    Returns:
+        The finished model, its history, and how many parameters were trained.
+    """
+    import keras
+
+    from models.progress import TrainingProgress
+
+    run.create(task, data, settings, seed)
+    run.save_environment(seed, ready.splits.fingerprint)
+    run.save_preprocessor(ready.preprocessor)
+    keras.utils.set_random_seed(seed)
+    with _policy(settings):
+        model = task.build(settings, ready.preprocessor, ready.statistics)
+    size, train = settings.model.batch_size, ready.splits.train
+    progress = TrainingProgress(len(train), task.monitor, title=title)
+    try:
+        history = fit(
+            model,
+            task.training_batches(ready.preprocessor, train, size, seed),
+            task.batches(ready.preprocessor, ready.splits.validation, 2 * size),
+            settings.model,
+            run.path,
+            monitor=task.monitor,
+            mode=task.mode,
+            callbacks=[progress, *callbacks],
+            calibrate=task.calibrate,
+            until=until,
+        )
+    finally:
+        progress.close()
+    parameters = trainable_parameters(model)
+    return task.finish(model, settings, ready.preprocessor, ready.splits), history, parameters
 
 
 def judge(
@@ -125,8 +170,6 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         data: where else to take the examples from; the baseline is fitted on that data's own
             training part.
     """
-    from models.training import trainable_parameters
-
     task, started = run.task(), time.perf_counter()
     splits = task.load(data or run.data())
     if data is None:

@@ -1,0 +1,109 @@
+"""A search as it runs: a table that follows it on a terminal, lines elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tuning.leaderboard import Search, TrialRow
+
+if TYPE_CHECKING:
+    from tuning.search import Moment
+
+# Rows of the table beside those under way: a terminal is not long.
+BEST_SHOWN = 12
+
+
+class SearchDisplay:
+    """Shows what a search does.
+
+    Args:
+        directory: of the search.
+        trials: how many there will be.
+        console: where to; stderr unless told.
+    """
+
+    def __init__(self, directory: Path, trials: int, console: Console | None = None) -> None:
+        self.directory, self.trials = directory, trials
+        self.console = console or Console(stderr=True)
+        self.live: Live | None = None
+        self.begun: set[str] = set()
+
+    def __enter__(self) -> SearchDisplay:
+        self.tell(f"search: {self.directory}")
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def tell(self, message: str) -> None:
+        """A line above the table."""
+        self.console.print(message, highlight=False, soft_wrap=True, markup=False)
+
+    def show(self, moment: Moment) -> None:
+        """What there is now."""
+        if moment.message:
+            self.tell(moment.message)
+        if moment.ended is not None:
+            self.tell(ended_line(moment.ended, moment.rows))
+        if self.live is not None:
+            self.live.update(self.table(moment))
+
+    def table(self, moment: Moment) -> Group:
+        """The best trials, and those under way with what they have reached."""
+        table = Table("trial", "state", "score", "epochs", "seconds", "parameters", "configuration")
+        running = [row for row in moment.rows if row.state == "RUNNING"]
+        search = Search(self.directory, {})
+        for row in [*[r for r in moment.rows if r.state != "RUNNING"][:BEST_SHOWN], *running]:
+            table.add_row(*self._cells(row, search))
+        ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in moment.rows)
+        head = f"{ended} of {self.trials} trials, {_clock(moment.spent)} spent"
+        return Group(table, Text(head, style="dim"))
+
+    def _cells(self, row: TrialRow, search: Search) -> list[str]:
+        score, epochs = row.score, row.epochs
+        if row.state == "RUNNING":
+            curves = search.curves(row.trial)
+            epochs = len(curves[0]) if curves else 0
+        return [
+            row.trial,
+            row.state,
+            "" if score is None else f"{score:.4f}",
+            "" if epochs is None else str(epochs),
+            "" if row.seconds is None else f"{row.seconds:.0f}",
+            "" if row.parameters is None else f"{row.parameters:,}",
+            configuration(row),
+        ]
+
+
+def configuration(row: TrialRow) -> str:
+    """``cell=gru, units=64`` of a trial."""
+    return ", ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.values.items()
+    )
+
+
+def ended_line(row: TrialRow, rows: list[TrialRow]) -> str:
+    """One line about a trial that has just ended."""
+    score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
+    if row.state == "CUT":
+        score += " (cut short)"
+    seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
+    first = rows[0].score
+    best = "none so far" if first is None else f"best so far {first:.4f}"
+    return f"trial {row.trial}: {score} in {seconds}, {best} | {configuration(row)}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

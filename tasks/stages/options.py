@@ -1,0 +1,57 @@
+"""Flags that several commands share, and those of a search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="one of `seqloom tasks`")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]
+Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
+DataSeed = Annotated[
+    int, typer.Option(min=0, help="of splits that are made, and of synthetic data")
+]
+Seed = Annotated[int, typer.Option(min=0, help="of weights, dropout and the order of examples")]
+Out = Annotated[Path | None, typer.Option(help="directory to write; runs/... if absent")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="any other setting; repeatable"),
+]
+Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")]
+MaxTime = Annotated[
+    str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")
+]
+# Each kind of task has flags of its own; `seqloom tasks TASK` lists them, the task checks them.
+OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
+
+# Of searching.
+Trials = Annotated[int, typer.Option(min=1, help="greatest number of trials")]
+Target = Annotated[float | None, typer.Option(help="stop at a validation score as good as this")]
+Executions = Annotated[int, typer.Option(min=1, help="trainings a trial, from other seeds")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="trials at once; what the machine or cluster holds")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="of TensorFlow in each trial")]
+Cluster = Annotated[
+    str | None, typer.Option(help="Dask scheduler: tcp://host:8786, tls://... or scheduler file")
+]
+Retries = Annotated[int, typer.Option(min=0, help="attempts more for a trial that failed")]
+Stall = Annotated[str, typer.Option(help="a trial without a sign of life for so long has failed")]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="go on in a larger search space than before")
+]
+MaxLatency = Annotated[
+    float | None, typer.Option(min=0, help="milliseconds at batch 1 that the best may take")
+]
+MaxParameters = Annotated[
+    int | None, typer.Option(min=1, help="trained numbers that the best may have")
+]
+Pareto = Annotated[
+    str | None, typer.Option(help="latency or parameters: only trials that none beats at less")
+]
+TrialEpochs = Annotated[
+    int, typer.Option("--epochs", min=1, help="greatest number of epochs a trial")
+]

@@ -1,0 +1,345 @@
+"""The page of a run: how well it does, how it learnt, what it is made of."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import DataError
+from tasks.kinds.contract import Task
+from tasks.stages.run_directory import Run
+from tasks.stages.tables import artifact_notes, artifact_rows, score_rows
+from tuning.axes import Frame, count_scale, counted, duration, fitted, score_text
+from tuning.canvas import Canvas, Style
+from tuning.charts import WIDTH
+from tuning.page import (
+    Figure,
+    commands,
+    drawing,
+    escape,
+    facts,
+    page,
+    paragraph,
+    settings,
+    table,
+)
+
+History = list[dict[str, float]]
+
+
+def run_page(run: Run, lines: Sequence[tuple[str, str]] = ()) -> str:
+    """HTML of a run's report.
+
+    Args:
+        run: finished or under way.
+        lines: what each command does, and the command, to go on from here.
+    """
+    config, task = run.config(), _task(run)
+    result, about = _read(run.path / "metrics.json"), _read(run.path / "environment.json")
+    history = read_history(run.path / "history.csv")
+    data = config["data"] if isinstance(config["data"], dict) else {}
+    examples = result.get("examples") or {}
+    parts = [
+        f"data {data.get('source')}" if data.get("source") else "",
+        task.kind if task else "",
+        f"{', '.join(f'{count:,} {part}' for part, count in examples.items())} examples"
+        if examples else "",
+        f"seed {config['seed']}",
+    ]  # fmt: skip
+    head = [facts(_facts(result, history, task)), paragraph(_unfinished(run, history), "note")]
+    sections = [
+        ("Scores", _scores(result, task)),
+        ("Learning curves", _curves(history, result, task)),
+        ("Pictures", _pictures(run.path / "pictures")),
+        ("Exports", _exports(run, config, task)),
+        ("Next", [commands(lines)]),
+        ("Settings", _settings(config)),
+        ("Environment", [settings(_environment(about))]),
+    ]
+    title = f"{config['task']}, {run.path.resolve().name}"
+    return page("Seqloom run", title, " · ".join(filter(None, parts)), head, sections)
+
+
+def read_history(path: Path) -> History:
+    """Rows of ``history.csv`` as far as they are whole; none where there is no such file."""
+    rows: History = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                rows.append({key: float(value) for key, value in row.items()})
+    except (OSError, ValueError, TypeError):
+        pass  # a training under way may have written half a row
+    return rows
+
+
+def learning_curves(
+    history: History, metric: str, mode: str, kept: int, baseline: float | None = None
+) -> Canvas | None:
+    """Loss and metric of training and validation over epochs counted from 1.
+
+    Args:
+        history: as ``read_history`` gives it.
+        metric: the name that training reports it by; "loss" draws the loss alone.
+        mode: whether more ("max") or less ("min") of the metric is better.
+        kept: the epoch whose weights the model has.
+        baseline: another's metric on validation.
+    """
+    names = [name for name in dict.fromkeys([metric, "loss"]) if _values(history, name)]
+    if not names:
+        return None
+    canvas = Canvas(WIDTH, 350, "learning curves")
+    width = (WIDTH - 70 * len(names)) / len(names)
+    for i, name in enumerate(names):
+        seen = [value for part in (name, f"val_{name}") for _, value in _values(history, part)]
+        other = baseline if name == metric else None
+        near = other is not None and _near(other, seen)
+        scale = fitted([*seen, other] if near else seen, room=0.08)
+        across = count_scale(int(history[-1]["epoch"]) + 1)
+        frame = Frame(58 + i * (width + 70), 46, width - 10, 240, across, scale)
+        frame.draw(canvas, name.replace("_", " "), "epoch")
+        if near:
+            y = frame.down(scale.place(other))
+            canvas.line([(frame.left, y), (frame.left + frame.width, y)],
+                        Style("muted", width=1.5, dash=(6, 4)))  # fmt: skip
+            canvas.text((frame.left + frame.width, y - 6), f"baseline {score_text(other)}",
+                        anchor="end", halo=True)  # fmt: skip
+        _lines(canvas, frame, history, name, kept)
+    _legend(canvas, kept, bool(_values(history, f"val_{names[0]}")))
+    return canvas
+
+
+def _lines(canvas: Canvas, frame: Frame, history: History, name: str, kept: int) -> None:
+    x = frame.across(frame.x.place(kept))
+    canvas.line([(x, frame.top), (x, frame.top + frame.height)], Style("line", dash=(2, 3)))
+    for part, color, width in ((name, "faint", 1.8), (f"val_{name}", "accent", 2.4)):
+        points = _values(history, part)
+        if len(points) > 1:
+            canvas.line([frame.at(*point) for point in points], Style(color, width=width))
+        for epoch, value in points:
+            best = part == f"val_{name}" and epoch == kept
+            look = Style("paper", "best", 1.5) if best else Style("", color)
+            tip = f"epoch {epoch:g}: {part} {score_text(value)}"
+            canvas.circle(frame.at(epoch, value), 5 if best else 2.5, look, tip=tip)
+
+
+def _legend(canvas: Canvas, kept: int, validated: bool) -> None:
+    x, y = 58.0, 334.0
+    shown = [("training", Style("faint", width=2))]
+    shown += [("validation", Style("accent", width=2.4))] if validated else []
+    for word, look in shown:
+        canvas.line([(x, y - 4), (x + 24, y - 4)], look)
+        canvas.text((x + 31, y), word, "ink")
+        x += 110
+    canvas.circle((x + 6, y - 4), 5, Style("paper", "best", 1.5))
+    canvas.text((x + 18, y), f"kept: epoch {kept}", "ink")
+
+
+def _values(history: History, name: str) -> list[tuple[float, float]]:
+    found = [(row["epoch"] + 1, row[name]) for row in history if name in row and "epoch" in row]
+    return [point for point in found if all(map(math.isfinite, point))]
+
+
+def _near(value: float, seen: Sequence[float]) -> bool:
+    """Whether an axis can hold a value without flattening what it is for."""
+    low, high = min(seen), max(seen)
+    space = (high - low) or abs(high) or 1.0
+    return math.isfinite(value) and low - space <= value <= high + space
+
+
+def _task(run: Run) -> Task | None:
+    try:
+        return run.task()
+    except DataError:
+        return None  # of a template that has it no more, or not yet
+
+
+def _facts(
+    result: Mapping[str, Any], history: History, task: Task | None
+) -> list[tuple[str, Any, Any]]:
+    boxes: list[tuple[str, Any, Any]] = []
+    baseline = result.get("baseline") or {}
+    for part in ("test", "validation"):
+        scores = (result.get("metrics") or {}).get(part) or {}
+        name = task.metric if task and task.metric in scores else next(iter(scores), None)
+        if name is None:
+            continue
+        other = (baseline.get(part) or {}).get(name)
+        more = f"baseline {score_text(other)}" if other is not None else ""
+        boxes.append((f"{_words(name)} on {part}", score_text(scores[name]), more))
+    if result.get("parameters"):
+        boxes.append(("Parameters", result["parameters"], "trained"))
+    seconds = result.get("seconds") or sum(row.get("seconds", 0.0) for row in history)
+    epochs = result.get("epochs") or len(history)
+    if seconds or epochs:
+        boxes.append(("Training time", duration(seconds), counted(epochs, "epochs")))
+    return boxes
+
+
+def _unfinished(run: Run, history: History) -> str:
+    if run.finished:
+        return ""
+    most = (run.config()["model"] or {}).get("epochs")
+    most = f" of at most {most}" if most else ""
+    return (
+        f"This training is not finished: {counted(len(history), 'epochs')}{most} so far, and no "
+        "model yet. It is under way, or was stopped and can go on."
+    )
+
+
+def _scores(result: Mapping[str, Any], task: Task | None) -> list[str]:
+    if not result.get("metrics"):
+        return []
+    rows = score_rows({"metrics": result["metrics"], "baseline": result.get("baseline")})
+    shown = [
+        {
+            **row,
+            "metric": _words(row["metric"]),
+            "model": Figure(score_text(row["model"])),
+            "baseline": Figure(score_text(row["baseline"])),
+        }
+        for row in rows
+    ]
+    if not result.get("baseline"):
+        shown = [{k: v for k, v in row.items() if k != "baseline"} for row in shown]
+    names = [(row["part"], row["metric"]) for row in rows]
+    main = ("test", task.metric if task else "")
+    return [
+        paragraph(_verdict(result, task)),
+        table(shown, top=names.index(main) if main in names else None),
+    ]
+
+
+def _verdict(result: Mapping[str, Any], task: Task | None) -> str:
+    baseline = result.get("baseline")
+    if not baseline or task is None:
+        return "" if baseline else "No baseline was measured here."
+    part = next((p for p in ("test", "validation") if task.metric in baseline.get(p, {})), None)
+    score = (result["metrics"].get(part) or {}).get(task.metric)
+    name = f"The baseline is {baseline.get('name', 'another model')}"
+    if part is None or score is None:
+        return f"{name}."
+    other = baseline[part][task.metric]
+    ahead = score - other if task.mode == "max" else other - score
+    word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
+    by = f" by {score_text(abs(ahead))}" if ahead else ""
+    return f"{name}; on {part} the model's {_words(task.metric)} is {word}{by}."
+
+
+def _curves(history: History, result: Mapping[str, Any], task: Task | None) -> list[str]:
+    if not history:
+        return []
+    metric, mode = (task.metric, task.mode) if task else ("loss", "min")
+    if f"val_{metric}" not in history[0]:
+        named = [key[4:] for key in history[0] if key.startswith("val_") and key != "val_loss"]
+        metric, mode = (named[0], "max") if named and task is None else ("loss", "min")
+    scores = _values(history, f"val_{metric}")
+    pick = max if mode == "max" else min
+    kept = result.get("best_epoch") or (
+        int(pick(scores, key=lambda point: point[1])[0]) if scores else len(history)
+    )
+    other = ((result.get("baseline") or {}).get("validation") or {}).get(metric)
+    canvas = learning_curves(history, metric, mode, kept, other)
+    return [] if canvas is None else [paragraph(_curves_reading(history, kept)), drawing(canvas)]
+
+
+def _curves_reading(history: History, kept: int) -> str:
+    text = f"The weights of epoch {kept} of {len(history)} were kept."
+    if kept == len(history) and len(history) > 1:
+        return text + " The last epoch was the best: longer training may help."
+    ends = [_values(history, name)[-1:] for name in ("loss", "val_loss")]
+    at = [[v for e, v in _values(history, n) if e == kept] for n in ("loss", "val_loss")]
+    if all(ends) and all(at) and ends[0][0][1] < at[0][0] and ends[1][0][1] > at[1][0]:
+        return text + (
+            " After it the training loss still falls and the validation loss rises: from there on "
+            "the model learns its training examples by heart."
+        )
+    return text
+
+
+def _pictures(directory: Path) -> list[str]:
+    parts = []
+    for path in sorted(directory.glob("*.png")):
+        words = _words(path.stem)
+        content = base64.b64encode(path.read_bytes()).decode("ascii")
+        parts.append(
+            f'<figure><img src="data:image/png;base64,{content}" alt="{escape(words)}">'
+            f"<figcaption>{escape(words)}</figcaption></figure>\n"
+        )
+    return parts
+
+
+def _exports(run: Run, config: Mapping[str, Any], task: Task | None) -> list[str]:
+    """Of ``bundle`` in the run, or beside it where one command made both."""
+    for bundle in (run.path / "bundle", run.path.resolve().parent / "bundle"):
+        manifest = _read(bundle / "manifest.json")
+        # What lies beside it may be another's.
+        if manifest.get("artifacts") and manifest.get("config") == config:
+            break
+    else:
+        return []
+    result = {
+        "metric": task.metric if task else "",
+        "keras": manifest.get("keras") or {},
+        "artifacts": {name: {"bytes": 0, **item} for name, item in manifest["artifacts"].items()},
+        "bundle": bundle.name,
+    }
+    rows = [
+        {name: Figure(value) if name not in WORDS else value for name, value in row.items()}
+        for row in artifact_rows(result)
+    ]
+    text = (
+        f"Version {manifest.get('version')}, each format compared with Keras on held-out examples."
+    )
+    return [
+        paragraph(text),
+        table(rows),
+        *(paragraph(line) for line in artifact_notes(result).splitlines()),
+    ]
+
+
+WORDS = ("format", "precision", "status", "path")
+
+
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for name, title in (("model", "Model"), ("preprocessor", "Preprocessor"), ("data", "Data")):
+        values = _flat(config.get(name))
+        if values:
+            parts += [f"<h3>{title}</h3>", settings(values)]
+    return parts
+
+
+def _flat(values: Any) -> dict[str, Any]:
+    """Settings within settings beside the others; those that are not set left out."""
+    found: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            found.update(_flat(value))
+        elif value is not None:
+            found[name] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
+    values = _flat(about)
+    if "data_fingerprint" in values:
+        values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _words(name: str) -> str:
+    return str(name).replace("_", " ")

@@ -1,0 +1,195 @@
+"""What a trial of a task does in its process: the ``tuning.jobs.Trainer`` of tasks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import keras_tuner as kt
+
+import tasks
+from pipelines.errors import DataError
+from pipelines.files import write_json
+from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.run_directory import Run
+from tasks.stages.training import fit_run, prepare
+from tuning.jobs import Job, Recipe
+
+if TYPE_CHECKING:
+    from models.training import History
+
+
+def recipe_of(task: Task, data: DataOptions, settings: Settings, fingerprint: str) -> Recipe:
+    """How a process, here or on another machine, makes ready for trials of a task."""
+    source = Path(data.source)
+    return Recipe(
+        "tasks.stages.trials:TaskTrainer",
+        {
+            "task": task.name,
+            "source": str(source.resolve()) if source.exists() else data.source,
+            "data_seed": data.seed,
+            "reading": dict(data.reading),
+            "model": settings.model.to_dict(),
+            "preprocessor": dict(settings.preprocessor),
+            "fingerprint": fingerprint,
+        },
+    )
+
+
+def drawn_settings(task: Task, settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings that a trial's values stand for."""
+    hp = kt.HyperParameters()
+    hp.values = dict(values)
+    return task.search_space(hp, settings)
+
+
+class Watched(keras.callbacks.Callback):
+    """Gives a sign of life after each batch, and ends the training once it is told to.
+
+    Args:
+        alive: see ``tuning.jobs.Trainer``.
+    """
+
+    def __init__(self, alive: Callable[[], bool]) -> None:
+        super().__init__()
+        self.alive, self.ended = alive, False
+
+    def on_train_batch_end(self, batch, logs=None):
+        """A sign of life."""
+        self.ended = not self.alive() or self.ended
+
+    def on_test_batch_end(self, batch, logs=None):
+        """A sign of life."""
+        self.ended = not self.alive() or self.ended
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Ends the training, where that was asked for and it is not over anyhow."""
+        if self.ended and not self.model.stop_training:
+            self.model.stop_training = True
+
+
+class TaskTrainer:
+    """Trains trials of one task on one set of examples.
+
+    Args:
+        task: name of it.
+        source: of the examples.
+        data_seed: of splits that are made.
+        reading: how the examples are read.
+        model: settings that the search does not draw.
+        preprocessor: likewise.
+        fingerprint: of the examples where the search began.
+
+    Raises:
+        DataError: the examples here are not those of the search.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        source: str,
+        data_seed: int,
+        reading: dict[str, Any],
+        model: dict[str, Any],
+        preprocessor: dict[str, Any],
+        fingerprint: str,
+    ) -> None:
+        self.task = tasks.get(task)
+        self.data = DataOptions(source, data_seed, reading)
+        self.settings = Settings(type(self.task.settings.model).from_dict(model), preprocessor)
+        splits = self.task.load(self.data)
+        if splits.fingerprint != fingerprint:
+            raise DataError(
+                f"{source} holds other examples here than where the search began "
+                f"(fingerprint {fingerprint[:12]}, here {splits.fingerprint[:12]}); "
+                "put the same files in the same place on every machine"
+            )
+        self.ready = prepare(self.task, self.settings, splits)
+
+    def train(self, job: Job, alive: Callable[[], bool]) -> dict[str, Any]:
+        """See ``tuning.jobs.Trainer``."""
+        settings = drawn_settings(self.task, self.settings, job.values)
+        histories, scores = [], []
+        watched = Watched(alive)
+        for execution, seed in enumerate(job.seeds):
+            run = Run(job.path / f"run-{execution}")
+            _take_up(run, seed, job.parent and Path(job.parent) / run.path.name)
+            model, history, parameters = fit_run(
+                self.task, self.data, settings, run, self.ready,
+                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[watched],
+            )  # fmt: skip
+            score = history.best[self.task.monitor]
+            self._finish(run, model, history, parameters, score)
+            histories.append(history)
+            scores.append(score)
+            if watched.ended:
+                break
+        latency = self._latency(model)
+        return {
+            "scores": scores,
+            "epochs": max(len(history.rows) for history in histories),
+            "best_epoch": histories[0].best_epoch + 1,
+            "parameters": parameters,
+            "latency_ms": latency,
+            "cut": watched.ended and self._unfinished(histories, settings, job),
+        }
+
+    def _unfinished(self, histories: list[History], settings: Settings, job: Job) -> bool:
+        last = histories[-1]
+        waited = len(last.rows) - 1 - last.best_epoch
+        whole = len(last.rows) >= job.until or waited >= settings.model.patience
+        return not whole or len(histories) < len(job.seeds)
+
+    def _finish(
+        self, run: Run, model: keras.Model, history: History, parameters: int, score: float
+    ) -> None:
+        """Makes a run of it; the test part stays unread while configurations are being chosen."""
+        write_json(
+            run.path / "metrics.json",
+            {
+                "run": str(run.path),
+                "task": self.task.name,
+                "metrics": {"validation": {self.task.metric: score}},
+                "baseline": None,
+                "parameters": parameters,
+                "epochs": len(history.rows),
+                "best_epoch": history.best_epoch + 1,
+                "seconds": history.seconds,
+            },
+        )
+        run.save_model(model)
+
+    def _latency(self, model: keras.Model) -> float | None:
+        """Median milliseconds of one answer at batch 1 by the exported model, on one thread."""
+        from models.recurrent import rebuilt_without_cudnn
+        from serving.comparing import latency
+        from serving.errors import ServingError
+        from serving.native_onnx import export_onnx
+        from serving.predictor import OnnxModel
+
+        preprocessor = self.ready.preprocessor
+        raw = self.task.raw_inputs(self.ready.splits.validation[:15])
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                inference = rebuilt_without_cudnn(self.task.inference_model(model))
+                export_onnx(inference, Path(place) / "model.onnx")
+            except ServingError:
+                return None  # a layer that ONNX does not have yet
+            preprocessor.save(Path(place))
+            return latency(OnnxModel(place, threads=1).run, preprocessor, raw).get("1")
+
+
+def _take_up(run: Run, seed: int, parent: Path | None) -> None:
+    """Leaves in a run's directory what this training may go on from, and nothing else."""
+    if run.exists and run.config()["seed"] != seed:
+        shutil.rmtree(run.path)  # of an attempt that failed, begun anew from another seed
+    if run.exists or parent is None:
+        return
+    aside = run.path.with_name(f".{run.path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(parent, aside, ignore=shutil.ignore_patterns("model.keras", "tensorboard"))
+    aside.rename(run.path)

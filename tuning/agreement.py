@@ -1,0 +1,139 @@
+"""``search.json``: what a search is, and whether what is asked for now is the same search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import DataError
+from pipelines.files import write_json
+
+FORMAT = 2
+# What may differ from one start to the next without changing any trial.
+FREE = ("trials", "lag", "extended")
+
+
+def agree(directory: Path, about: dict[str, Any], extend: bool = False) -> dict[str, Any]:
+    """Writes ``search.json``; what is there must be the same search, but for the trials' number.
+
+    Args:
+        directory: of the search.
+        about: what is asked for: plan, data, settings and ``space`` as KerasTuner's
+            ``HyperParameters.get_config()`` gives it.
+        extend: a larger space will do, where the trials so far stay valid in it.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DataError: it is another search; the message says in what.
+    """
+    path = directory / "search.json"
+    if not path.is_file():
+        write_json(path, {"format": FORMAT, **about})
+        return about
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before.get("format") != FORMAT:
+        raise DataError(
+            f"{directory} holds a search of another version of Seqloom; name another --out"
+        )
+    found = differences(before, about)
+    if found and not (extend and extendable(before, about)):
+        raise DataError(
+            f"{directory} holds another search: {'; '.join(found)}. "
+            + _way_out(before, about, extend)
+        )
+    written = {"format": FORMAT, **about, "lag": before.get("lag", about.get("lag"))}
+    if found:
+        past = {"trials": len(list(directory.glob("trials/*"))), "space": before["space"]}
+        written["extended"] = [*before.get("extended", []), past]
+    elif "extended" in before:
+        written["extended"] = before["extended"]
+    write_json(path, written)
+    return written
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """One phrase for each thing in which two searches differ."""
+    found = _settings_differ(before, now)
+    old, new = _by_name(before["space"]), _by_name(now["space"])
+    for name in dict.fromkeys([*old, *new]):
+        one, other = old.get(name), new.get(name)
+        if one is None:
+            found.append(f"{name} was not searched, and is now ({_told(other)})")
+        elif other is None:
+            found.append(f"{name} was searched ({_told(one)}), and is not now")
+        elif one != other:
+            found.append(f"{name} was {_told(one)}, now {_told(other)}")
+    return found
+
+
+def extendable(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether all that differs is a space that contains the old one.
+
+    The order of a grid would be another one.
+    """
+    if _settings_differ(before, now):
+        return False
+    old, new = _by_name(before["space"]), _by_name(now["space"])
+    covered = all(name in new and _covers(new[name], item) for name, item in old.items())
+    return now["strategy"] != "grid" and covered
+
+
+def _settings_differ(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Phrases of all that differs beside the space."""
+    searched = {item["config"]["name"] for item in [*before["space"], *now["space"]]}
+    return [
+        phrase for name, value in now.items() if name not in (*FREE, "space")
+        for phrase in _differing(name, before.get(name), value, searched)
+    ]  # fmt: skip
+
+
+def _differing(name: str, before: Any, now: Any, searched: set[str]) -> list[str]:
+    """Phrases of one entry; of settings that are searched, the space tells more."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        return [
+            phrase for key in dict.fromkeys([*before, *now]) if key not in searched
+            for phrase in _differing(key, before.get(key), now.get(key), set())
+        ]  # fmt: skip
+    if before == now:
+        return []
+    if name == "data_fingerprint":
+        return [f"the content of the data has changed (fingerprint {before[:12]}, now {now[:12]})"]
+    return [f"{name} was {before!r}, now {now!r}"]
+
+
+def _way_out(before: dict[str, Any], now: dict[str, Any], extend: bool) -> str:
+    if not extend and extendable(before, now):
+        return "Add --extend to go on in the larger space, or name another --out"
+    return "Ask for the same, or name another --out"
+
+
+def _by_name(space: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {item["config"]["name"]: json.loads(json.dumps(item)) for item in space}
+
+
+def _told(item: dict[str, Any]) -> str:
+    config = item["config"]
+    default = f", default {config.get('default')}"
+    if "values" in config:
+        return "one of " + ", ".join(map(str, config["values"])) + default
+    if "min_value" in config:
+        step = f" by {config['step']}" if config.get("step") else ""
+        scale = f" ({config['sampling']})" if config.get("sampling") == "log" else ""
+        return f"{config['min_value']} to {config['max_value']}{step}{scale}{default}"
+    return item["class_name"].lower() + default
+
+
+def _covers(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    one, other = new["config"], old["config"]
+    if new["class_name"] != old["class_name"] or one["conditions"] != other["conditions"]:
+        return False
+    if "values" in one:
+        return set(other["values"]) <= set(one["values"])
+    if "min_value" in one:
+        same = one.get("sampling") == other.get("sampling") and one.get("step") == other.get("step")
+        wide = one["min_value"] <= other["min_value"] and one["max_value"] >= other["max_value"]
+        return same and wide
+    return True

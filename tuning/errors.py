@@ -1,0 +1,5 @@
+"""What goes wrong in a search by a person's hand; needs no KerasTuner."""
+
+
+class SearchError(ValueError):
+    """A search that cannot begin or has nothing to show; the message says why."""

@@ -1,0 +1,191 @@
+"""Where attempts run: threads of this process, or the workers of a Dask cluster.
+
+Both hand ``run_attempt`` to a ``concurrent.futures.Executor``; each call waits for one trial's
+process on the machine where it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuning.attempts import close_nurseries, run_attempt
+from tuning.errors import SearchError
+from tuning.machine import default_workers, usable_cores, visible_gpus
+
+
+class Pool(Protocol):
+    """Runs attempts."""
+
+    def capacity(self) -> int:
+        """Trials that can run at once, now."""
+
+    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
+        """Begins an attempt; the future gives what ``run_attempt`` returns."""
+
+    def lost(self) -> bool:
+        """True once after whatever ran the attempts has gone, and they with it."""
+
+    def close(self, lease: str) -> None:
+        """Ends all attempts of the search with this lease."""
+
+
+class LocalPool:
+    """Processes of this machine.
+
+    Args:
+        workers: trials at once; None for what the machine holds.
+        threads: of TensorFlow in each; None for the cores divided by the workers.
+    """
+
+    def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
+        self.gpus = visible_gpus()
+        self.workers = workers or default_workers(self.gpus)
+        self.threads = threads or max(1, usable_cores() // self.workers)
+        self._free = (self.gpus * self.workers)[: self.workers]
+        self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="trial")
+
+    def capacity(self) -> int:
+        """As many as there are workers."""
+        return self.workers
+
+    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
+        """In a thread, on a GPU of its own where there is one."""
+        if not self.gpus:
+            return self._executor.submit(run_attempt, recipe, job, self.threads)
+        gpu = self._free.pop(0)
+        placed = {**job, "environment": {**job["environment"], "CUDA_VISIBLE_DEVICES": gpu}}
+        future = self._executor.submit(run_attempt, recipe, placed, self.threads)
+        future.add_done_callback(lambda _: self._free.append(gpu))
+        return future
+
+    def lost(self) -> bool:
+        """Never: threads die with their process."""
+        return False
+
+    def close(self, lease: str) -> None:
+        """Kills what still runs."""
+        close_nurseries(lease)
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class ClusterPool:
+    """Workers of a Dask cluster.
+
+    Args:
+        address: of the scheduler (``tcp://host:8786``, ``tls://...``), or the path of a scheduler
+            file.
+        workers: trials at once at most; None for as many as the cluster's workers have threads or,
+            where they declare that resource, GPUs.
+        threads: of TensorFlow in each trial.
+        tell: shows a person what is waited for.
+        patience: seconds to wait for a scheduler that is away.
+
+    Raises:
+        SearchError: Dask is not installed, or no scheduler answers for ``patience``.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        workers: int | None = None,
+        threads: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        patience: float = 600.0,
+    ) -> None:
+        try:
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise SearchError('--cluster needs Dask: pip install "seqloom[cluster]"') from error
+        # Of a lost connection we tell the person ourselves, once.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        logging.getLogger("tornado").setLevel(logging.CRITICAL)
+        self.address, self.workers, self.threads = address, workers, threads or 1
+        self.tell, self.patience = tell, patience
+        self._client: Any = None
+        self._executor: Any = None
+        self._scheduler = ""
+        self._told, self._away_since = "", time.monotonic()
+
+    def capacity(self) -> int:
+        """Slots of the workers that are there now; 0 while no scheduler answers."""
+        if self._client is None and not self._connect():
+            return 0
+        found = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        slots = sum(_slots(worker) for worker in found)
+        if not slots:
+            self._say(f"waiting for workers at {self.address}")
+        return min(slots, self.workers) if self.workers else slots
+
+    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
+        """To the scheduler, which gives it to another worker when one dies."""
+        return self._executor.submit(run_attempt, recipe, job, self.threads)
+
+    def lost(self) -> bool:
+        """Whether the scheduler has died, or another one has its place."""
+        if self._client is None:
+            return False
+        known = self._client.status == "running" and self._identity() == self._scheduler
+        if known:
+            return False
+        self._say(f"the scheduler at {self.address} is gone; waiting for it")
+        self._away_since = time.monotonic()
+        self._drop()
+        return True
+
+    def close(self, lease: str) -> None:
+        """Ends the attempts and gives the connection back; the cluster is whoever's it was."""
+        if self._client is not None and self._client.status == "running":
+            with contextlib.suppress(Exception):  # a worker may leave meanwhile
+                self._client.run(close_nurseries, lease, on_error="ignore")
+        self._drop()
+
+    def _connect(self) -> bool:
+        from distributed import Client
+
+        where = {"address": self.address}
+        if "://" not in self.address and Path(self.address).suffix == ".json":
+            where = {"scheduler_file": self.address}
+        try:
+            if "scheduler_file" in where and not Path(self.address).is_file():
+                raise OSError("the scheduler file is not there yet")
+            self._client = Client(**where, timeout=5, set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            self._say(f"waiting for a Dask scheduler at {self.address}")
+            if time.monotonic() - self._away_since > self.patience:
+                raise SearchError(
+                    f"--cluster {self.address}: no scheduler answers ({error}); "
+                    "start `dask scheduler` there, or give its address"
+                ) from error
+            return False
+        self._scheduler = self._identity()
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        gpus = any(worker["resources"].get("GPU") for worker in workers)
+        resources = {"resources": {"GPU": 1}} if gpus else {}
+        self._executor = self._client.get_executor(pure=False, **resources)
+        self._say(f"connected to the scheduler at {self.address}")
+        return True
+
+    def _identity(self) -> str:
+        return self._client.scheduler_info(n_workers=0).get("id", "")
+
+    def _drop(self) -> None:
+        client, self._client, self._executor = self._client, None, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # what it was connected to may be gone
+                client.close(timeout=2)
+
+    def _say(self, message: str) -> None:
+        if message != self._told:
+            self._told = message
+            self.tell(message)
+
+
+def _slots(worker: dict[str, Any]) -> int:
+    gpus = worker["resources"].get("GPU")
+    return int(gpus) if gpus else worker["nthreads"]
