@@ -234,15 +234,9 @@ def export(
     max_loss: Annotated[
         float, typer.Option(min=0.0, help="share of the metric that fp16 or int8 may lose")
     ] = 0.01,
-    compute_capability: Annotated[
-        list[str] | None, typer.Option(help="GPU that a TensorRT plan is for: 8.6; repeatable")
-    ] = None,
-    timing_cache: Annotated[
-        Path | None, typer.Option(help="file that keeps TensorRT's timings between builds")
-    ] = None,
-    workspace: Annotated[
-        int | None, typer.Option(min=1, help="MiB of scratch memory for a TensorRT engine")
-    ] = None,
+    compute_capability: o.ComputeCapability = None,
+    timing_cache: o.TimingCache = None,
+    workspace: o.Workspace = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="run TensorRT engines here and compare, or fail")
     ] = False,
@@ -362,9 +356,7 @@ def run(
     )
     display = SearchDisplay(directory / "search", options.trials)
     try:
-        result = run_everything(
-            chosen, where, start, options, directory, tell=tell, display=display
-        )
+        result = run_everything(chosen, where, start, options, directory, display)
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
             tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")

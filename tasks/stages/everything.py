@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,8 +79,6 @@ def run_everything(
     settings: Settings,
     options: SearchOptions,
     directory: Path,
-    *,
-    tell: Callable[[str], None],
     display: SearchDisplay,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
@@ -95,10 +92,9 @@ def run_everything(
         settings: the defaults that the search begins with.
         options: of the search.
         directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
-        tell: shows a person what happens now.
-        display: shows what the search does.
+        display: shows a person what happens now.
     """
-    started, splits = time.perf_counter(), task.load(data)
+    started, splits, tell = time.perf_counter(), task.load(data), display.tell
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     for note in splits.notes:
         tell(f"note: {note}")
@@ -108,7 +104,7 @@ def run_everything(
     with display:
         result = tune(
             task, data, settings, options, directory / "search",
-            splits=splits, watch=display.show, tell=display.tell,
+            splits=splits, watch=display.show, tell=tell,
         )  # fmt: skip
     if run.finished:
         result |= run.read_json("metrics.json")

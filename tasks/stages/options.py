@@ -55,3 +55,14 @@ Pareto = Annotated[
 TrialEpochs = Annotated[
     int, typer.Option("--epochs", min=1, help="greatest number of epochs a trial")
 ]
+
+# Of building TensorRT engines.
+ComputeCapability = Annotated[
+    list[str] | None, typer.Option(help="GPU that a TensorRT plan is for: 8.6; repeatable")
+]
+TimingCache = Annotated[
+    Path | None, typer.Option(help="file that keeps TensorRT's timings between builds")
+]
+Workspace = Annotated[
+    int | None, typer.Option(min=1, help="MiB of scratch memory for a TensorRT engine")
+]
