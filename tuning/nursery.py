@@ -150,7 +150,9 @@ def _train(trainer: Trainer, job: Job) -> None:
     result["seconds"] = time.perf_counter() - started
     if lessee.orphaned():
         raise SearchError("the search has another owner by now")
-    write_json(job.path / ("cut.json" if result.pop("cut", False) else "result.json"), result)
+    name = "cut.json" if result.pop("cut", False) else "result.json"
+    write_json(job.path / name, result)
+    print(f"trial {job.trial}: {name} written", flush=True)
 
 
 class Heartbeat:

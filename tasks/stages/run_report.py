@@ -61,8 +61,12 @@ def run_page(run: Run, lines: Sequence[tuple[str, str]] = ()) -> str:
         ("Settings", _settings(config)),
         ("Environment", [settings(_environment(about))]),
     ]
-    title = f"{config['task']}, {run.path.resolve().name}"
-    return page("Seqloom run", title, " · ".join(filter(None, parts)), head, sections)
+    place = run.path.resolve()
+    within = place.name in ("model", "best") or place.name.startswith("run-")
+    title = "/".join(place.parts[-2:] if within else place.parts[-1:])
+    return page(
+        "Seqloom run", f"{config['task']}: {title}", " · ".join(filter(None, parts)), head, sections
+    )
 
 
 def read_history(path: Path) -> History:
@@ -192,26 +196,26 @@ def _unfinished(run: Run, history: History) -> str:
 
 
 def _scores(result: Mapping[str, Any], task: Task | None) -> list[str]:
+    """A row a metric, that by which choices are made first; the baseline's own at the end."""
     if not result.get("metrics"):
         return []
-    rows = score_rows({"metrics": result["metrics"], "baseline": result.get("baseline")})
-    shown = [
-        {
-            **row,
-            "metric": _words(row["metric"]),
-            "model": Figure(score_text(row["model"])),
-            "baseline": Figure(score_text(row["baseline"])),
-        }
-        for row in rows
+    baseline = result.get("baseline")
+    found: dict[str, dict[str, Any]] = {}
+    for row in score_rows({"metrics": result["metrics"], "baseline": baseline}):
+        cells = found.setdefault(row["metric"], {})
+        for who in ("model", "baseline"):
+            cells[row["part"], who] = row[who]
+    main = task.metric if task else ""
+    names = sorted(found, key=lambda name: (name != main, ("test", "model") not in found[name]))
+    columns = [(part, who) for part in ("test", "validation") for who in ("model", "baseline")]
+    columns = [c for c in columns if any(cells.get(c) is not None for cells in found.values())]
+    rows = [
+        {"metric": _words(name)}
+        | {f"{c[0]}: {c[1]}": Figure(score_text(found[name].get(c))) for c in columns}
+        for name in names
     ]
-    if not result.get("baseline"):
-        shown = [{k: v for k, v in row.items() if k != "baseline"} for row in shown]
-    names = [(row["part"], row["metric"]) for row in rows]
-    main = ("test", task.metric if task else "")
-    return [
-        paragraph(_verdict(result, task)),
-        table(shown, top=names.index(main) if main in names else None),
-    ]
+    top = 0 if main in found else None
+    return [paragraph(_verdict(result, task)), table(rows, top=top)]
 
 
 def _verdict(result: Mapping[str, Any], task: Task | None) -> str:
@@ -253,11 +257,14 @@ def _curves_reading(history: History, kept: int) -> str:
         return text + " The last epoch was the best: longer training may help."
     ends = [_values(history, name)[-1:] for name in ("loss", "val_loss")]
     at = [[v for e, v in _values(history, n) if e == kept] for n in ("loss", "val_loss")]
-    if all(ends) and all(at) and ends[0][0][1] < at[0][0] and ends[1][0][1] > at[1][0]:
-        return text + (
-            " After it the training loss still falls and the validation loss rises: from there on "
-            "the model learns its training examples by heart."
-        )
+    seen = [value for _, value in _values(history, "val_loss")]
+    if all(ends) and all(at) and ends[0][0][1] < at[0][0]:
+        rise = ends[1][0][1] - at[1][0]
+        if rise > 0.1 * (max(seen) - min(seen)):
+            return text + (
+                " After it the training loss still falls and the validation loss rises: from "
+                "there on the model learns its training examples by heart."
+            )
     return text
 
 
