@@ -120,6 +120,20 @@ class Run:
         )
 
 
+def pattern(task: Task, like: Path | None) -> tuple[Settings, DataOptions, int]:
+    """Settings, data and seed that a training begins from: a run's, or the task's own.
+
+    Raises:
+        DataError: the run is of another task, or none.
+    """
+    if like is None:
+        return task.settings, DataOptions(), 0
+    run = Run(like)
+    if run.config()["task"] != task.name:
+        raise DataError(f"--like: {like} is a run of {run.config()['task']}, not of {task.name}")
+    return run.settings(), run.data(), run.config()["seed"]
+
+
 def resumed(task: Task, run: Run, changes: Mapping[str, Any]) -> tuple[Settings, DataOptions, int]:
     """Settings, data and seed of a training that was begun, to go on with.
 

@@ -124,6 +124,7 @@ class TaskTrainer:
             )  # fmt: skip
             score = history.best[self.task.monitor]
             self._finish(run, model, history, parameters, score)
+            _tell_tensorboard(run, job, score, len(history.rows))
             histories.append(history)
             scores.append(score)
             if watched.ended:
@@ -181,6 +182,16 @@ class TaskTrainer:
                 return None  # a layer that ONNX does not have yet
             preprocessor.save(Path(place))
             return latency(OnnxModel(place, threads=1).run, preprocessor, raw).get("1")
+
+
+def _tell_tensorboard(run: Run, job: Job, score: float, epochs: int) -> None:
+    """Puts the trial among the rows of TensorBoard's HParams: ``--logdir SEARCH/trials``."""
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    with tf.summary.create_file_writer(str(run.path / "tensorboard")).as_default():
+        hparams.hparams(job.values, trial_id=f"{job.trial}/{run.path.name}")
+        tf.summary.scalar("score", score, step=epochs)
 
 
 def _take_up(run: Run, seed: int, parent: Path | None) -> None:

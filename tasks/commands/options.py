@@ -9,11 +9,12 @@ import typer
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="one of `seqloom tasks`")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]
-Data = Annotated[str, typer.Option(help="synthetic, tfds:NAME, a directory or a file")]
-DataSeed = Annotated[
-    int, typer.Option(min=0, help="of splits that are made, and of synthetic data")
-]
-Seed = Annotated[int, typer.Option(min=0, help="of weights, dropout and the order of examples")]
+SOURCES = "synthetic, tfds:NAME, a directory or a file"
+OF_DATA_SEED = "of splits that are made, and of synthetic data"
+OF_SEED = "of weights, dropout and the order of examples"
+Data = Annotated[str, typer.Option(help=SOURCES)]
+DataSeed = Annotated[int, typer.Option(min=0, help=OF_DATA_SEED)]
+Seed = Annotated[int, typer.Option(min=0, help=OF_SEED)]
 Out = Annotated[Path | None, typer.Option(help="directory to write; runs/... if absent")]
 Set = Annotated[
     list[str] | None,

@@ -1,0 +1,103 @@
+"""Commands around a search: tune, leaderboard, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.commands import options as o
+from tasks.commands.app import app
+from tasks.commands.arguments import seconds, sorted_flags, task_flags
+from tasks.stages.console import load_noted, load_tensorflow, print_json, show
+
+
+@app.command(
+    epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20",
+    context_settings=o.OWN_FLAGS,
+)
+def tune(
+    task: o.TaskName,
+    own: typer.Context,
+    data: o.Data = "synthetic",
+    trials: o.Trials = 10,
+    strategy: o.Strategy = "random",
+    max_time: o.MaxTime = None,
+    target_score: o.Target = None,
+    epochs: o.TrialEpochs = 6,
+    executions: o.Executions = 1,
+    workers: o.Workers = None,
+    threads: o.Threads = None,
+    cluster: o.Cluster = None,
+    max_latency: o.MaxLatency = None,
+    max_parameters: o.MaxParameters = None,
+    retries: o.Retries = 2,
+    stall_after: o.Stall = "10m",
+    extend: o.Extend = False,
+    settings: o.Set = None,
+    data_seed: o.DataSeed = 0,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
+    import tasks
+    from tasks.stages.run_directory import next_free
+
+    chosen = tasks.get(task)
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    start = chosen.with_settings(chosen.settings, changes)
+    where = chosen.data_options(data, data_seed, **reading)
+    directory = out or next_free(Path("runs"), f"{task}-search")
+    stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
+    load_tensorflow()
+    from tasks.stages.live import SearchDisplay
+    from tasks.stages.tables import leaderboard_rows
+    from tasks.stages.tuning import Budget, Limits, SearchOptions
+    from tasks.stages.tuning import tune as stage
+    from tuning.leaderboard import read_search
+
+    options = SearchOptions(
+        trials, epochs, strategy, seed, executions, workers, threads, cluster, extend,
+        Budget(most, target_score, retries, stall, Limits(max_latency, max_parameters)),
+    )  # fmt: skip
+    splits = load_noted(chosen, where)
+    with SearchDisplay(directory, trials) as display:
+        result = stage(
+            chosen, where, start, options, directory,
+            splits=splits, watch=display.show, tell=display.tell,
+        )  # fmt: skip
+    show(leaderboard_rows(read_search(directory).rows), result, as_json)
+
+
+@app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1 --max-latency 2")
+def leaderboard(
+    search: Annotated[Path, typer.Argument(metavar="SEARCH", help="directory of a search")],
+    max_latency: o.MaxLatency = None,
+    max_parameters: o.MaxParameters = None,
+    pareto: o.Pareto = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """All trials of a search, ranked; also while it runs."""
+    from tasks.stages.tables import leaderboard_rows
+    from tuning.leaderboard import Limits, chosen_rows, read_search
+
+    rows = chosen_rows(read_search(search), Limits(max_latency, max_parameters), pareto)
+    found = leaderboard_rows(rows)
+    show(found, {"search": str(search), "trials": found}, as_json)
+
+
+@app.command(epilog="Example: seqloom report runs/sentiment-search-1")
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="RUN_OR_SEARCH", help="what to show")],
+    as_json: o.AsJson = False,
+) -> None:
+    """Write a page with plots that opens anywhere: report.html in the run or search."""
+    from tasks.stages.reporting import report as stage
+
+    path = stage(directory)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        print(path)

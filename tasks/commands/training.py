@@ -1,0 +1,165 @@
+"""Commands that train one model: train, evaluate, run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.errors import DataError
+from tasks.commands import options as o
+from tasks.commands.app import app
+from tasks.commands.arguments import seconds, sorted_flags, task_flags
+from tasks.stages.console import baseline_note, load_noted, load_tensorflow, print_json, show, tell
+
+
+@app.command(
+    epilog="Example: seqloom train forecast --data my.csv --target OT --horizon 24 --lookback 336",
+    context_settings=o.OWN_FLAGS,
+)
+def train(
+    task: o.TaskName,
+    own: typer.Context,
+    data: Annotated[str | None, typer.Option(help=f"{o.SOURCES}; synthetic if absent")] = None,
+    cell: Annotated[str | None, typer.Option(help="simple_rnn, lstm or gru")] = None,
+    layers: Annotated[int | None, typer.Option(help="recurrent layers, 1 to 4")] = None,
+    units: Annotated[int | None, typer.Option(help="hidden size of each direction")] = None,
+    bidirectional: Annotated[
+        bool | None, typer.Option("--bidirectional/--unidirectional", help="directions")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="greatest number of epochs")] = None,
+    settings: o.Set = None,
+    like: Annotated[
+        Path | None, typer.Option(help="run or trial whose settings, data and seed to take")
+    ] = None,
+    data_seed: Annotated[int | None, typer.Option(min=0, help=f"{o.OF_DATA_SEED}; 0")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help=f"{o.OF_SEED}; 0")] = None,
+    out: o.Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Train one configuration and evaluate it beside its baseline."""
+    flags = {
+        "cell": cell, "layers": layers, "units": units, "bidirectional": bidirectional,
+        "epochs": epochs,
+    }  # fmt: skip
+    import tasks
+    from tasks.stages.run_directory import Run, next_free, pattern, resumed
+
+    chosen = tasks.get(task)
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    changes |= {name: value for name, value in flags.items() if value is not None}
+    run = Run(out or next_free(Path("runs"), task))
+    base, before, its_seed = pattern(chosen, like)
+    data_seed = before.seed if data_seed is None else data_seed
+    reading = {**before.reading, **reading} if data is None else reading
+    where = chosen.data_options(data or before.source, data_seed, **reading)
+    seed = its_seed if seed is None else seed
+    if resume:
+        final, where, seed = resumed(chosen, run, changes)
+    elif run.exists:
+        raise DataError(
+            f"{run.path} holds a run already; add --resume to go on, or name another --out"
+        )
+    else:
+        final = chosen.with_settings(base, changes)
+    load_tensorflow()
+    from tasks.stages.tables import score_rows
+    from tasks.stages.training import train as stage
+
+    splits = load_noted(chosen, where)
+    tell(f"run: {run.path}")
+    result = stage(chosen, where, final, run, seed=seed, splits=splits)
+    show(score_rows(result), result, as_json, baseline_note(result))
+
+
+@app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=o.OWN_FLAGS)
+def evaluate(
+    run: o.RunPath,
+    own: typer.Context,
+    data: Annotated[str | None, typer.Option(help="other data than it was trained on")] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Judge a finished run anew, beside its baseline."""
+    from tasks.stages.run_directory import Run
+
+    found = Run(run)
+    before, chosen = found.data(), found.task()
+    reading, others = sorted_flags(chosen, task_flags(own.args))
+    if others or (reading and not data):
+        raise DataError(
+            f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
+        )
+    where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
+    load_tensorflow()
+    from tasks.stages.tables import score_rows
+    from tasks.stages.training import evaluate as stage
+
+    result = stage(found, where)
+    show(score_rows(result), result, as_json, baseline_note(result))
+
+
+@app.command(
+    epilog="Example: seqloom run sentiment --data reviews.csv --trials 8",
+    context_settings=o.OWN_FLAGS,
+)
+def run(
+    task: o.TaskName,
+    own: typer.Context,
+    data: o.Data = "synthetic",
+    trials: Annotated[int | None, typer.Option(min=1, help="of the search")] = None,
+    strategy: o.Strategy = "random",
+    max_time: o.MaxTime = "30m",
+    workers: o.Workers = None,
+    trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
+    settings: o.Set = None,
+    data_seed: o.DataSeed = 0,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
+    import tasks
+    from tasks.stages.run_directory import next_free
+
+    chosen = tasks.get(task)
+    base = chosen.settings
+    if quick:
+        base = chosen.with_settings(base, chosen.quick)
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    start = chosen.with_settings(base, changes)
+    where = chosen.data_options(data, data_seed, **reading)
+    directory = out or next_free(Path("runs"), task)
+    load_tensorflow()
+    from tasks.stages.everything import run_everything
+    from tasks.stages.live import SearchDisplay
+    from tasks.stages.tables import artifact_notes, artifact_rows, leaderboard_rows, score_rows
+    from tasks.stages.tuning import Budget, SearchOptions
+    from tuning.leaderboard import read_search
+
+    options = SearchOptions(
+        trials or (2 if quick else 6),
+        trial_epochs or (2 if quick else 4),
+        strategy,
+        seed,
+        workers=workers,
+        budget=Budget(seconds(max_time, "--max-time")),
+    )
+    display = SearchDisplay(directory / "search", options.trials)
+    try:
+        result = run_everything(chosen, where, start, options, directory, display)
+    except KeyboardInterrupt:
+        if (directory / "search" / "best" / "model.keras").is_file():
+            tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")
+        raise
+    if as_json:
+        print_json(result)
+        return
+    show(leaderboard_rows(read_search(directory / "search").rows))
+    show(score_rows(result), note=baseline_note(result))
+    show(artifact_rows(result), note=artifact_notes(result))
+    answer = json.dumps(result["served"]["response"], ensure_ascii=False)
+    print(f"POST {result['served']['url']}\n{answer}")
