@@ -117,6 +117,9 @@ BAD_FLAGS = {
     "export of nothing": (["export", "gone"], ["gone", "seqloom train"]),
     "predict of nothing": (["predict", "gone", "a film"], ["gone"]),
     "leaderboard of nothing": (["leaderboard", "gone"], ["gone", "seqloom tune"]),
+    "report of nothing": (["report", "gone"], ["gone"]),
+    "pattern that is no run": (["train", "sentiment", "--like", "gone"], ["gone"]),
+    "stall without a unit": (["tune", "sentiment", "--stall-after", "9"], ["--stall-after 9"]),
     "serve of nothing": (["serve", "gone"], ["gone", "seqloom export"]),
     "serve by an unknown backend": (["serve", ".", "--backend", "torch"], ["--backend torch"]),
     "resume without a run": (
@@ -351,12 +354,17 @@ def test_tune_and_leaderboard_json_have_the_promised_keys(here):
         "--set", "units=4", "--set", "embedding_dim=4", "--out", "search",
     )  # fmt: skip
     has_keys(said, "search", "trials.completed", "trials.failed", "best.config", "best.score")
-    assert said["trials"] == {"completed": 2, "failed": 0}
+    assert said["trials"] == {"completed": 2, "failed": 0, "cut": 0, "skipped": 0}
     rows = answer("leaderboard", "search")["trials"]
     assert [row["rank"] for row in rows] == [1, 2]
     assert rows[0]["score"] == said["best"]["score"]
     # The best so far is a run like any other.
     assert answer("predict", "search/best", "good")["predictions"]
+    (here / "search" / "report.html").unlink(missing_ok=True)
+    assert answer("report", "search") == {"report": "search/report.html"}
+    assert (here / "search" / "report.html").is_file()
+    again = answer("train", "sentiment", "--like", "search/best", "--out", "again")
+    assert again["metrics"]["validation"]["accuracy"] == said["best"]["score"]
 
 
 def test_tasks_json_lists_every_task(here):
@@ -377,7 +385,7 @@ def test_tables_are_for_people(run, here):
 @pytest.mark.parametrize(
     "command",
     ["", "tasks", "train", "tune", "leaderboard", "evaluate", "export", "predict", "serve", "run",
-     "doctor"],
+     "doctor", "report"],
 )  # fmt: skip
 def test_help_shows_an_example(command):
     code, out, err = call(*filter(None, [command]), "--help")

@@ -16,8 +16,10 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -46,6 +48,8 @@ class Nursery:
     def __init__(self, trainer: Trainer, orders: int, events: int) -> None:
         self.trainer, self.orders, self.events = trainer, orders, events
         self.trials: dict[int, str] = {}  # trial by process
+        # What trials leave behind when they are killed goes with them.
+        self.scratch = Path(tempfile.mkdtemp(prefix="seqloom-"))
         # Whoever holds the other end of this pipe learns of this process's death.
         self.life = os.pipe()
         self.wake = os.pipe()
@@ -74,6 +78,7 @@ class Nursery:
                 break
         for process in self.trials:
             os.kill(process, signal.SIGKILL)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _obey(self, order: dict[str, Any]) -> None:
         if "kill" in order:
@@ -86,7 +91,7 @@ class Nursery:
         if process == 0:
             for end in (self.orders, self.events, self.life[1], *self.wake):
                 os.close(end)
-            _live(self.trainer, job, self.life[0])
+            _live(self.trainer, job, self.life[0], self.scratch / job.trial)
         self.trials[process] = job.trial
         tell(self.events, {"trial": job.trial, "process": process})
 
@@ -99,6 +104,7 @@ class Nursery:
             trial = self.trials.pop(process, None)
             if trial is not None:
                 code = os.waitstatus_to_exitcode(status)
+                shutil.rmtree(self.scratch / trial, ignore_errors=True)
                 tell(self.events, {"trial": trial, "exit": code})
 
 
@@ -108,7 +114,7 @@ def tell(events: int, event: dict[str, Any]) -> None:
         os.write(events, json.dumps(event).encode() + b"\n")
 
 
-def _live(trainer: Trainer, job: Job, life: int) -> None:
+def _live(trainer: Trainer, job: Job, life: int, scratch: Path) -> None:
     """The whole life of a trial's process; never returns."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -120,6 +126,8 @@ def _live(trainer: Trainer, job: Job, life: int) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         faulthandler.enable()
+        scratch.mkdir(exist_ok=True)
+        tempfile.tempdir = str(scratch)
         os.environ.update(job.environment)
         with _alone(job.path):
             _train(trainer, job)

@@ -108,7 +108,6 @@ class ClusterPool:
         self.address, self.workers, self.threads = address, workers, threads or 1
         self.tell, self.patience = tell, patience
         self._client: Any = None
-        self._executor: Any = None
         self._scheduler = ""
         self._told, self._away_since = "", time.monotonic()
 
@@ -116,15 +115,18 @@ class ClusterPool:
         """Slots of the workers that are there now; 0 while no scheduler answers."""
         if self._client is None and not self._connect():
             return 0
-        found = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-        slots = sum(_slots(worker) for worker in found)
+        slots = sum(_slots(worker) for worker in self._workers())
         if not slots:
             self._say(f"waiting for workers at {self.address}")
         return min(slots, self.workers) if self.workers else slots
 
     def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
         """To the scheduler, which gives it to another worker when one dies."""
-        return self._executor.submit(run_attempt, recipe, job, self.threads)
+        if any(worker["resources"].get("GPU") for worker in self._workers()):
+            executor = self._client.get_executor(pure=False, resources={"GPU": 1})
+        else:
+            executor = self._client.get_executor(pure=False)
+        return executor.submit(run_attempt, recipe, job, self.threads)
 
     def lost(self) -> bool:
         """Whether the scheduler has died, or another one has its place."""
@@ -163,19 +165,20 @@ class ClusterPool:
                     "start `dask scheduler` there, or give its address"
                 ) from error
             return False
+        except ValueError as error:  # such as a certificate that is missing
+            raise SearchError(f"--cluster {self.address}: {error}") from error
         self._scheduler = self._identity()
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        gpus = any(worker["resources"].get("GPU") for worker in workers)
-        resources = {"resources": {"GPU": 1}} if gpus else {}
-        self._executor = self._client.get_executor(pure=False, **resources)
         self._say(f"connected to the scheduler at {self.address}")
         return True
+
+    def _workers(self) -> list[dict[str, Any]]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
 
     def _identity(self) -> str:
         return self._client.scheduler_info(n_workers=0).get("id", "")
 
     def _drop(self) -> None:
-        client, self._client, self._executor = self._client, None, None
+        client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):  # what it was connected to may be gone
                 client.close(timeout=2)

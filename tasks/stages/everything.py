@@ -21,6 +21,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 from tasks.stages.trials import drawn_settings
 from tasks.stages.tuning import SearchOptions, tune
+from tuning.machine import default_workers, visible_gpus
 
 if TYPE_CHECKING:
     from pipelines.preprocessor import Arrays
@@ -64,10 +65,12 @@ def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOpti
         times.append(time.perf_counter() - began)
     # Validation costs a forward pass over a tenth of the rows; tracing some seconds a model.
     epoch = float(np.mean(times)) * count * 1.05
+    at_once = options.workers or default_workers(visible_gpus())
+    rounds = -(-options.trials // at_once)
     return Estimate(
         seconds_per_epoch=epoch,
         search_seconds=min(
-            options.trials * (options.epochs * epoch + 6), options.budget.seconds or float("inf")
+            rounds * (options.epochs * epoch + 6), options.budget.seconds or float("inf")
         ),
         training_seconds=settings.model.epochs * epoch + 10,
     )
