@@ -56,7 +56,13 @@ class ShuffledEpochs:
 
 
 def shuffled_epochs(
-    examples: tf.data.Dataset, *, length_key: str, batch_size: int, seed: int, buckets: int = 10
+    examples: tf.data.Dataset,
+    *,
+    length_key: str,
+    batch_size: int,
+    seed: int,
+    buckets: int = 10,
+    lengths: Sequence[int] | None = None,
 ) -> ShuffledEpochs:
     """Shuffles the examples of each epoch and batches them by length.
 
@@ -66,11 +72,12 @@ def shuffled_epochs(
         batch_size: likewise.
         seed: of the order.
         buckets: likewise.
+        lengths: likewise.
 
     Raises:
         ValueError: there is no example.
     """
-    examples, lengths = _remembered(examples, length_key)
+    examples, lengths = _remembered(examples, length_key, lengths)
     boundaries = bucket_boundaries(lengths, buckets)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -86,32 +93,41 @@ def shuffled_epochs(
 
 
 def bucketed_batches(
-    examples: tf.data.Dataset, *, length_key: str, batch_size: int, buckets: int = 10
+    examples: tf.data.Dataset,
+    *,
+    length_key: str,
+    batch_size: int,
+    buckets: int = 10,
+    lengths: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Batches of ``(inputs, target)`` examples, each padded with zeros to its own longest row.
 
     Args:
-        examples: unbatched ``(inputs, target)``, deterministic from one pass to the next; kept in
-            memory after the first pass, which this function makes.
+        examples: unbatched ``(inputs, target)``, deterministic from one pass to the next.
         length_key: the input whose first axis is the length.
         batch_size: rows a batch.
         buckets: number of length classes.
+        lengths: of all examples, which are then taken to lie in memory; None has this function
+            make a first pass, after which they do.
 
     Raises:
         ValueError: there is no example.
     """
-    examples, lengths = _remembered(examples, length_key)
+    examples, lengths = _remembered(examples, length_key, lengths)
     boundaries = bucket_boundaries(lengths, buckets)
     steps = _number_of_batches(lengths, boundaries, batch_size)
     batches = _bucketed(examples, length_key, boundaries, batch_size)
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
-def _remembered(examples: tf.data.Dataset, length_key: str) -> tuple[tf.data.Dataset, list[int]]:
+def _remembered(
+    examples: tf.data.Dataset, length_key: str, lengths: Sequence[int] | None
+) -> tuple[tf.data.Dataset, Sequence[int]]:
     """The examples, kept in memory, and their lengths."""
-    examples = examples.cache()
-    lengths = [len(inputs[length_key]) for inputs, _ in examples.as_numpy_iterator()]
-    if not lengths:
+    if lengths is None:
+        examples = examples.cache()
+        lengths = [len(inputs[length_key]) for inputs, _ in examples.as_numpy_iterator()]
+    if not len(lengths):
         raise ValueError("no examples to batch")
     return examples, lengths
 

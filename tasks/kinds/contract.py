@@ -122,6 +122,13 @@ class Task(ABC):
     def adapt(self, settings: Settings, train: Sequence[Any]) -> Preprocessor:
         """The preprocessor, adapted on training examples only."""
 
+    def encoded(self, preprocessor: Preprocessor, examples: Sequence[Any]) -> Sequence[Any]:
+        """Examples with the work done that every batch of them would need.
+
+        ``statistics``, ``batches`` and ``training_batches`` take either; a search does it once.
+        """
+        return examples
+
     @abstractmethod
     def batches(
         self, preprocessor: Preprocessor, examples: Sequence[Any], batch_size: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,22 +87,30 @@ class TextClassification(Task):
         encoder = TextEncoder(**settings.preprocessor)
         return TextClassificationPreprocessor.adapt(encoder, *_columns(train))
 
+    def encoded(
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        examples: Sequence[TextExample] | EncodedTexts,
+    ) -> EncodedTexts:
+        """The tokens of each text and the numbers of the labels."""
+        if isinstance(examples, EncodedTexts):
+            return examples
+        texts, labels = _columns(examples)
+        return EncodedTexts.of(map(preprocessor.encoder.encode, texts), preprocessor, labels)
+
     def rows(
-        self, preprocessor: TextClassificationPreprocessor, examples: Sequence[TextExample]
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        examples: Sequence[TextExample] | EncodedTexts,
     ) -> tf.data.Dataset:
         """Unbatched ``({"tokens": <int32>[time]}, <int32>[])``."""
         import tensorflow as tf
 
-        texts, labels = _columns(examples)
-        encode = preprocessor.graph().text.ragged
-        rows = tf.data.Dataset.from_tensor_slices(
-            (preprocessor.to_wire(texts)["text"].tolist(), preprocessor.label_ids(labels))
-        )
-        rows = rows.batch(512).map(
-            lambda text, label: ({"tokens": encode(text)}, label), tf.data.AUTOTUNE
-        )
-        # A row of a ragged batch is typed as ragged until a map has seen it; then it is dense.
-        return rows.unbatch().map(lambda inputs, label: (inputs, label))
+        found = self.encoded(preprocessor, examples)
+        tokens = tf.RaggedTensor.from_row_splits(found.tokens, found.ends, validate=False)
+        rows = tf.data.Dataset.from_tensor_slices(({"tokens": tokens}, found.labels))
+        # A row of a ragged tensor is typed as ragged until a map has seen it; then it is dense.
+        return rows.map(lambda inputs, label: (inputs, label))
 
     def batches(
         self,
@@ -113,8 +121,11 @@ class TextClassification(Task):
         """``({"tokens": <int32>[batch, time]}, <int32>[batch])``, bucketed by length."""
         from pipelines.batching import bucketed_batches
 
-        rows = self.rows(preprocessor, examples)
-        return bucketed_batches(rows, length_key="tokens", batch_size=batch_size)
+        examples = self.encoded(preprocessor, examples)
+        return bucketed_batches(
+            self.rows(preprocessor, examples),
+            length_key="tokens", batch_size=batch_size, lengths=examples.lengths,
+        )  # fmt: skip
 
     def training_batches(
         self,
@@ -126,8 +137,11 @@ class TextClassification(Task):
         """The same, shuffled."""
         from pipelines.batching import shuffled_epochs
 
-        rows = self.rows(preprocessor, examples)
-        return shuffled_epochs(rows, length_key="tokens", batch_size=batch_size, seed=seed)
+        examples = self.encoded(preprocessor, examples)
+        return shuffled_epochs(
+            self.rows(preprocessor, examples),
+            length_key="tokens", batch_size=batch_size, seed=seed, lengths=examples.lengths,
+        )  # fmt: skip
 
     def statistics(
         self,
@@ -140,10 +154,10 @@ class TextClassification(Task):
 
         if settings.model.wide == "none":
             return None
-        texts, labels = _columns(train)
+        found = self.encoded(preprocessor, train)
         return count_wide_tables(
-            [np.array(preprocessor.encoder.encode(text)) for text in texts],
-            preprocessor.label_ids(labels),
+            np.split(found.tokens, found.ends[1:-1]),
+            found.labels,
             preprocessor.encoder.vocabulary,
             len(preprocessor.labels),
         )
@@ -258,6 +272,42 @@ class TextClassification(Task):
         text = " ".join(text.split())
         short = text if len(text) <= 100 else f"{text[:97]}..."
         return f"{answer['label']} {answer['probability']:.0%}: {short}"
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Texts as the batches take them.
+
+    Attributes:
+        tokens: <int32>[all tokens], one text after the other.
+        ends: <int64>[texts + 1], where each begins, and where the last ends.
+        labels: <int32>[texts].
+    """
+
+    tokens: np.ndarray
+    ends: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        rows: Iterable[Sequence[int]],
+        preprocessor: TextClassificationPreprocessor,
+        labels: Sequence[str],
+    ) -> EncodedTexts:
+        """Of the token ids of each text."""
+        parts = [np.array(row, np.int32) for row in rows]
+        ends = np.cumsum([0, *map(len, parts)])
+        tokens = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+        return cls(tokens, ends, preprocessor.label_ids(labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text."""
+        return np.diff(self.ends)
 
 
 def _columns(examples: Sequence[TextExample]) -> tuple[list[str], list[str]]:

@@ -336,6 +336,8 @@ def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
     values = _flat(about)
     if "data_fingerprint" in values:
         values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
+    if "seed" in values:
+        values["seed"] = str(values["seed"])  # no quantity: no thousands apart
     return values
 
 

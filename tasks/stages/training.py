@@ -71,17 +71,31 @@ def train(
 
 @dataclass(frozen=True)
 class Ready:
-    """What every training on the same data shares; made without waking a device."""
+    """What every training on the same data shares; made without waking a device.
+
+    Attributes:
+        splits: the raw examples.
+        preprocessor: adapted on train.
+        statistics: counted on train, for ``build``.
+        train: encoded examples.
+        validation: encoded examples.
+    """
 
     splits: Splits
     preprocessor: Preprocessor
     statistics: Any
+    train: Sequence[Any]
+    validation: Sequence[Any]
 
 
 def prepare(task: Task, settings: Settings, splits: Splits) -> Ready:
     """Adapts the preprocessor, and counts what the model needs, on train alone."""
     preprocessor = task.adapt(settings, splits.train)
-    return Ready(splits, preprocessor, task.statistics(settings, preprocessor, splits.train))
+    train, validation = (
+        task.encoded(preprocessor, part) for part in (splits.train, splits.validation)
+    )
+    statistics = task.statistics(settings, preprocessor, train)
+    return Ready(splits, preprocessor, statistics, train, validation)
 
 
 def fit_run(
@@ -122,13 +136,13 @@ def fit_run(
     keras.utils.set_random_seed(seed)
     with _policy(settings):
         model = task.build(settings, ready.preprocessor, ready.statistics)
-    size, train = settings.model.batch_size, ready.splits.train
-    progress = TrainingProgress(len(train), task.monitor, title=title)
+    size = settings.model.batch_size
+    progress = TrainingProgress(len(ready.train), task.monitor, title=title)
     try:
         history = fit(
             model,
-            task.training_batches(ready.preprocessor, train, size, seed),
-            task.batches(ready.preprocessor, ready.splits.validation, 2 * size),
+            task.training_batches(ready.preprocessor, ready.train, size, seed),
+            task.batches(ready.preprocessor, ready.validation, 2 * size),
             settings.model,
             run.path,
             monitor=task.monitor,

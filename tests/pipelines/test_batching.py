@@ -73,3 +73,17 @@ def test_bucketing_saves_padding():
 def test_no_examples():
     with pytest.raises(ValueError, match="no examples"):
         bucketed_batches(dataset([]), length_key="tokens", batch_size=2)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_known_lengths_change_nothing_but_the_first_pass(seed):
+    lengths, common = [3, 1, 4, 1, 5, 9, 2, 6], {"length_key": "tokens", "batch_size": 2}
+    if seed is None:
+        ways = [bucketed_batches(dataset(lengths), **common, lengths=n) for n in (None, lengths)]
+    else:
+        ways = [
+            shuffled_epochs(dataset(lengths), **common, seed=seed, lengths=n).one(1)
+            for n in (None, np.array(lengths))
+        ]
+    one, other = ([(x.tolist(), y) for x, y in materialise(way)] for way in ways)
+    assert one == other
