@@ -125,12 +125,12 @@ _nurseries: dict[tuple[str | None, str, int], NurseryClient] = {}
 _nurseries_lock = threading.Lock()
 
 
-def nursery(recipe: Recipe, threads: int, job: Job) -> NurseryClient:
-    """The living nursery of a job's search in this process, a new one if need be."""
+def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClient:
+    """The living nursery of a job's search in this process; a new one, which logs to ``place``."""
     with _nurseries_lock:
         key = job.lease, recipe.key, threads
         if key not in _nurseries or _nurseries[key].dead:
-            log = job.path.parent / f"nursery-{socket.gethostname()}.log"
+            log = place / f"nursery-{socket.gethostname()}.log"
             _nurseries[key] = NurseryClient(recipe, threads, log)
         return _nurseries[key]
 
@@ -163,21 +163,39 @@ def run_attempt(recipe: dict[str, Any], job: dict[str, Any], threads: int) -> di
         * "unprepared": ``message``: no trial of this recipe can ever run.
     """
     order, began = Job(**job), time.monotonic()
+    if order.store is None:
+        return {**_attempt(Recipe(**recipe), order, order, threads, lambda: None),
+                "seconds": time.monotonic() - began}  # fmt: skip
+    from tuning.store import Mirror
+
+    mirror = Mirror(order)
+    try:
+        ending = _attempt(Recipe(**recipe), order, mirror.job, threads, mirror.sync)
+    finally:
+        mirror.close()
+    return {**ending, "seconds": time.monotonic() - began}
+
+
+def _attempt(
+    recipe: Recipe, asked: Job, job: Job, threads: int, sync: Callable[[], None]
+) -> dict[str, Any]:
+    """``run_attempt`` of a job whose files are ``job``'s, on this machine."""
     for stale in ("cut.json", "failure.json", "heartbeat"):
-        (order.path / stale).unlink(missing_ok=True)
-    lessee = Lessee(order.lease, order.token)
-    client = nursery(Recipe(**recipe), threads, order)
+        (job.path / stale).unlink(missing_ok=True)
+    lessee = Lessee(job.lease, job.token)
+    client = nursery(recipe, threads, asked, job.path.parent)
 
     def reason_to_stop() -> str | None:
+        sync()
         if lessee.orphaned():
             return "orphaned"
-        quiet = _quiet(order.path / "heartbeat")
-        return "stalled" if quiet is not None and quiet > order.stall_seconds else None
+        quiet = _quiet(job.path / "heartbeat")
+        return "stalled" if quiet is not None and quiet > job.stall_seconds else None
 
-    how, code = client.run(order, reason_to_stop)
+    how, code = client.run(job, reason_to_stop)
     if client.unprepared is not None:
         return {"outcome": "unprepared", "message": client.unprepared}
-    return {**_ending(order, how, code), "seconds": time.monotonic() - began}
+    return _ending(job, how, code)
 
 
 def _ending(job: Job, how: str, code: int | None) -> dict[str, Any]:

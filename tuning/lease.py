@@ -13,6 +13,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ class Ownership:
 
     Args:
         directory: of the search.
+        told: called with the path of ``owner.json`` whenever it was written.
 
     Raises:
         SearchError: another process owns it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, told: Callable[[Path], None] | None = None) -> None:
+        self.told = told
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "owner.json"
         self._lock = (directory / "lock").open("a+")
@@ -84,6 +87,8 @@ class Ownership:
             "spent_seconds": self.spent,
         }
         write_json(self.path, record)
+        if self.told:
+            self.told(self.path)
 
 
 class Lessee:

@@ -25,6 +25,7 @@ from tuning.leaderboard import (
 )
 
 if TYPE_CHECKING:
+    from tuning.store import Store
     from tuning.strategies import Draw
 
 # What a trial's run keeps for good; the rest goes once no one may need it.
@@ -38,10 +39,11 @@ class Ledger:
     Args:
         directory: of the search.
         mode: "max" or "min" of the score.
+        store: where trials keep their files when other machines do not see the directory.
     """
 
-    def __init__(self, directory: Path, mode: str) -> None:
-        self.directory, self.mode = directory, mode
+    def __init__(self, directory: Path, mode: str, store: Store | None = None) -> None:
+        self.directory, self.mode, self.store = directory, mode, store
         self.records: dict[int, dict[str, Any]] = {}
         for path in directory.glob("trials/*/trial.json"):
             try:
@@ -49,6 +51,11 @@ class Ledger:
             except ValueError:
                 continue  # not of this program's writing; drawn again, it gets the same values
             self.records[int(record["trial"])] = record
+
+    def take(self, slot: int) -> None:
+        """Brings a trial's files here from the store, its checkpoints left out."""
+        if self.store is not None:
+            self.store.pull(f"trials/{slot:04d}", self.path(slot), without=("backup",))
 
     @property
     def rows(self) -> dict[int, TrialRow]:
@@ -105,13 +112,15 @@ class Ledger:
         if best is None:
             return None
         source = self._best_run(best)
-        if _same_content(source / "config.json", target / "config.json"):
+        said = {"trial": best.trial, "epochs": best.epochs, "score": best.score}
+        if _json(target / "trial.json") == said:
             return best
         if not (source / "model.keras").is_file():
             return best  # given up for lack of use under other limits; its leaderboard row stays
         for path in (aside, old):
             shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(source, aside, ignore=shutil.ignore_patterns(*STATE))
+        write_json(aside / "trial.json", said)
         if target.exists():
             os.replace(target, old)
         os.replace(aside, target)
@@ -135,7 +144,18 @@ class Ledger:
             model = record["trial"] not in keep
             if state or model:
                 names = [*(STATE if state else ()), *(MODEL if model else ())]
-                _remove(self.path(slot), names)
+                self._remove(slot, names)
+
+    def _remove(self, slot: int, names: list[str]) -> None:
+        for run in self.path(slot).glob("run-*"):
+            for name in names:
+                path = run / name
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+                if self.store is not None:
+                    self.store.remove(f"trials/{slot:04d}/{run.name}/{name}")
 
     def _best_run(self, row: TrialRow) -> Path:
         """The run of a trial's best execution."""
@@ -145,16 +165,8 @@ class Ledger:
         return path / f"run-{scores.index(choose(scores))}"
 
 
-def _remove(directory: Path, names: list[str]) -> None:
-    for run in directory.glob("run-*"):
-        for name in names:
-            path = run / name
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    """Of configurations: seeds differ from trial to trial, so equal ones are of the same run."""
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -49,7 +49,7 @@ class Nursery:
         self.trainer, self.orders, self.events = trainer, orders, events
         self.trials: dict[int, str] = {}  # trial by process
         # What trials leave behind when they are killed goes with them.
-        self.scratch = Path(tempfile.mkdtemp(prefix="seqloom-"))
+        self.scratch = scratch_directory()
         # Whoever holds the other end of this pipe learns of this process's death.
         self.life = os.pipe()
         self.wake = os.pipe()
@@ -106,6 +106,17 @@ class Nursery:
                 code = os.waitstatus_to_exitcode(status)
                 shutil.rmtree(self.scratch / trial, ignore_errors=True)
                 tell(self.events, {"trial": trial, "exit": code})
+
+
+def scratch_directory() -> Path:
+    """A directory for temporary files; those of nurseries that were killed are removed."""
+    for old in Path(tempfile.gettempdir()).glob("seqloom-nursery-*"):
+        with contextlib.suppress(OSError, ValueError):  # another's, or already gone
+            try:
+                os.kill(int(old.name.split("-")[2]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"seqloom-nursery-{os.getpid()}-"))
 
 
 def tell(events: int, event: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
@@ -18,6 +19,7 @@ from tuning.leaderboard import Limits, TrialRow, best_row
 from tuning.lease import Ownership
 from tuning.ledger import Ledger
 from tuning.pools import Pool
+from tuning.store import Store
 from tuning.strategies import Answer, Draw, SlotOracle, check_strategy, make_strategy
 
 TICK = 1.0
@@ -103,6 +105,7 @@ def search(
     pool: Pool,
     budget: Budget | None = None,
     watch: Callable[[Moment], None] = lambda _: None,
+    store: str | None = None,
 ) -> list[TrialRow]:
     """Runs a search, or goes on with what is in its directory.
 
@@ -114,6 +117,7 @@ def search(
         pool: where trials run.
         budget: when to stop.
         watch: shown every change, and about once a second.
+        store: URL where trials keep their files, for machines that do not see ``directory``.
 
     Returns:
         The leaderboard, best first.
@@ -122,8 +126,10 @@ def search(
         SearchError: another process owns the directory, the recipe cannot be prepared, or no trial
             succeeded.
     """
-    owner = Ownership(directory)
-    owned = OwnedSearch(recipe, space, plan, directory, pool, budget or Budget(), watch, owner)
+    files = Store(store) if store else None
+    owner = Ownership(directory, (lambda path: files.put(path, path.name)) if files else None)
+    ledger = Ledger(directory, plan.mode, files)
+    owned = OwnedSearch(recipe, space, plan, ledger, pool, budget or Budget(), watch, owner)
     try:
         owned.run()
     finally:
@@ -145,19 +151,18 @@ class OwnedSearch:
         recipe: Recipe,
         space: kt.HyperParameters,
         plan: SearchPlan,
-        directory: Path,
+        ledger: Ledger,
         pool: Pool,
         budget: Budget,
         watch: Callable[[Moment], None],
         owner: Ownership,
     ) -> None:
         self.recipe, self.plan, self.pool, self.budget = recipe, plan, pool, budget
-        self.watch, self.owner = watch, owner
+        self.ledger, self.watch, self.owner = ledger, watch, owner
         self.strategy: SlotOracle = make_strategy(
             plan.strategy, space, kt.Objective(plan.metric, plan.mode),
             epochs=plan.epochs, seed=plan.seed, lag=plan.lag,
         )  # fmt: skip
-        self.ledger = Ledger(directory, plan.mode)
         self.futures: dict[Future, int] = {}
         self.exhausted = False
 
@@ -242,6 +247,7 @@ class OwnedSearch:
             lease=str(self.owner.path),
             token=self.owner.token,
             stall_seconds=self.budget.stall_seconds,
+            store=self.ledger.store and self.ledger.store.url,
         )
         self.futures[self.pool.submit(asdict(self.recipe), asdict(job))] = slot
 
@@ -252,6 +258,7 @@ class OwnedSearch:
             raise SearchError(ending["message"])
         attempt = record["attempts"][-1]
         attempt |= {key: ending[key] for key in ("outcome", "message", "seconds") if key in ending}
+        self.ledger.take(slot)
         self._judge(slot, ending)
         record["seconds"] = sum(a.get("seconds") or 0.0 for a in record["attempts"])
         self._record(slot)
@@ -308,10 +315,9 @@ class OwnedSearch:
         for slot, record in sorted(self.ledger.records.items()):
             if record["state"] != "RUNNING" or not record["attempts"]:
                 continue
+            self.ledger.take(slot)
             result = self.ledger.path(slot) / "result.json"
             if result.exists():
-                import json
-
                 ending = {"outcome": "completed", "result": json.loads(result.read_text())}
                 self._end(slot, ending | {"seconds": ending["result"].get("seconds")})
             elif record["attempts"][-1]["outcome"] is None:

@@ -39,6 +39,10 @@ Threads = Annotated[int | None, typer.Option(min=1, help="of TensorFlow in each 
 Cluster = Annotated[
     str | None, typer.Option(help="Dask scheduler: tcp://host:8786, tls://... or scheduler file")
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(help="URL for trials' files where machines share no path: s3://bucket/search"),
+]
 Retries = Annotated[int, typer.Option(min=0, help="attempts more for a trial that failed")]
 Stall = Annotated[str, typer.Option(help="a trial without a sign of life for so long has failed")]
 Extend = Annotated[

@@ -30,6 +30,7 @@ def tune(
     workers: o.Workers = None,
     threads: o.Threads = None,
     cluster: o.Cluster = None,
+    store: o.Store = None,
     max_latency: o.MaxLatency = None,
     max_parameters: o.MaxParameters = None,
     retries: o.Retries = 2,
@@ -59,7 +60,7 @@ def tune(
     from tuning.leaderboard import read_search
 
     options = SearchOptions(
-        trials, epochs, strategy, seed, executions, workers, threads, cluster, extend,
+        trials, epochs, strategy, seed, executions, workers, threads, cluster, store, extend,
         Budget(most, target_score, retries, stall, Limits(max_latency, max_parameters)),
     )  # fmt: skip
     splits = load_noted(chosen, where)

@@ -50,11 +50,8 @@ def search_commands(
     name, commands = about.get("task"), []
     if not isinstance(name, str):
         return []
-    # ``best`` may be another where the search was given limits.
-    runs = [] if best is None else [directory / "trials" / best.trial / "run-0"]
-    runs.append(directory / "best")
-    kept = next((run for run in runs if (run / "model.keras").is_file()), None)
-    if kept is not None:
+    kept = directory / "best"
+    if (kept / "model.keras").is_file():
         commands += [
             ("Judge the best on the test part", f"seqloom evaluate {_quoted(kept)}"),
             ("Export the best", f"seqloom export {_quoted(kept)}"),

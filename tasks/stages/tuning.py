@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
 
 
+# Bayesian search gives the same trials for any number of workers up to one more than this.
+LEAST_LAG = 3
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """How far to search, and where: see ``tuning.search`` and ``tuning.pools``.
@@ -34,6 +38,7 @@ class SearchOptions:
         workers: trials at once; None for what there is room for.
         threads: of TensorFlow in each trial.
         cluster: address or file of a Dask scheduler; None for processes of this machine.
+        store: URL for trials' files, where the cluster's machines do not see the directory.
         extend: a search with another space may go on where that is sound.
         budget: when to stop.
     """
@@ -46,6 +51,7 @@ class SearchOptions:
     workers: int | None = None
     threads: int | None = None
     cluster: str | None = None
+    store: str | None = None
     extend: bool = False
     budget: Budget = field(default_factory=Budget)
 
@@ -75,9 +81,10 @@ def tune(
     splits = splits or task.load(data)
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
     settings = task.with_settings(settings, {"epochs": options.epochs})
+    pool = _pool(options, tell)
     plan = SearchPlan(
         options.strategy, options.trials, options.epochs, task.monitor, task.mode,
-        options.seed, options.executions,
+        options.seed, options.executions, max(LEAST_LAG, pool.capacity() - 1),
     )  # fmt: skip
     space = discover(lambda hp: task.search_space(hp, settings))
     recipe = recipe_of(task, data, settings, splits.fingerprint)
@@ -91,8 +98,7 @@ def tune(
         "space": space.get_config()["space"],
     }
     plan = replace(plan, lag=agree(directory, about, options.extend)["lag"])
-    pool = _pool(options, tell)
-    rows = search(recipe, space, plan, directory, pool, options.budget, watch)
+    rows = search(recipe, space, plan, directory, pool, options.budget, watch, options.store)
     return result_of(directory, task.name, rows, options.budget.limits)
 
 
