@@ -11,8 +11,8 @@ for a resume, measures its latency as ONNX, and writes TensorBoard's files.
 
 * throughput: the same configurations for all, those of Seqloom's random search; the time is that
   of the search, the start of the processes that trials are forked from counted in.
-* memory: resident memory of the searching process after each of 40 small trials; growth is counted
-  from the second trial on, when everything is loaded.
+* memory: resident memory of the searching process, and of the one that trials are forked from,
+  after each of 40 small trials; growth is counted from the second trial on.
 * learning: best validation score after the same seconds since the process began.
 """
 
@@ -192,9 +192,11 @@ def tell(order: dict[str, Any], line: dict[str, Any]) -> None:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) * 1024
+    """Bytes in memory of this process and of the one that trials are forked from."""
+    import psutil
+
+    own = psutil.Process()
+    return sum(process.memory_info().rss for process in (own, *own.children()))
 
 
 def ours(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:

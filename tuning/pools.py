@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +49,7 @@ class LocalPool:
         self.workers = workers or default_workers(self.gpus)
         self.threads = threads or max(1, usable_cores() // self.workers)
         self._free = (self.gpus * self.workers)[: self.workers]
+        self._futures: set[Future] = set()
         self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="trial")
 
     def capacity(self) -> int:
@@ -56,13 +58,18 @@ class LocalPool:
 
     def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
         """In a thread, on a GPU of its own where there is one."""
-        if not self.gpus:
-            return self._executor.submit(run_attempt, recipe, job, self.threads)
-        gpu = self._free.pop(0)
-        placed = {**job, "environment": {**job["environment"], "CUDA_VISIBLE_DEVICES": gpu}}
-        future = self._executor.submit(run_attempt, recipe, placed, self.threads)
-        future.add_done_callback(lambda _: self._free.append(gpu))
+        gpu = self._free.pop(0) if self._free else None
+        if gpu is not None:
+            job = {**job, "environment": {**job["environment"], "CUDA_VISIBLE_DEVICES": gpu}}
+        future = self._executor.submit(run_attempt, recipe, job, self.threads)
+        self._futures.add(future)
+        future.add_done_callback(lambda ended: self._forget(ended, gpu))
         return future
+
+    def _forget(self, future: Future, gpu: str | None) -> None:
+        self._futures.discard(future)
+        if gpu is not None:
+            self._free.append(gpu)
 
     def lost(self) -> bool:
         """Never: threads die with their process."""
@@ -70,8 +77,11 @@ class LocalPool:
 
     def close(self, lease: str) -> None:
         """Kills what still runs."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
         close_nurseries(lease)
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        while self._futures:  # one may have been about to begin, with a nursery of its own
+            time.sleep(0.05)
+            close_nurseries(lease)
 
 
 class ClusterPool:
@@ -103,8 +113,8 @@ class ClusterPool:
         except ImportError as error:
             raise SearchError('--cluster needs Dask: pip install "seqloom[cluster]"') from error
         # Of a lost connection we tell the person ourselves, once.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        logging.getLogger("tornado").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address, self.workers, self.threads = address, workers, threads or 1
         self.tell, self.patience = tell, patience
         self._client: Any = None
@@ -122,17 +132,22 @@ class ClusterPool:
 
     def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
         """To the scheduler, which gives it to another worker when one dies."""
-        if any(worker["resources"].get("GPU") for worker in self._workers()):
-            executor = self._client.get_executor(pure=False, resources={"GPU": 1})
-        else:
-            executor = self._client.get_executor(pure=False)
-        return executor.submit(run_attempt, recipe, job, self.threads)
+        gpus = any(worker["resources"].get("GPU") for worker in self._workers())
+        resources = {"resources": {"GPU": 1}} if gpus else {}
+        try:
+            executor = self._client.get_executor(pure=False, **resources)
+            return executor.submit(run_attempt, recipe, job, self.threads)
+        except Exception as error:  # noqa: BLE001 the connection broke just now; `lost` will tell
+            failed: Future = Future()
+            failed.set_exception(error)
+            return failed
 
     def lost(self) -> bool:
         """Whether the scheduler has died, or another one has its place."""
         if self._client is None:
             return False
-        known = self._client.status == "running" and self._identity() == self._scheduler
+        # Asked first: a client that learns of the death by it gives the old answer.
+        known = self._identity() == self._scheduler and self._client.status == "running"
         if known:
             return False
         self._say(f"the scheduler at {self.address} is gone; waiting for it")
@@ -156,7 +171,7 @@ class ClusterPool:
         try:
             if "scheduler_file" in where and not Path(self.address).is_file():
                 raise OSError("the scheduler file is not there yet")
-            self._client = Client(**where, timeout=5, set_as_default=False)
+            self._client = Client(**where, timeout=5, set_as_default=False, loop=_loop())
         except (OSError, TimeoutError) as error:
             self._say(f"waiting for a Dask scheduler at {self.address}")
             if time.monotonic() - self._away_since > self.patience:
@@ -172,10 +187,16 @@ class ClusterPool:
         return True
 
     def _workers(self) -> list[dict[str, Any]]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        return list(self._told_by_scheduler(-1).get("workers", {}).values())
 
     def _identity(self) -> str:
-        return self._client.scheduler_info(n_workers=0).get("id", "")
+        return self._told_by_scheduler(0).get("id", "")
+
+    def _told_by_scheduler(self, workers: int) -> dict[str, Any]:
+        try:
+            return dict(self._client.scheduler_info(n_workers=workers))
+        except Exception:  # noqa: BLE001 it may die at any moment, in many ways
+            return {}
 
     def _drop(self) -> None:
         client, self._client = self._client, None
@@ -187,6 +208,19 @@ class ClusterPool:
         if message != self._told:
             self._told = message
             self.tell(message)
+
+
+@cache
+def _loop() -> Any:
+    """One event loop for all clients: one that cannot connect leaves its own behind, and a thread.
+
+    A search that waits for its scheduler tries again and again.
+    """
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    runner.start()
+    return runner.loop
 
 
 def _slots(worker: dict[str, Any]) -> int:

@@ -128,15 +128,17 @@ def search(
     """
     files = Store(store) if store else None
     owner = Ownership(directory, (lambda path: files.put(path, path.name)) if files else None)
-    ledger = Ledger(directory, plan.mode, files)
-    owned = OwnedSearch(recipe, space, plan, ledger, pool, budget or Budget(), watch, owner)
     try:
-        owned.run()
+        ledger = Ledger(directory, plan.mode, files)
+        owned = OwnedSearch(recipe, space, plan, ledger, pool, budget or Budget(), watch, owner)
+        try:
+            owned.run()
+        finally:
+            owned.interrupt()
     finally:
-        owned.interrupt()
         pool.close(str(owner.path))
         owner.close()
-    rows = owned.ledger.ranking()
+    rows = ledger.ranking()
     if best_row(rows) is None:
         why = next((row.message for row in rows if row.message), "none was run")
         raise SearchError(f"no trial of {directory} succeeded; the first said: {why}")

@@ -127,4 +127,6 @@ def result_of(directory: Path, task: str, rows: list[TrialRow], limits: Limits) 
 def _pool(options: SearchOptions, tell: Callable[[str], None]) -> Pool:
     if options.cluster:
         return ClusterPool(options.cluster, options.workers, options.threads, tell)
-    return LocalPool(options.workers, options.threads)
+    pool = LocalPool(options.workers, options.threads)
+    tell(f"trials at once: {pool.workers}, threads in each: {pool.threads}")
+    return pool
