@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,24 +117,43 @@ def _by_name(space: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _told(item: dict[str, Any]) -> str:
     config = item["config"]
-    default = f", default {config.get('default')}"
+    where = "".join(
+        f", where {at['config']['name']} is {' or '.join(map(str, at['config']['values']))}"
+        for at in config.get("conditions", ())
+    )
+    if "value" in config:
+        return f"always {config['value']}{where}"
+    end = f", default {config.get('default')}{where}"
     if "values" in config:
-        return "one of " + ", ".join(map(str, config["values"])) + default
+        return "one of " + ", ".join(map(str, config["values"])) + end
     if "min_value" in config:
         step = f" by {config['step']}" if config.get("step") else ""
         scale = f" ({config['sampling']})" if config.get("sampling") == "log" else ""
-        return f"{config['min_value']} to {config['max_value']}{step}{scale}{default}"
-    return item["class_name"].lower() + default
+        return f"{config['min_value']} to {config['max_value']}{step}{scale}{end}"
+    return item["class_name"].lower() + end
 
 
 def _covers(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether each value that the old hyperparameter could have is one of the new one's."""
     one, other = new["config"], old["config"]
     if new["class_name"] != old["class_name"] or one["conditions"] != other["conditions"]:
         return False
+    if "value" in one:
+        return one["value"] == other["value"]
     if "values" in one:
         return set(other["values"]) <= set(one["values"])
     if "min_value" in one:
         same = one.get("sampling") == other.get("sampling") and one.get("step") == other.get("step")
         wide = one["min_value"] <= other["min_value"] and one["max_value"] >= other["max_value"]
-        return same and wide
+        return same and wide and _same_steps(one, other)
     return True
+
+
+def _same_steps(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether steps from one beginning come by the other."""
+    step, low, high = one.get("step"), one["min_value"], other["min_value"]
+    if not step:
+        return True
+    # KerasTuner multiplies by the step where the sampling is logarithmic.
+    count = math.log(high / low, step) if one.get("sampling") == "log" else (high - low) / step
+    return math.isclose(count, round(count), abs_tol=1e-9)

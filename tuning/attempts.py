@@ -130,9 +130,13 @@ def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClien
     with _nurseries_lock:
         key = job.lease, recipe.key, threads
         if key not in _nurseries or _nurseries[key].dead:
-            log = place / f"nursery-{socket.gethostname()}.log"
-            _nurseries[key] = NurseryClient(recipe, threads, log)
+            _nurseries[key] = NurseryClient(recipe, threads, nursery_log(place))
         return _nurseries[key]
+
+
+def nursery_log(trials: Path) -> Path:
+    """File that what this machine's nursery prints goes to."""
+    return trials / f"nursery-{socket.gethostname()}.log"
 
 
 def close_nurseries(lease: str | None = None) -> None:
@@ -206,6 +210,9 @@ def _ending(job: Job, how: str, code: int | None) -> dict[str, Any]:
     if how == "stalled":
         text = f"gave no sign of life for {job.stall_seconds:g} s"
         return {"outcome": "stalled", "message": text}
+    if how == "lost":
+        text = f"the process that it was to be forked from died; see {nursery_log(job.path.parent)}"
+        return {"outcome": "lost", "message": text}
     if how != "exit":
         return {"outcome": how}
     if code is not None and code < 0:

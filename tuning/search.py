@@ -226,11 +226,7 @@ class OwnedSearch:
         record = self.ledger.records[slot]
         if record["state"] == "CUT":
             record["state"] = "RUNNING"
-        root = slot
-        # Another seed for what failed by itself; what was killed gives the score it would have.
-        tries = sum(attempt["outcome"] == "raised" for attempt in record["attempts"])
-        while self.ledger.records[root].get("parent") is not None:
-            root = int(self.ledger.records[root]["parent"])
+        root, tries = self._lineage(slot)
         seeds = [
             trial_seed(self.plan.seed, root, execution, tries)
             for execution in range(self.plan.executions)
@@ -238,7 +234,9 @@ class OwnedSearch:
         record["seed"] = seeds[0]
         record["attempts"].append({"outcome": None, "epochs_before": self.ledger.epochs_done(slot)})
         self.ledger.save(slot)
-        parent = record["parent"]
+        # One that failed by itself goes on from nobody: its new seed is another training's.
+        failed = any(attempt["outcome"] == "raised" for attempt in record["attempts"])
+        parent = None if failed else record["parent"]
         job = Job(
             trial=record["trial"],
             directory=str(self.ledger.path(slot)),
@@ -253,10 +251,24 @@ class OwnedSearch:
         )
         self.futures[self.pool.submit(asdict(self.recipe), asdict(job))] = slot
 
+    def _lineage(self, slot: int) -> tuple[int, int]:
+        """Where a trial's training began, and how often it failed by itself on the way.
+
+        That begins it anew from another seed; what was killed gives the score it would have.
+        """
+        record = self.ledger.records[slot]
+        tries = sum(attempt["outcome"] == "raised" for attempt in record["attempts"])
+        if record.get("parent") is None:
+            return slot, tries
+        root, before = self._lineage(int(record["parent"]))
+        return root, before + tries
+
     def _end(self, slot: int, ending: dict[str, Any]) -> None:
         """Records how an attempt ended."""
         record, outcome = self.ledger.records[slot], ending["outcome"]
         if outcome == "unprepared":
+            record["attempts"].pop()  # it was none
+            self.ledger.save(slot)
             raise SearchError(ending["message"])
         attempt = record["attempts"][-1]
         attempt |= {key: ending[key] for key in ("outcome", "message", "seconds") if key in ending}

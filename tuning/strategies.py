@@ -12,19 +12,22 @@ the grid are used as they are (keras-tuner 1.4.8); its bookkeeping is not.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from random import Random
 from typing import Any
 
 import keras_tuner as kt
 import numpy as np
+from keras_tuner.engine.hyperparameters import Float, HyperParameter, Int
 from keras_tuner.src.engine.trial import Trial
 from keras_tuner.src.tuners.bayesian import BayesianOptimizationOracle
 from keras_tuner.src.tuners.gridsearch import GridSearchOracle
 from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from keras_tuner.src.tuners.randomsearch import RandomSearchOracle
+from threadpoolctl import threadpool_limits
 
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
@@ -86,7 +89,7 @@ class SlotOracle:
     """What every strategy gains: the first slot has the defaults, and no slot repeats another."""
 
     epochs = 1
-    _combinations: list[dict[str, Any]] | None = None
+    _every: list[dict[str, Any]] | None = None
 
     def propose(self, slot: int, rows: Rows) -> Draw | Answer:
         """What a slot gets, given the trials so far."""
@@ -105,9 +108,9 @@ class SlotOracle:
         self._seed_state = (self.seed * 1_000_003 + slot) * 1_000_003
         values = self._random_values()
         if values is None:
-            if self._combinations is None:
-                self._combinations = list(self._small_space())
-            left = [values for values in self._combinations if not self._duplicate(values)]
+            if self._every is None:
+                self._every = self._small_space()
+            left = [values for values in self._every if not self._duplicate(values)]
             values = Random(self._seed_state).choice(left) if left else None
         return values
 
@@ -119,18 +122,29 @@ class SlotOracle:
                 hps.values[hp.name] = hp.default
         return hps.values
 
-    def _small_space(self) -> Iterator[dict[str, Any]]:
+    def _small_space(self) -> list[dict[str, Any]]:
         """Every combination of a discrete space, none of a larger one."""
-        if any(isinstance(hp, kt.engine.hyperparameters.Float) and hp.step is None
-               for hp in self.hyperparameters.space):  # fmt: skip
-            return
-        values, found = self._defaults(), []
-        while values is not None:
-            found.append(values)
-            if len(found) > SMALL_SPACE:
-                return
-            values = GridSearchOracle._get_next_combination(self, values)
-        yield from found
+        if any(isinstance(hp, Float) and hp.step is None for hp in self.hyperparameters.space):
+            return []
+        found = list(islice(_combinations(self.hyperparameters.space, {}), SMALL_SPACE + 1))
+        return found if len(found) <= SMALL_SPACE else []
+
+
+def _combinations(
+    space: Sequence[HyperParameter], values: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Every way to go on from ``values``; what is not active has none."""
+    if not space:
+        yield values
+        return
+    first, *rest = space
+    if not all(condition.is_active(values) for condition in first.conditions):
+        yield from _combinations(rest, values)
+        return
+    # Of a logarithmic Int without a step KerasTuner lists ten samples only.
+    some = isinstance(first, Int) and first.step is None
+    for value in range(first.min_value, first.max_value + 1) if some else first.values:
+        yield from _combinations(rest, {**values, first.name: value})
 
 
 class RandomSlots(SlotOracle, RandomSearchOracle):
@@ -193,7 +207,8 @@ class BayesianSlots(SlotOracle, BayesianOptimizationOracle):
         mixed = (self.seed * 1_000_003 + slot) % 2**32
         self._random_state, self.gpr = np.random.RandomState(mixed), self._make_gpr()
         self.num_initial_points = 1
-        with warnings.catch_warnings():
+        # Matrices of this size are four times as quick without threads that wait for each other.
+        with threadpool_limits(1), warnings.catch_warnings():
             # The likelihood's optimum often lies at the edge of a kernel parameter's range.
             warnings.simplefilter("ignore")
             return self.populate_space(str(slot))["values"]
@@ -258,7 +273,7 @@ class BracketSlots(SlotOracle, HyperbandOracle):
             ended = slot in rows and rows[slot].state in ENDED
             if not ended:
                 found |= {s for s in place.before if s in rows}
-            if slot > last and place.round == 0:
+            if slot > last and place.round == 0 and slot == place.first:
                 return found
             slot += 1
 
