@@ -52,13 +52,9 @@ def main() -> None:
         return
     from measuring import report
 
-    rows: list[dict[str, Any]] = []
     for part in options.only:
-        found = {"throughput": throughput, "memory": memory, "learning": learning}[part](options)
-        for row in found:
-            print(row, flush=True)
-        rows += found
-    report("tuning", rows)
+        rows = {"throughput": throughput, "memory": memory, "learning": learning}[part](options)
+        report(f"tuning_{part}", rows)
 
 
 def arguments() -> argparse.Namespace:
