@@ -44,11 +44,7 @@ class Ownership:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            other = read_owner(self.path)
-            raise SearchError(
-                f"{directory} is being searched by process {other.get('pid')} "
-                f"on {other.get('host')}; wait for it, stop it, or name another --out"
-            ) from error
+            raise owned(directory) from error
         self.token = uuid.uuid4().hex
         # Spent by owners before this one.
         self._spent = float(read_owner(self.path).get("spent_seconds", 0.0))
@@ -126,6 +122,15 @@ def read_owner(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def owned(directory: Path) -> SearchError:
+    """What to tell one who finds a search owned by another process."""
+    other = read_owner(directory / "owner.json")
+    return SearchError(
+        f"{directory} is being searched by process {other.get('pid')} "
+        f"on {other.get('host')}; wait for it, stop it, or name another --out"
+    )
 
 
 def is_owned(directory: Path) -> bool:

@@ -272,6 +272,8 @@ class OwnedSearch:
             raise SearchError(ending["message"])
         attempt = record["attempts"][-1]
         attempt |= {key: ending[key] for key in ("outcome", "message", "seconds") if key in ending}
+        # The trial's own time, without what it waited for the data to be made ready.
+        attempt["seconds"] = ending.get("result", ending).get("seconds")
         self.ledger.take(slot)
         self._judge(slot, ending)
         record["seconds"] = sum(a.get("seconds") or 0.0 for a in record["attempts"])

@@ -12,7 +12,7 @@ from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.trials import recipe_of
 from tuning.agreement import agree
 from tuning.leaderboard import Limits, TrialRow, best_row
-from tuning.lease import read_owner
+from tuning.lease import is_owned, owned, read_owner
 from tuning.pools import ClusterPool, LocalPool, Pool
 from tuning.search import Budget, Moment, SearchPlan, search
 from tuning.strategies import check_strategy, discover
@@ -78,6 +78,8 @@ def tune(
     Returns:
         Keys as in DESIGN: search, trials.completed, trials.failed, best.config, best.score.
     """
+    if is_owned(directory):  # before its search.json is touched
+        raise owned(directory)
     splits = splits or task.load(data)
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
     settings = task.with_settings(settings, {"epochs": options.epochs})
