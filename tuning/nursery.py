@@ -224,6 +224,7 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     tell(events, {"ready": True})
     Nursery(trainer, orders, events).serve()
+    os._exit(0)  # TensorFlow takes a second to take its leave, and there is nothing left to do
 
 
 if __name__ == "__main__":
