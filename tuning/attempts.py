@@ -33,34 +33,36 @@ class NurseryClient:
     """A nursery's process, as seen by those who want trials of it; many threads may.
 
     Args:
-        recipe: what it prepares.
+        target: of the recipe that it will be given; it imports what that needs.
         threads: of TensorFlow in each trial.
-        log: file that what it prints goes to.
     """
 
-    def __init__(self, recipe: Recipe, threads: int, log: Path) -> None:
+    def __init__(self, target: str, threads: int) -> None:
         count = str(threads)
-        log.parent.mkdir(parents=True, exist_ok=True)
         # Its own session: Ctrl-C at the terminal is the owner's to handle.
-        with log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tuning.nursery"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                    "TF_CPP_MIN_LOG_LEVEL": "3",
-                    "TF_NUM_INTRAOP_THREADS": count, "TF_NUM_INTEROP_THREADS": count,
-                    "OMP_NUM_THREADS": count, "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-                },
-            )  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tuning.nursery"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "TF_NUM_INTRAOP_THREADS": count, "TF_NUM_INTEROP_THREADS": count,
+                "OMP_NUM_THREADS": count, "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            },
+        )  # fmt: skip
         self.waiting: dict[str, queue.Queue] = {}
         self.lock = threading.Lock()
         self.unprepared: str | None = None
         self.dead = False
-        self._send({"recipe": asdict(recipe), "path": [p for p in sys.path if p]})
+        self._send({"target": target, "path": [p for p in sys.path if p]})
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def prepare(self, recipe: Recipe, log: Path) -> None:
+        """Has it make ready for trials; what it prints from now on goes to the file ``log``."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._send({"recipe": asdict(recipe), "log": str(log.resolve())})
 
     def run(self, job: Job, reason_to_stop: Callable[[], str | None]) -> tuple[str, int | None]:
         """Has the trial run; how it ended, and its exit code where it had one.
@@ -122,7 +124,14 @@ class NurseryClient:
 
 
 _nurseries: dict[tuple[str | None, str, int], NurseryClient] = {}
+_warmed: dict[tuple[str, int], NurseryClient] = {}
 _nurseries_lock = threading.Lock()
+
+
+def warm(target: str, threads: int) -> None:
+    """Starts a nursery for recipes with this target, to be there when the first one comes."""
+    with _nurseries_lock:
+        _warmed[target, threads] = NurseryClient(target, threads)
 
 
 def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClient:
@@ -130,7 +139,11 @@ def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClien
     with _nurseries_lock:
         key = job.lease, recipe.key, threads
         if key not in _nurseries or _nurseries[key].dead:
-            _nurseries[key] = NurseryClient(recipe, threads, nursery_log(place))
+            warmed = _warmed.pop((recipe.target, threads), None)
+            if warmed is None or warmed.dead:
+                warmed = NurseryClient(recipe.target, threads)
+            warmed.prepare(recipe, nursery_log(place))
+            _nurseries[key] = warmed
         return _nurseries[key]
 
 
@@ -144,6 +157,9 @@ def close_nurseries(lease: str | None = None) -> None:
     with _nurseries_lock:
         for key in [key for key in _nurseries if lease is None or key[0] == lease]:
             _nurseries.pop(key).close()
+        if lease is None:
+            while _warmed:
+                _warmed.popitem()[1].close()
 
 
 atexit.register(close_nurseries)

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +211,18 @@ def main() -> None:
     os.dup2(nowhere, 0)
     os.dup2(2, 1)  # what a library prints is no event
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever gives the orders decides
-    with os.fdopen(os.dup(orders), "rb", buffering=0) as first:
-        order = json.loads(first.readline())
-    sys.path[:] = [*dict.fromkeys([*sys.path, *order["path"]])]
     try:
+        with os.fdopen(os.dup(orders), "rb", buffering=0) as first:
+            order = json.loads(first.readline())
+            sys.path[:] = [*dict.fromkeys([*sys.path, *order["path"]])]
+            # The imports take longest; whoever starts this may not have the recipe yet.
+            import_module(order["target"].partition(":")[0])
+            if not (line := first.readline()):
+                return  # it never will
+        order = json.loads(line)
+        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         trainer = Recipe(**order["recipe"]).prepare()
     except (DataError, SearchError, ValueError) as error:
         tell(events, {"unprepared": str(error)})

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuning.attempts import close_nurseries, run_attempt
+from tuning.attempts import close_nurseries, run_attempt, warm
 from tuning.errors import SearchError
 from tuning.machine import default_workers, usable_cores, visible_gpus
 
@@ -51,6 +51,10 @@ class LocalPool:
         self._free = (self.gpus * self.workers)[: self.workers]
         self._futures: set[Future] = set()
         self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="trial")
+
+    def warm(self, target: str) -> None:
+        """Starts what trials are forked from, before their recipe, of this target, is known."""
+        warm(target, self.threads)
 
     def capacity(self) -> int:
         """As many as there are workers."""

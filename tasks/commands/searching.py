@@ -44,6 +44,7 @@ def tune(
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     import tasks
+    from tasks.stages.recipes import warm
     from tasks.stages.run_directory import next_free
 
     chosen = tasks.get(task)
@@ -52,6 +53,8 @@ def tune(
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), f"{task}-search")
     stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
+    if cluster is None:
+        warm(workers, threads)
     load_tensorflow()
     from tasks.stages.live import SearchDisplay
     from tasks.stages.tables import leaderboard_rows

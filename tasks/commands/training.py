@@ -123,6 +123,7 @@ def run(
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     import tasks
+    from tasks.stages.recipes import warm
     from tasks.stages.run_directory import next_free
 
     chosen = tasks.get(task)
@@ -133,6 +134,7 @@ def run(
     start = chosen.with_settings(base, changes)
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), task)
+    warm(workers)
     load_tensorflow()
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay

@@ -17,27 +17,10 @@ from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.run_directory import Run
 from tasks.stages.training import fit_run, prepare
-from tuning.jobs import Job, Recipe
+from tuning.jobs import Job
 
 if TYPE_CHECKING:
     from models.training import History
-
-
-def recipe_of(task: Task, data: DataOptions, settings: Settings, fingerprint: str) -> Recipe:
-    """How a process, here or on another machine, makes ready for trials of a task."""
-    source = Path(data.source)
-    return Recipe(
-        "tasks.stages.trials:TaskTrainer",
-        {
-            "task": task.name,
-            "source": str(source.resolve()) if source.exists() else data.source,
-            "data_seed": data.seed,
-            "reading": dict(data.reading),
-            "model": settings.model.to_dict(),
-            "preprocessor": dict(settings.preprocessor),
-            "fingerprint": fingerprint,
-        },
-    )
 
 
 def drawn_settings(task: Task, settings: Settings, values: Mapping[str, Any]) -> Settings:

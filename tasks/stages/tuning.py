@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
-from tasks.stages.trials import recipe_of
+from tasks.stages.recipes import recipe_of
 from tuning.agreement import agree
 from tuning.leaderboard import Limits, TrialRow, best_row
 from tuning.lease import is_owned, owned, read_owner

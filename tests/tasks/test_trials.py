@@ -11,9 +11,10 @@ import tasks
 from models.training import read_history
 from pipelines.errors import DataError
 from tasks.kinds.contract import DataOptions
+from tasks.stages.recipes import recipe_of
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
-from tasks.stages.trials import TaskTrainer, drawn_settings, recipe_of
+from tasks.stages.trials import TaskTrainer, drawn_settings
 from tuning.jobs import Job, Recipe
 from tuning.strategies import discover
 
