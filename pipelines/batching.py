@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+# To look for Python's own control flow in these functions costs each process up to a second.
+_plain = tf.autograph.experimental.do_not_convert
+
 
 def bucket_boundaries(lengths: Sequence[int], buckets: int = 10) -> list[int]:
     """Upper bounds (exclusive) that part ``lengths`` into buckets of about equal work.
@@ -80,6 +83,7 @@ def shuffled_epochs(
     examples, lengths = _remembered(examples, length_key, lengths)
     boundaries = bucket_boundaries(lengths, buckets)
 
+    @_plain
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         # flat_map traces this in a graph of its own; with a seed there, the order follows from the
         # numbers below alone, and not from the seed that the rest of the process happens to use.
@@ -136,7 +140,7 @@ def _bucketed(
     examples: tf.data.Dataset, length_key: str, boundaries: list[int], batch_size: int
 ) -> tf.data.Dataset:
     return examples.bucket_by_sequence_length(
-        lambda inputs, _: tf.shape(inputs[length_key])[0],
+        _plain(lambda inputs, _: tf.shape(inputs[length_key])[0]),
         bucket_boundaries=boundaries,
         bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
     )

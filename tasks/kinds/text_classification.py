@@ -110,7 +110,8 @@ class TextClassification(Task):
         tokens = tf.RaggedTensor.from_row_splits(found.tokens, found.ends, validate=False)
         rows = tf.data.Dataset.from_tensor_slices(({"tokens": tokens}, found.labels))
         # A row of a ragged tensor is typed as ragged until a map has seen it; then it is dense.
-        return rows.map(lambda inputs, label: (inputs, label))
+        as_is = tf.autograph.experimental.do_not_convert(lambda inputs, label: (inputs, label))
+        return rows.map(as_is)
 
     def batches(
         self,

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner as kt
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 import tasks
+from models.recurrent import rebuilt_without_cudnn
 from pipelines.errors import DataError
 from pipelines.files import write_json
+from serving.comparing import latency
+from serving.errors import ServingError
+from serving.native_onnx import export_onnx
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.run_directory import Run
 from tasks.stages.training import fit_run, prepare
@@ -149,10 +155,7 @@ class TaskTrainer:
 
     def _latency(self, model: keras.Model) -> float | None:
         """Median milliseconds of one answer at batch 1 by the exported model, on one thread."""
-        from models.recurrent import rebuilt_without_cudnn
-        from serving.comparing import latency
-        from serving.errors import ServingError
-        from serving.native_onnx import export_onnx
+        # Not above: ONNX Runtime starts a thread, and trials are forked.
         from serving.predictor import OnnxModel
 
         preprocessor = self.ready.preprocessor
@@ -169,9 +172,6 @@ class TaskTrainer:
 
 def _tell_tensorboard(run: Run, job: Job, score: float, epochs: int) -> None:
     """Puts the trial among the rows of TensorBoard's HParams: ``--logdir SEARCH/trials``."""
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
-
     with tf.summary.create_file_writer(str(run.path / "tensorboard")).as_default():
         hparams.hparams(job.values, trial_id=f"{job.trial}/{run.path.name}")
         tf.summary.scalar("score", score, step=epochs)
