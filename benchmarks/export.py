@@ -37,7 +37,7 @@ from measuring import report
 from serving.fast_recurrent import fast_copy
 from serving.native_onnx import build_onnx, recurrent
 from serving.native_onnx.graph import Graph
-from serving.savedmodel_backend import SavedModelBackend
+from serving.runtime.savedmodel_backend import SavedModelBackend
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 VOCABULARY, EMBEDDING, CLASSES = 1000, 64, 5

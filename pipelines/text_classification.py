@@ -6,18 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.preprocessor import Arrays
-from pipelines.text import TextEncoder
+from pipelines.text import PAD, TextEncoder
 
 
 @dataclass(frozen=True)
 class TextClassificationPreprocessor:
-    """A text encoder and the labels in the order of the model's outputs."""
+    """A text encoder and the labels in the order of the model's outputs.
+
+    Attributes:
+        padding: what models mask, so that a server may join texts of different lengths.
+    """
+
+    padding: ClassVar[dict[str, int]] = {"tokens": PAD}
 
     encoder: TextEncoder
     labels: tuple[str, ...]

@@ -4,19 +4,20 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Client": "serving.client",
     "Predictor": "serving.predictor",
     "ServingError": "serving.errors",
     "RowModel": "serving.streaming",
     "StepModel": "serving.steps",
     "Stream": "serving.streaming",
-    "build_app": "serving.server",
     "build_tensorrt": "serving.tensorrt_engine",
     "converter": "serving.native_onnx",
     "export_onnx": "serving.native_onnx",
     "export_step_onnx": "serving.native_onnx",
     "export_savedmodel": "serving.savedmodel",
     "read_manifest": "serving.bundle",
-    "serve": "serving.server",
+    "running": "serving.runtime.server",
+    "serve": "serving.runtime.server",
 }
 __all__ = list(_HOME)
 

@@ -166,8 +166,8 @@ def keras_row(job: Job) -> dict[str, Any]:
 
 def write_savedmodel(job: Job, path: Path, precision: str) -> dict[str, Any]:
     """String in, answers out, for TF Serving."""
+    from serving.runtime.savedmodel_backend import SavedModelBackend
     from serving.savedmodel import export_savedmodel
-    from serving.savedmodel_backend import SavedModelBackend
 
     raw = job.held.raw
     warmup = [job.preprocessor.to_wire(raw[:size]) for size in (1, 8, 32) if size <= len(raw)]

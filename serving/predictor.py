@@ -43,8 +43,12 @@ class OnnxModel:
 
     def run(self, inputs: Arrays) -> Arrays:
         """Wire inputs to wire outputs, as the served signature has them."""
-        core = self.session.run(self._outputs, self.preprocessor.encode(inputs))
-        return self.preprocessor.decode(dict(zip(self._outputs, core, strict=True)))
+        return self.preprocessor.decode(self.execute(self.preprocessor.encode(inputs)))
+
+    def execute(self, core: Arrays) -> Arrays:
+        """What the preprocessor encoded to what it decodes."""
+        got = self.session.run(self._outputs, core)
+        return dict(zip(self._outputs, got, strict=True))
 
 
 class Predictor:

@@ -74,7 +74,7 @@ def test_no_tracked_file_names_a_directory_of_one_machine():
 
 
 LIGHT = (
-    "serving.predictor, serving.server, serving.streaming, pipelines.text, "
+    "serving.predictor, serving.runtime.server, serving.streaming, pipelines.text, "
     "pipelines.text_classification, pipelines.forecasting, pipelines.anomalies, "
     "pipelines.sources, tuning.leaderboard, tasks.sentiment, tasks.forecast, tasks.anomaly, seqloom"
 )

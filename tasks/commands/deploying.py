@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import app
-from tasks.commands.arguments import assignments
+from tasks.commands.arguments import assignments, seconds
 from tasks.stages.console import load_tensorflow, print_json, show
+
+if TYPE_CHECKING:
+    from serving.runtime.server import Tls
 
 
 @app.command(epilog="Example: seqloom export runs/sentiment-1 --format onnx --precision int8")
@@ -64,7 +69,7 @@ def export(
 
 @app.command(epilog='Example: seqloom predict runs/sentiment-1 "a warm and funny film"')
 def predict(
-    source: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="what answers")],
+    source: Annotated[str, typer.Argument(metavar="RUN_OR_BUNDLE", help="what answers")],
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...")] = None,
     file: Annotated[
         Path | None, typer.Option(help="more inputs: txt (one a line), csv, tsv or jsonl; .gz too")
@@ -72,15 +77,28 @@ def predict(
     text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
     settings: o.Set = None,
     out: Annotated[Path | None, typer.Option(help="csv to write; a picture goes beside it")] = None,
+    url: o.Url = None,
+    token_file: o.TokenFile = None,
+    tls_ca: o.TlsCa = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Answer raw inputs; a bundle does it without TensorFlow."""
-    if not (source / "manifest.json").is_file():
+    """Answer raw inputs; a bundle does it without TensorFlow, and --url has a server do it."""
+    reading = assignments(settings) | ({"text_column": text_column} if text_column else {})
+    place, given = Path(source), inputs or []
+    client = None
+    if url is not None:
+        from tasks.stages.asking import ask, client_of
+
+        client = client_of(url, place, token_of(token_file), tls_ca)
+        if not place.is_dir():
+            found = ask(client, [source, *given], file)
+            print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
+            return
+    elif not (place / "manifest.json").is_file():
         load_tensorflow()
     from tasks.stages.predicting import predict as stage
 
-    reading = assignments(settings) | ({"text_column": text_column} if text_column else {})
-    found = stage(source, inputs or [], file, reading, out)
+    found = stage(place, given, file, reading, out, client)
     if as_json:
         files = {"files": [str(path) for path in found.files]} if found.files else {}
         print_json({"predictions": found.answers, **files})
@@ -93,10 +111,65 @@ def predict(
 def serve(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="bundle or SavedModel")],
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8501,
-    backend: Annotated[str | None, typer.Option(help="onnx or savedmodel")] = None,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8500,
+    backend: Annotated[str | None, typer.Option(help="onnx, savedmodel or tensorrt")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="of the model; the bundle's own if absent")
+    ] = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    batch_size: o.BatchSize = 64,
+    batch_delay: o.BatchDelay = 0.0,
+    queue: o.Queue = 16_384,
+    timeout: o.Timeout = "30s",
+    max_body: o.MaxBody = 64,
+    stream_idle: o.StreamIdle = "5m",
+    poll: o.Poll = "1s",
+    token_file: o.TokenFile = None,
+    tls_cert: o.TlsCert = None,
+    tls_key: o.TlsKey = None,
+    tls_client_ca: o.TlsClientCa = None,
 ) -> None:
-    """Answer TensorFlow Serving's REST API until Ctrl-C."""
-    from serving.server import serve as stage
+    """Answer TensorFlow Serving's REST and gRPC APIs until Ctrl-C; new versions take over."""
+    from serving.runtime.host import BatchOptions, Host, Limits, SessionLimits, Watching
+    from serving.runtime.rest_api import METRICS_PATH, RestOptions
+    from serving.runtime.server import ServerOptions
+    from serving.runtime.server import serve as stage
 
-    stage(bundle, rest_port, backend, host, print_json)
+    tls = tls_of(tls_cert, tls_key, tls_client_ca)
+    options = ServerOptions(
+        rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls
+    )
+    runtime = Host(
+        Limits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
+        BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),
+        watching=Watching(seconds(poll, "--poll")),
+        sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),
+    )
+    stage(
+        bundle, rest_port, backend, host, print_json,
+        grpc_port=grpc_port, model_name=name, runtime=runtime, options=options,
+    )  # fmt: skip
+
+
+def token_of(path: Path | None) -> str | None:
+    """The token that requests must bear: of a file, or of SEQLOOM_TOKEN."""
+    if path is None:
+        return os.environ.get("SEQLOOM_TOKEN") or None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--token-file {path} cannot be read: {error}") from error
+    if not token:
+        raise DataError(f"--token-file {path} is empty; write the token into it")
+    return token
+
+
+def tls_of(cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
+    """Certificates of the flags."""
+    from serving.runtime.server import Tls
+
+    if cert is None and key is None and client_ca is None:
+        return None
+    if cert is None or key is None:
+        raise DataError("TLS needs both --tls-cert and --tls-key")
+    return Tls.of_files(cert, key, client_ca)

@@ -71,3 +71,29 @@ TimingCache = Annotated[
 Workspace = Annotated[
     int | None, typer.Option(min=1, help="MiB of scratch memory for a TensorRT engine")
 ]
+
+# Of serving and asking.
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="rows of different requests that are run as one; 1 joins none")
+]
+BatchDelay = Annotated[
+    float, typer.Option(min=0, help="milliseconds that a batch waits to be filled")
+]
+Queue = Annotated[int, typer.Option(min=1, help="rows that may wait; beyond them 503")]
+Timeout = Annotated[str, typer.Option(help="of a REST request; beyond it 504")]
+MaxBody = Annotated[int, typer.Option(min=1, max=2047, help="MiB of one request; beyond them 413")]
+StreamIdle = Annotated[str, typer.Option(help="a stream without a step for so long is closed")]
+Poll = Annotated[str, typer.Option(help="between two looks for new versions; 0s looks once")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="file with the token of requests; else SEQLOOM_TOKEN, if set")
+]
+TlsCert = Annotated[Path | None, typer.Option(help="PEM certificate; REST and gRPC are then TLS")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM key to it")]
+TlsClientCa = Annotated[
+    Path | None, typer.Option(help="PEM authority that clients' certificates must be signed by")
+]
+TlsCa = Annotated[Path | None, typer.Option(help="PEM authority of the server at --url")]
+Url = Annotated[
+    str | None,
+    typer.Option(help="server: http://host:8501 or grpc://host:8500, /v1/models/NAME after it"),
+]

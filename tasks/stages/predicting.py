@@ -16,6 +16,8 @@ from tasks.kinds.contract import DataOptions
 if TYPE_CHECKING:
     import keras
 
+    from serving.client import Client
+
 BATCH = 64
 
 
@@ -63,6 +65,7 @@ def predict(
     file: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     out: Path | None = None,
+    client: Client | None = None,
 ) -> Predictions:
     """Answers of a run or of a bundle; a bundle answers without TensorFlow.
 
@@ -72,6 +75,8 @@ def predict(
         file: of more raw inputs.
         reading: how the file is read, where it is read otherwise than the training data was.
         out: csv of the answers to write, with a picture beside it.
+        client: of a server that answers in the model's place; what the answers mean is still read
+            from the directory.
 
     Raises:
         DataError: the directory is neither, or there is nothing to answer.
@@ -93,7 +98,9 @@ def predict(
         raw += task.read_inputs(file, where, preprocessor)
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
-    if is_bundle:
+    if client is not None:
+        answers = preprocessor.answers(client.predict(preprocessor.to_wire(raw)), raw)
+    elif is_bundle:
         answers = run.predict(raw)
     else:
         answers = keras_answers(task.inference_model(run.model()), preprocessor, raw)

@@ -2,49 +2,98 @@
 
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 
-from serving.server import RestServer, build_app
+from serving.runtime.backends import Place
+from serving.runtime.batching import Batcher, BatchOptions
+from serving.runtime.host import Host, Limits
+from serving.runtime.programs import Backend, Program
+from serving.runtime.servables import ModelSettings, Policy
+from serving.runtime.server import ServerOptions
+from serving.runtime.server import running as running_server
+
+SIGNATURE = {
+    "inputs": {"x": {"dtype": "float32", "shape": [-1, None]}},
+    "outputs": {"y": {"dtype": "float32", "shape": None}},
+}
 
 
-class DoublingBackend:
-    """y = 2x, tokens; or whatever error it is told to raise."""
+class Times(Program):
+    """y = factor * x, once the gate is open; or whatever error it is told to raise."""
 
-    signature = {
-        "inputs": {"x": {"dtype": "float32", "shape": [-1, None]}},
-        "outputs": {"y": {"dtype": "float32", "shape": None}},
-    }
-    classify = {**signature, "method_name": "tensorflow/serving/classify"}
+    def __init__(self, factor, backend, **more):
+        super().__init__({**SIGNATURE, **more})
+        self.factor, self.backend = factor, backend
+
+    def encode(self, inputs):
+        return inputs
+
+    def execute(self, core, timeout=None):
+        self.backend.gate.wait(10)
+        if self.backend.error:
+            raise self.backend.error
+        return {"y": core["x"] * self.factor}
+
+
+class DoublingBackend(Backend):
+    """y = 2x as `serving_default`, 3x as `other`."""
 
     def __init__(self, name="m", version=1, error=None):
         self.name, self.version, self.error = name, version, error
-        self.signatures = {"serving_default": self.signature, "other": self.classify}
         self.gate = threading.Event()
         self.gate.set()
+        classify = "tensorflow/serving/classify"
+        super().__init__(
+            {"serving_default": Times(2, self), "other": Times(3, self, method_name=classify)}
+        )
 
-    def run(self, inputs, signature_name="serving_default"):
-        self.gate.wait(10)
-        if self.error:
-            raise self.error
-        return {"y": inputs["x"] * (2 if signature_name == "serving_default" else 3)}
+
+def settings_of(name, versions):
+    """A model whose versions are paths that nobody reads."""
+    roots = {str(number): Path(f"/{number}") for number in versions}
+
+    class Fixed(Place):
+        def versions(self):
+            return {int(number): path for number, path in self.roots.items()}
+
+    return ModelSettings(name, Fixed(Path("/"), roots, name=name), Policy("all"))
+
+
+def host_of(backends, batching=None, **limits):
+    """A host of backends that are loaded already, and the settings of its models."""
+    host = Host(Limits(**limits), batching)
+    known = {(backend.name, backend.version): backend for backend in backends}
+
+    def load(name, path, kind):
+        return known[name, int(path.name)], Batcher(batching or BatchOptions())
+
+    host.manager._load = load
+    names = {}
+    for name, version in known:
+        names.setdefault(name, []).append(version)
+    return host, [settings_of(name, versions) for name, versions in names.items()]
 
 
 @contextmanager
-def running(backends, **options):
-    """A client of a live server in a thread."""
-    server, ready = RestServer(port=0), threading.Event()
-    app = build_app(backends, **options)
-    thread = threading.Thread(target=server.run, args=(app, ready.set))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as client:
-            yield client
-    finally:
-        server.stop()
-        thread.join(10)
-    assert not thread.is_alive()
+def running(backends, batching=None, options=None, **limits):
+    """A client of a live server in a thread, which knows it as `server`."""
+    host, models = host_of(backends, batching, **limits)
+    with (
+        running_server(models, host, options or ServerOptions(rest_port=0)) as server,
+        client_of(server) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def client_of(server):
+    """Of its REST port."""
+    url = f"http://127.0.0.1:{server.rest_port}"
+    with httpx.Client(base_url=url, timeout=10) as client:
+        client.server = server
+        yield client
 
 
 def post(client, body, path="/v1/models/m:predict", **options):

@@ -4,10 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from live_server import DoublingBackend, post, running
+from live_server import SIGNATURE, client_of, post
 
-from serving.backends import OnnxBackend, load_backend, signature_defs
 from serving.errors import RequestError, ServingError
+from serving.runtime.backends import find_place, load
+from serving.runtime.core_backends import OnnxBackend
+from serving.runtime.host import Host, Limits
+from serving.runtime.programs import signature_defs
+from serving.runtime.servables import ModelSettings
+from serving.runtime.server import ServerOptions, running
 
 # --- SavedModels -------------------------------------------------------------------------------
 
@@ -48,13 +53,12 @@ def saved_models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tf_client(saved_models):
-    from serving.savedmodel_backend import SavedModelBackend
-
     folder, _ = saved_models
-    text = load_backend(folder / "text", "savedmodel", "text")
-    impatient = SavedModelBackend(folder / "text", "impatient", timeout_ms=30)
-    with running([load_backend(folder / "gru"), text, impatient]) as live:
-        yield live
+    models = [ModelSettings(name, find_place(folder / name)) for name in ("gru", "text")]
+    options = ServerOptions(rest_port=0)
+    host = Host(Limits(timeout_seconds=2.0))
+    with running(models, host, options) as server, client_of(server) as client:
+        yield client
 
 
 def test_savedmodel_equals_keras(saved_models, tf_client):
@@ -98,8 +102,8 @@ def test_savedmodel_strings_and_signatures(tf_client):
 
 
 def test_savedmodel_timeout(tf_client):
-    body = '{"signature_name": "spin", "inputs": 2000000}'
-    reply = post(tf_client, body, "/v1/models/impatient:predict")
+    body = '{"signature_name": "spin", "inputs": 2000000000}'
+    reply = post(tf_client, body, "/v1/models/text:predict")
     assert reply == (504, {"error": "Timed out waiting for notification"})
 
 
@@ -125,7 +129,7 @@ def test_savedmodel_metadata_is_the_protos_json(saved_models, tf_client):
 
 
 def test_the_private_session_call_is_still_there(saved_models):
-    backend = load_backend(saved_models[0] / "gru")
+    backend = load(saved_models[0] / "gru" / "7")
     assert backend.is_direct, "TensorFlow dropped a private call: errors and speed differ now"
     x = np.ones((1, 2, 3), np.float32)
     (name,) = backend.signature["inputs"]
@@ -138,9 +142,7 @@ def test_the_private_session_call_is_still_there(saved_models):
         f"input size does not match signature: 2!=1 len({{{name},z}}) != len({{{name}}}). "
         "Sent extra: {z}. Missing but required: {}."
     )
-    from tensorflow.compat.v1 import RunOptions
-
-    backend.is_direct, backend._options = False, RunOptions()
+    backend.is_direct = False
     np.testing.assert_allclose(backend.run({name: x})["output_0"], direct, atol=1e-6)
     backend.close()
 
@@ -156,71 +158,79 @@ def manifest(folder, **changes):
 def test_names_and_versions_of_plain_savedmodels(saved_models):
     folder, _ = saved_models
     for path, name, version in (("gru", "gru", 7), ("gru/7", "gru", 7), ("text", "text", 1)):
-        backend = load_backend(folder / path)
-        assert (backend.name, backend.version) == (name, version)
+        place = find_place(folder / path)
+        assert (place.name, list(place.versions())) == (name, [version])
 
 
 def test_a_bundle_without_onnx_is_served_from_its_savedmodel(saved_models, tmp_path):
     manifest(tmp_path)
     (tmp_path / "savedmodel").mkdir()
     (tmp_path / "savedmodel" / "2").symlink_to(saved_models[0] / "text")
-    backend = load_backend(tmp_path)
-    assert (backend.name, backend.version) == ("m", 2)
-    with pytest.raises(ServingError, match=r"onnx/2 does not exist; .*--format onnx"):
-        load_backend(tmp_path, "onnx")
+    place = find_place(tmp_path)
+    assert (place.name, list(place.versions())) == ("m", [2])
+    with pytest.raises(ServingError, match=r"onnx does not exist; .*--format onnx"):
+        find_place(tmp_path, "onnx")
 
 
 def test_unservable_directories(tmp_path):
     with pytest.raises(ServingError, match=r"no manifest.json .*`seqloom export"):
-        load_backend(tmp_path)
+        find_place(tmp_path)
     with pytest.raises(ServingError, match="is not a directory"):
-        load_backend(tmp_path / "none")
+        find_place(tmp_path / "none")
     with pytest.raises(ServingError, match="--backend tpu is not known"):
-        load_backend(tmp_path, "tpu")
+        find_place(tmp_path, "tpu")
     manifest(tmp_path)
     with pytest.raises(ServingError, match=r"holds neither .*seqloom export"):
-        load_backend(tmp_path)
+        find_place(tmp_path)
     manifest(tmp_path, version="x")
     with pytest.raises(ServingError, match=r"manifest.json"):
-        load_backend(tmp_path)
+        find_place(tmp_path)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "saved_model.pb").write_bytes(b"not a proto")
     with pytest.raises(ServingError, match="cannot be loaded as a SavedModel"):
-        load_backend(broken)
-    with pytest.raises(ServingError, match="plain SavedModel"):
-        load_backend(broken, "onnx")
+        load(broken)
+    with pytest.raises(ServingError, match="--backend savedmodel"):
+        find_place(broken, "onnx")
 
 
 def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
-    class FakePredictor:
-        name, version, signature, failure = "m", 4, DoublingBackend.signature, None
+    class FakeModel:
+        failure = None
 
-        def __init__(self, bundle_dir, version=None):
+        class preprocessor:  # noqa: N801 an instance is not needed
+            signature = SIGNATURE
+            encode = decode = staticmethod(lambda arrays: arrays)
+
+        def __init__(self, directory, threads=None):
             pass
 
-        def run(self, inputs):
+        def execute(self, core):
             if self.failure:
                 raise self.failure
-            return {"y": inputs["x"]}
+            return {"y": core["x"]}
 
     import serving.predictor
 
-    monkeypatch.setattr(serving.predictor, "Predictor", FakePredictor)
+    monkeypatch.setattr(serving.predictor, "OnnxModel", FakeModel)
     backend = OnnxBackend(tmp_path)
     x = np.zeros((2, 3), np.float32)
     assert backend.run({"x": x})["y"] is x
-    with pytest.raises(RequestError) as caught:
-        backend.run({"x": x[0]})
-    assert caught.value.message == "Input x takes shape [-1,-1], but the request has [3]"
+    for wrong, text in (
+        (x[0], "Input x takes shape [-1,-1], but the request has [3]"),
+        (x.astype(np.int32), "Expects arg[0] to be float but int32 is provided"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            backend.run({"x": wrong})
+        assert caught.value.message == text
     for failure, code in (
         (ValueError("bad"), "INVALID_ARGUMENT"),
         (InvalidArgument("bad"), "INVALID_ARGUMENT"),
         (Fail("bad"), "INTERNAL"),
     ):
-        FakePredictor.failure = failure
+        FakeModel.failure = failure
         with pytest.raises(RequestError, match="bad") as caught:
             backend.run({"x": x})
         assert caught.value.code == code

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import RequestError
-from serving.json_dialect import (
+from serving.runtime.json_dialect import (
     _DECODER,
     MAX_NESTING,
     _parse_strictly,

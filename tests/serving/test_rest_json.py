@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import RequestError
-from serving.rest_json import check_examples, format_predict, parse_predict
+from serving.runtime.rest_examples import parse_examples
+from serving.runtime.rest_json import format_predict, parse_predict
 
 FLOAT = {"x": {"dtype": "float32", "shape": [-1, -1]}}
 STRING = {"x": {"dtype": "string", "shape": [-1]}}
@@ -185,7 +186,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("body", "text"), EXAMPLES)
 def test_examples_errors(body, text):
     with pytest.raises(RequestError) as caught:
-        check_examples(body.encode())
+        parse_examples(body.encode())
     assert caught.value.message == "JSON Value: " + text
 
 

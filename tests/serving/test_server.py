@@ -18,7 +18,7 @@ import pytest
 from live_server import DoublingBackend, post, running
 
 from serving.errors import RequestError, ServingError
-from serving.server import serve
+from serving.runtime.server import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,7 +93,7 @@ def test_paths_and_methods(client, method, path, status, error):
 
 def test_other_methods_and_places(client):
     assert client.head("/v1/models/m").status_code == 400
-    for path in ("/", "/v1", "/healthz", "/v2/models/m?/v1/"):
+    for path in ("/", "/v1", "/healthy", "/v2/models/m?/v1/"):
         reply = client.get(path)
         assert (reply.status_code, reply.headers["content-type"]) == (404, "text/html")
     assert client.options("/v1/models/m", headers={"Origin": "https://x"}).status_code == 200
@@ -139,18 +139,14 @@ def test_broken_json_for_an_unknown_model_is_a_json_error(client):
     assert (status, reply["error"]) == (400, "JSON Parse error: Invalid value. at offset: 0")
 
 
-def test_classify_and_regress_are_refused(client):
+def test_classify_and_regress_need_such_signatures(client):
     body = '{"signature_name": "%s", "examples": [{"x": 1}]}'
-    was = "Was: tensorflow/serving/predict"
-    for name, verb, status, error in (
-        ("", "classify", 400, "Expected classification signature method_name to be "
-         f"tensorflow/serving/classify. {was}"),
-        ("", "regress", 400, "Expected regression signature method_name to be "
-         f"tensorflow/serving/regress. {was}"),
-        ("no", "regress", 400, "No signature was found with the name: no"),
-        ("other", "classify", 501, "This server answers predict requests only, not classify."),
-    ):  # fmt: skip
-        assert post(client, body % name, f"/v1/models/m:{verb}") == (status, {"error": error})
+    for name, verb, error in (
+        ("", "classify", "No classification inputs found in SignatureDef: ['x']"),
+        ("other", "regress", "No regression inputs found in SignatureDef: ['x']"),
+        ("no", "regress", "No signature was found with the name: no"),
+    ):
+        assert post(client, body % name, f"/v1/models/m:{verb}") == (400, {"error": error})
     assert post(client, body % "", "/v1/models/none:classify")[0] == 404
 
 
@@ -243,36 +239,44 @@ def test_a_target_of_odd_bytes_is_answered(client):
 
 
 def test_a_taken_port_is_one_sentence(tmp_path):
+    (tmp_path / "model.onnx").touch()
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        with pytest.raises(ServingError) as caught:
-            serve(tmp_path, rest_port=port)
-    assert str(caught.value) == (
-        f"--rest-port {port} on 127.0.0.1 cannot be opened (Address already in use); "
-        "choose another port, or 0 for any free one."
-    )
+        for flag in ("rest", "grpc"):
+            with pytest.raises(ServingError) as caught:
+                serve(tmp_path, **{"rest_port": 0, f"{flag}_port": port})
+            assert str(caught.value) == (
+                f"--{flag}-port {port} on 127.0.0.1 cannot be opened (Address already in use); "
+                "choose another port, or 0 for any free one."
+            )
     with pytest.raises(ServingError, match=r"--rest-port 70000 .*0 to 65535"):
         serve(tmp_path, rest_port=70000)
 
 
 SCRIPT = """
 import json, sys, time
-import serving.backends, serving.predictor, serving.server
+from pathlib import Path
+import serving.runtime.core_backends, serving.runtime.host, serving.predictor
+from serving.runtime.backends import Place
+from serving.runtime.programs import Backend, Program
+from serving.runtime.server import serve
 
-class Slow:
-    name, version = "m", 1
-    signature = {"inputs": {"x": {"dtype": "float32", "shape": None}}, "outputs": {}}
-    signatures = {"serving_default": signature}
-    def run(self, inputs, signature_name):
+class Slow(Program):
+    def encode(self, inputs):
+        return inputs
+    def execute(self, core, timeout=None):
         print("running", file=sys.stderr, flush=True)
         time.sleep(1)
-        return inputs
+        return core
 
-serving.server.load_backend = lambda *_: Slow()
+x = {"x": {"dtype": "float32", "shape": None}}
+backend = Backend({"serving_default": Slow({"inputs": x, "outputs": x})})
+serving.runtime.host.load = lambda *_: backend
+serving.runtime.server.find_place = lambda *_: Place(Path("/"), {}, (1, Path("/1")), "m")
 def ready(info):
     heavy = sorted({"tensorflow", "keras", "torch"} & set(sys.modules))
     print(json.dumps({**info, "heavy": heavy}), flush=True)
-serving.server.serve("anything", rest_port=0, on_ready=ready)
+serve("anything", rest_port=0, grpc_port=0, on_ready=ready)
 print("returned", flush=True)
 """
 
@@ -291,10 +295,12 @@ def test_a_signal_lets_requests_finish_and_exits_with_0(number):
         info = json.loads(process.stdout.readline())
         assert info == {
             "rest_port": info["rest_port"],
-            "grpc_port": None,
+            "grpc_port": info["grpc_port"],
             "model": "m",
             "heavy": [],
         }
+        log = process.stderr.readline()
+        assert log == f"Running gRPC ModelServer at 127.0.0.1:{info['grpc_port']} ...\n"
         log = process.stderr.readline()
         assert re.fullmatch(rf"Exporting HTTP/REST API at:localhost:{info['rest_port']} ...\n", log)
         url = f"http://127.0.0.1:{info['rest_port']}/v1/models/m:predict"

@@ -5,12 +5,12 @@ import json
 import keras
 import numpy as np
 import pytest
-from live_server import post, running
+from live_server import client_of, post
 
 import tasks
 from serving import Predictor, RowModel, Stream
-from serving.backends import OnnxBackend
 from serving.errors import ServingError
+from serving.runtime.server import running
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
@@ -75,7 +75,7 @@ def test_steps_are_served_and_the_client_carries_the_states(detector):
     want = whole(bundle, series)["score"][0]
     rows = RowModel(bundle / "onnx" / "1")
     states = {name: value.tolist() for name, value in rows.initial(1).items()}
-    with running([OnnxBackend(bundle)]) as client:
+    with running(bundle) as server, client_of(server) as client:
         for t in range(5):
             inputs = {
                 "values": [series.values[t].tolist()], "time": [int(series.times[t])], **states

@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 
 from serving.errors import RequestError
-from serving.json_dialect import echo
+from serving.runtime.json_dialect import echo
 
 # TensorFlow's DataTypeString where it differs from NumPy's name.
 TF_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
@@ -91,7 +91,7 @@ def _convert(leaves: list, dtype: str) -> np.ndarray | None:
     if dtype == "string":
         flat = np.empty(len(leaves), object)
         for index, leaf in enumerate(leaves):
-            flat[index] = _string_bytes(leaf)
+            flat[index] = string_bytes(leaf)
             if flat[index] is None:
                 return None
         return flat
@@ -131,13 +131,13 @@ def _leaf_error(value: object, dtype: str) -> RequestError:
     name = TF_NAMES.get(dtype, dtype)
     known = dtype in FLOATS or dtype in INTEGER_RANGES or dtype in ("bool", "string")
     if known or isinstance(value, dict):
-        return format_error(value, f"Type: {_type_text(value)} is not of expected type: {name}")
+        return format_error(value, f"Type: {type_text(value)} is not of expected type: {name}")
     return RequestError(
         f"Conversion of JSON Value: {echo(value)} to type: {name}", code="UNIMPLEMENTED"
     )
 
 
-def _type_text(value: object) -> str:
+def type_text(value: object) -> str:
     """RapidJSON's name of a value's type; it counts true and false as two types."""
     if value is None or isinstance(value, bool):
         return {None: "Null", True: "True", False: "False"}[value]
@@ -159,7 +159,7 @@ def is_named(value: object) -> bool:
     return isinstance(value, dict) and not _is_b64(value)
 
 
-def _string_bytes(leaf: object) -> bytes | None:
+def string_bytes(leaf: object) -> bytes | None:
     """A JSON string or `{"b64": ...}` as bytes; None if it is neither or does not decode."""
     if isinstance(leaf, str):
         return leaf.encode("utf-8", "surrogateescape")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.errors import RequestError
-from serving.json_dialect import decimals, echo, parse
-from serving.json_tensor import (
+from serving.runtime.json_dialect import decimals, echo, parse
+from serving.runtime.json_tensor import (
     FLOATS,
     INTEGER_RANGES,
     TF_NAMES,
@@ -92,27 +92,6 @@ def parse_envelope(body: bytes) -> tuple[dict, str]:
             document, "not formatted correctly. 'signature_name' key must be a string value."
         )
     return document, signature_name
-
-
-def check_examples(body: bytes) -> str:
-    """Checks a classify or regress body as far as its list of examples.
-
-    Returns:
-        The signature name as sent.
-
-    Raises:
-        RequestError: In TensorFlow Serving's words; it says "classify" for regress too.
-    """
-    document, signature_name = parse_envelope(body)
-    if "examples" not in document:
-        raise format_error(
-            document, "When method is classify, key 'examples' is expected and was not found"
-        )
-    if not isinstance(document["examples"], list):
-        raise format_error(document, "Expecting 'examples' value to be an list/array")
-    if not document["examples"]:
-        raise format_error(document, "'examples' value is an empty array")
-    return signature_name
 
 
 # --- tensors from JSON -------------------------------------------------------------------------
@@ -236,6 +215,26 @@ def format_predict(outputs: Mapping[str, np.ndarray], row: bool) -> bytes:
     texts = {name: _nest(_tokens(name, a), list(a.shape))[0] for name, a in arrays.items()}
     (text,) = texts.values() if len(texts) == 1 else [_object(texts, "    ")]
     return f'{{\n    "outputs": {text}\n}}'.encode("utf-8", "surrogateescape")
+
+
+def format_classifications(rows: list[list[tuple[str | bytes, float]]]) -> bytes:
+    """The reply body of a classify request: label and score of each class of each example."""
+    texts = []
+    for row in rows:
+        labels = _tokens("label", np.array([label for label, _ in row], object))
+        scores = decimals(np.array([score for _, score in row], np.float32))
+        pairs = [f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)]
+        texts.append(f"[{', '.join(pairs)}]")
+    return _results(texts)
+
+
+def format_regressions(values: list[float]) -> bytes:
+    """The reply body of a regress request: a number an example."""
+    return _results(decimals(np.array(values, np.float32)))
+
+
+def _results(texts: list[str]) -> bytes:
+    return f'{{\n    "results": [{", ".join(texts)}]\n}}'.encode("utf-8", "surrogateescape")
 
 
 def _format_rows(arrays: dict[str, np.ndarray]) -> str:

@@ -1,0 +1,88 @@
+"""The REST API as an ASGI application: reads bodies within bounds, notices clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+from serving.errors import RequestError
+from serving.runtime.rest_api import Reply, Request, RestApi, error_reply, too_large
+
+
+class RestApp:
+    """ASGI around ``RestApi``.
+
+    No router: TensorFlow Serving matches raw targets, query string and all, which no framework's
+    route syntax does.
+    """
+
+    def __init__(self, api: RestApi) -> None:
+        self._api = api
+
+    async def __call__(self, scope, receive, send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            return
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        try:
+            body = await self._read(receive, headers.get("content-length", ""))
+        except RequestError as error:
+            await _send(send, error_reply(error))
+            return
+        if body is None:
+            return
+        request = Request(scope["method"], _target(scope), body, headers)
+        answer = asyncio.ensure_future(self._api.respond(request))
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                await _send(send, answer.result())
+        finally:
+            # A client that went away is not waited for: what it asked leaves the queue.
+            answer.cancel()
+            gone.cancel()
+
+    async def _read(self, receive, content_length: str) -> bytes | None:
+        """The request body, or None if the client went away while sending it.
+
+        A body over the limit is read on for as much again, and thrown away: a client that is cut
+        off while it sends would see a broken connection in place of the reply.
+        """
+        limit = self._api.max_body_bytes
+        if content_length.isdigit() and int(content_length[:20]) > 2 * limit:
+            raise too_large(limit)
+        chunks, length, more = [], 0, True
+        while more and length <= 2 * limit:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk = message.get("body", b"")
+            length += len(chunk)
+            if length > limit:
+                chunks.clear()
+            else:
+                chunks.append(chunk)
+            more = message.get("more_body", False)
+        if length > limit:
+            raise too_large(limit)
+        return b"".join(chunks)
+
+
+def _target(scope) -> str:
+    """The request target as the client sent it."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    query = scope.get("query_string", b"")
+    return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+async def _send(send, reply: Reply) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,199 @@
+"""What a version's directory holds, and the backend that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.bundle import read_manifest
+from serving.errors import ServingError
+from serving.runtime.programs import Backend
+
+# In the order of preference: the lightest first.
+FILES = {
+    "onnx": ("model.onnx",),
+    "savedmodel": ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"),
+    "tensorrt": ("model.plan",),
+}
+BACKENDS = tuple(FILES)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How models are loaded.
+
+    Attributes:
+        threads: of the engine for one batch; its own choice if None.
+        tags: of a SavedModel's MetaGraph.
+        warm: whether recorded requests are run first.
+    """
+
+    threads: int | None = None
+    tags: tuple[str, ...] = ("serve",)
+    warm: bool = True
+
+
+def kind_of(directory: Path) -> str | None:
+    """Which backend a version's directory is for."""
+    for kind, names in FILES.items():
+        if any((directory / name).is_file() for name in names):
+            return kind
+    return None
+
+
+def load(directory: Path, kind: str | None = None, how: Loading | None = None) -> Backend:
+    """Loads and warms one version.
+
+    Args:
+        directory: of the version.
+        kind: of ``BACKENDS``; what is there unless told.
+        how: options.
+
+    Raises:
+        ServingError: there is no such model, or it cannot be loaded.
+    """
+    how = how or Loading()
+    kind = kind or kind_of(directory)
+    # Imported here, not above: a server of ONNX models must not pull TensorFlow in.
+    if kind == "onnx":
+        from serving.runtime.core_backends import OnnxBackend
+
+        backend: Backend = OnnxBackend(directory, how.threads)
+    elif kind == "tensorrt":
+        from serving.runtime.core_backends import TensorRTBackend
+
+        backend = TensorRTBackend(directory)
+    elif kind == "savedmodel":
+        from serving.runtime.savedmodel_backend import SavedModelBackend
+
+        backend = SavedModelBackend(directory, how.tags, how.threads)
+    else:
+        raise ServingError(
+            f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}"
+        )
+    if how.warm:
+        try:
+            backend.warm()
+        except Exception:
+            backend.close()
+            raise
+    return backend
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model's versions are.
+
+    Attributes:
+        path: as it was given.
+        roots: directories with a child a version, by backend; one without a name holds whatever
+            ``kind_of`` finds.
+        single: the one version, where ``path`` is itself a model.
+        name: that the model has of its own.
+        required: of ``BACKENDS``, if one was asked for.
+    """
+
+    path: Path
+    roots: Mapping[str, Path]
+    single: tuple[int, Path] | None = None
+    name: str = "default"
+    required: str | None = None
+
+    def versions(self) -> dict[int, Path]:
+        """Directories by version, now.
+
+        A version is a child whose name is a whole number, leading zeros and all; TensorFlow
+        Serving has it so.
+
+        Raises:
+            OSError: no root can be read.
+        """
+        if self.single:
+            return dict([self.single])
+        found: dict[int, Path] = {}
+        missing: OSError | None = None
+        for root in reversed(self.roots.values()):  # so that the preferred backend's stay
+            try:
+                children = sorted(root.iterdir())
+            except OSError as error:
+                missing = error
+                continue
+            for child in children:
+                if child.name.isascii() and child.name.isdigit() and int(child.name) < 2**63:
+                    found[int(child.name)] = child
+        if missing is not None and not found:
+            raise missing
+        return found
+
+
+def plain_place(path: str | Path, name: str) -> Place:
+    """A base path as TensorFlow Serving takes it; or a bundle, whose ``onnx`` it then is."""
+    path = Path(path)
+    if (path / "manifest.json").is_file():
+        return find_place(path)
+    return Place(path, {"": path}, name=name)
+
+
+def find_place(path: str | Path, backend: str | None = None) -> Place:
+    """What ``seqloom serve`` is given: a bundle, a model, or integer versions of one.
+
+    Args:
+        path: BUNDLE; a directory with ``saved_model.pb``; or one with ``<version>/`` of models.
+        backend: of ``BACKENDS``, or None: ONNX where the bundle has it.
+
+    Raises:
+        ServingError: nothing servable is there, or not for that backend.
+    """
+    path = Path(path)
+    if backend not in (None, *BACKENDS):
+        raise ServingError(f"--backend {backend} is not known; choose {' or '.join(BACKENDS)}.")
+    if not path.is_dir():
+        raise ServingError(f"{path} is not a directory; give one that `seqloom export` wrote.")
+    if (path / "manifest.json").is_file():
+        return _bundle_place(path, backend)
+    resolved = path.resolve()
+    kind = kind_of(path)
+    place = Place(path, {"": path}, name=resolved.name, required=backend)
+    if kind:
+        number = resolved.name.isascii() and resolved.name.isdigit()
+        name = resolved.parent.name if number else resolved.name
+        version = int(resolved.name) if number else 1
+        place = Place(path, {}, (version, path), name, backend)
+    kinds = {kind_of(directory) for directory in place.versions().values()} - {None}
+    if not kinds:
+        raise ServingError(
+            f"{path} has no manifest.json and holds no model; "
+            "write a bundle with `seqloom export RUN --out BUNDLE`."
+        )
+    if backend and backend not in kinds:
+        raise ServingError(
+            f"{path} holds no {FILES[backend][0]}: serve it with "
+            f"`--backend {min(kinds)}`, or write a bundle with `seqloom export`."
+        )
+    return place
+
+
+def _bundle_place(bundle: Path, backend: str | None) -> Place:
+    """A bundle's versions for the wanted backend, or for the lightest that each has."""
+    manifest = read_manifest(bundle)
+    try:
+        name, _ = str(manifest["name"]), int(manifest["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServingError(
+            f"{bundle / 'manifest.json'} lacks a name or a version ({error!r}); "
+            "write it anew with `seqloom export`."
+        ) from error
+    wanted = [backend] if backend else ["onnx", "savedmodel"]
+    roots = {kind: bundle / kind for kind in wanted if (bundle / kind).is_dir()}
+    if roots:
+        return Place(bundle, roots, name=name, required=backend)
+    if backend is None:
+        raise ServingError(
+            f"{bundle} holds neither {bundle / 'onnx'} nor {bundle / 'savedmodel'}; "
+            "write it anew with `seqloom export`."
+        )
+    raise ServingError(
+        f"{bundle / backend} does not exist; add it with `seqloom export RUN --format {backend}` "
+        f"or drop `--backend {backend}`."
+    )

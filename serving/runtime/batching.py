@@ -1,0 +1,321 @@
+"""Joins requests that wait into one run of the model, by length, so that no answer changes.
+
+Requests whose inputs may be padded (a program says which, and with what) are sorted into buckets by
+their length; a free worker takes the bucket whose first request has waited longest, fills up with
+requests of shorter buckets, pads to the longest and runs them as one. Requests that cannot be
+joined run alone, in the same queue, with the same bounds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from serving.errors import RequestError
+from serving.runtime.programs import Arrays, Program
+
+# Padding costs at most this factor in time steps: a batch of length n takes in requests whose
+# buckets are at least n divided by it.
+STRETCH = 2.0
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How requests are joined.
+
+    Attributes:
+        joins: whether they are at all.
+        max_rows: of a batch; a request may bring several.
+        delay_seconds: that a batch which is not full waits for more; 0 takes what is there.
+        max_waiting: rows that may wait; beyond them UNAVAILABLE.
+        workers: batches at once.
+        allowed_rows: sizes that batches are filled up to, with copies of a row.
+        splits: a request of more than ``max_rows`` is run in parts; else it is refused.
+    """
+
+    joins: bool = True
+    max_rows: int = 64
+    delay_seconds: float = 0.0
+    max_waiting: int = 16_384
+    workers: int = 2
+    allowed_rows: tuple[int, ...] = ()
+    splits: bool = True
+
+
+@dataclass(eq=False)
+class _Task:
+    """One request in the queue."""
+
+    program: Program
+    core: Arrays
+    rows: int
+    deadline: float | None
+    future: Future = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def alive(self) -> bool:
+        """Whether anybody still waits for it; one that is too late learns of it here."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_exception(timed_out())
+            return False
+        return self.future.set_running_or_notify_cancel()
+
+
+class Batcher:
+    """The queue of one loaded model and the threads that empty it.
+
+    Args:
+        options: see there.
+        observe: called after each run with its rows, its requests and the seconds that each of
+            these had waited.
+    """
+
+    def __init__(
+        self,
+        options: BatchOptions | None = None,
+        observe: Callable[[int, list[float]], None] = lambda rows, waited: None,
+    ) -> None:
+        self.options, self._observe = options or BatchOptions(), observe
+        # By what must be equal for a join; then by length.
+        self._queues: dict[Hashable, dict[int, deque[_Task]]] = {}
+        self._waiting = 0
+        self._ready = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
+            for number in range(self.options.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, program: Program, core: Arrays, deadline: float | None = None) -> Future:
+        """Queues an encoded request.
+
+        Args:
+            program: that encoded it.
+            core: what ``Program.encode`` gave.
+            deadline: by ``time.monotonic``; DEADLINE_EXCEEDED beyond it.
+
+        Returns:
+            A future of what ``Program.execute`` gives for these rows; cancelled while it waits, the
+            request is dropped.
+
+        Raises:
+            RequestError: UNAVAILABLE when too much waits; INVALID_ARGUMENT for too many rows.
+        """
+        rows = _rows(core)
+        joined = self.options.joins and program.joins
+        if joined and rows > self.options.max_rows and not self.options.splits:
+            raise RequestError(
+                f"Task size {rows} is larger than maximum input batch size {self.options.max_rows}"
+            )
+        task = _Task(program, core, rows, deadline)
+        group, length = (id(task), 0) if not joined else _key(program, core)
+        with self._ready:
+            if self._closed:
+                raise RequestError("The model is being unloaded.", code="UNAVAILABLE")
+            if self._waiting and self._waiting + rows > self.options.max_waiting:
+                raise RequestError(
+                    "The batch scheduling queue to which this task was submitted is full",
+                    code="UNAVAILABLE",
+                )
+            self._waiting += max(1, rows)
+            self._queues.setdefault(group, {}).setdefault(length, deque()).append(task)
+            self._ready.notify()
+        return task.future
+
+    def close(self) -> None:
+        """Runs what waits and ends the threads."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                while not self._queues and not self._closed:
+                    self._ready.wait()
+                if not self._queues:
+                    return
+                if (pause := self._pause()) > 0 and not self._closed:
+                    self._ready.wait(pause)
+                    continue
+                taken = self._take()
+            batch = [task for task in taken if task.alive]
+            if batch:
+                now = time.monotonic()
+                self._run(batch)
+                self._observe(
+                    sum(task.rows for task in batch), [now - task.since for task in batch]
+                )
+
+    def _oldest(self) -> tuple[Hashable, int]:
+        """The queue whose first request has waited longest."""
+        return min(
+            ((group, length) for group, queues in self._queues.items() for length in queues),
+            key=lambda place: self._queues[place[0]][place[1]][0].since,
+        )
+
+    def _pause(self) -> float:
+        """Seconds that the batch which comes next may still wait to be filled."""
+        if not self.options.delay_seconds:
+            return 0.0
+        group, length = self._oldest()
+        queue = self._queues[group][length]
+        if not queue[0].program.joins or sum(t.rows for t in queue) >= self.options.max_rows:
+            return 0.0
+        return queue[0].since + self.options.delay_seconds - time.monotonic()
+
+    def _take(self) -> list[_Task]:
+        """The next batch, out of the queue."""
+        group, length = self._oldest()
+        queues = self._queues[group]
+        taken: list[_Task] = []
+        room = self.options.max_rows
+        near = [n for n in queues if n <= length <= n * STRETCH]
+        for bucket in sorted(near, reverse=True):
+            queue = queues[bucket]
+            while queue and (queue[0].rows <= room or not taken):
+                taken.append(queue.popleft())
+                room -= taken[-1].rows
+            if not queue:
+                del queues[bucket]
+        if not queues:
+            del self._queues[group]
+        self._waiting -= sum(max(1, task.rows) for task in taken)
+        return taken
+
+    def _run(self, batch: list[_Task]) -> None:
+        """Answers every request of a batch."""
+        if len(batch) > 1:
+            try:
+                parts = list(self._joined(batch))
+            except Exception:  # noqa: BLE001 one of them is bad: each is tried by itself
+                parts = None
+            if parts is not None:
+                for task, part in zip(batch, parts, strict=True):
+                    task.future.set_result(part)
+                return
+        for task in batch:
+            try:
+                task.future.set_result(self._alone(task))
+            except Exception as error:  # noqa: BLE001 it belongs to the one who waits for it
+                task.future.set_exception(error)
+
+    def _joined(self, batch: list[_Task]) -> Iterator[Arrays]:
+        """The outputs of each request of a batch, from one run."""
+        program, rows = batch[0].program, sum(task.rows for task in batch)
+        core = joined([task.core for task in batch], program.padding)
+        outputs = program.execute(self._filled(core, rows), _timeout(batch))
+        size = self._size(rows)
+        for name, array in outputs.items():
+            if array.ndim == 0 or len(array) != size:
+                raise RequestError(f"output {name} has no row for each row of the inputs")
+        first = 0
+        for task in batch:
+            yield {name: array[first : first + task.rows] for name, array in outputs.items()}
+            first += task.rows
+
+    def _alone(self, task: _Task) -> Arrays:
+        program, limit = task.program, self.options.max_rows
+        timeout = _timeout([task])
+        if not (self.options.joins and program.joins) or not task.rows:
+            return program.execute(task.core, timeout)
+        parts = [
+            {name: array[first : first + limit] for name, array in task.core.items()}
+            for first in range(0, task.rows, limit)
+        ]
+        found = []
+        for part in parts:
+            rows = _rows(part)
+            outputs = program.execute(self._filled(part, rows), timeout)
+            if self._size(rows) != rows:
+                outputs = {name: array[:rows] for name, array in outputs.items()}
+            found.append(outputs)
+        if len(found) == 1:
+            return found[0]
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+    def _size(self, rows: int) -> int:
+        """Of the batch that so many rows are run in."""
+        return min((size for size in self.options.allowed_rows if size >= rows), default=rows)
+
+    def _filled(self, core: Arrays, rows: int) -> Arrays:
+        more = self._size(rows) - rows
+        if not more:
+            return core
+        return {
+            name: np.concatenate([array, np.repeat(array[:1], more, 0)])
+            for name, array in core.items()
+        }
+
+
+def joined(cores: list[Arrays], padding: Any) -> Arrays:
+    """Rows of several requests as one batch, padded at the end of axis 1 where that is allowed."""
+    whole = {}
+    for name in cores[0]:
+        arrays = [core[name] for core in cores]
+        if name in padding:
+            longest = max(array.shape[1] for array in arrays)
+            arrays = [_padded(array, longest, padding[name]) for array in arrays]
+        whole[name] = np.concatenate(arrays)
+    return whole
+
+
+def _padded(array: np.ndarray, length: int, value: Any) -> np.ndarray:
+    if array.shape[1] == length:
+        return array
+    wider = np.full((len(array), length, *array.shape[2:]), value, array.dtype)
+    wider[:, : array.shape[1]] = array
+    return wider
+
+
+def _key(program: Program, core: Arrays) -> tuple[Hashable, int]:
+    """What requests must have in common to be joined, and the bucket of their length."""
+    shapes, length = [], 0
+    for name, array in sorted(core.items()):
+        shape = array.shape[1:]
+        if name in program.padding:
+            length = max(length, shape[0])
+            shape = shape[1:]
+        if array.dtype == object:  # texts, of which the model itself makes sequences
+            length = max(length, max(map(len, array.reshape(-1)), default=0))
+        shapes.append((name, array.dtype.str, shape))
+    return (id(program), tuple(shapes)), bucket(length)
+
+
+def bucket(length: int) -> int:
+    """The bound of a length's bucket: 16, 24, 32, 48, 64, 96, ..."""
+    bound = 16
+    while bound < length:
+        if bound * 3 // 2 >= length:
+            return bound * 3 // 2
+        bound *= 2
+    return bound
+
+
+def _rows(core: Arrays) -> int:
+    return max((len(array) for array in core.values() if array.ndim), default=1)
+
+
+def _timeout(batch: list[_Task]) -> float | None:
+    deadlines = [task.deadline for task in batch]
+    if None in deadlines:
+        return None
+    return max(0.001, max(deadlines) - time.monotonic())
+
+
+def timed_out() -> RequestError:
+    """DEADLINE_EXCEEDED in TensorFlow's words."""
+    return RequestError("Timed out waiting for notification", code="DEADLINE_EXCEEDED")

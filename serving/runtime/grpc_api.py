@@ -1,0 +1,339 @@
+"""TensorFlow Serving's gRPC services, streams, and the standard health service, on grpc.aio.
+
+Codes and messages are those of its predict_util.cc, classifier.cc, get_model_metadata_impl.cc and
+get_model_status_impl.cc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from serving import protos
+from serving.errors import HTTP_STATUS, RequestError
+from serving.runtime.config_files import models_of
+from serving.runtime.host import Host, selected
+from serving.runtime.inference import classifications, examples_of, regressions
+from serving.runtime.programs import (
+    CLASSIFY_METHOD,
+    DEFAULT_SIGNATURE,
+    REGRESS_METHOD,
+    signature_defs,
+)
+from serving.runtime.rest_api import check_token
+from serving.runtime.servables import Servable
+from serving.tensors import fill_proto, to_array
+
+# HTTP_STATUS lists the canonical codes in numeric order.
+CODES = {name: number for number, name in enumerate(HTTP_STATUS)}
+MOST_CHARACTERS = 1024
+PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+STREAM, HEALTH = "seqloom.StreamService", "grpc.health.v1.Health"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GrpcOptions:
+    """What is open, and to whom.
+
+    Attributes:
+        health: whether the health service is there.
+        as_content: outputs in ``tensor_content`` instead of typed fields; quicker.
+        token: that requests must bear, if any.
+    """
+
+    health: bool = True
+    as_content: bool = False
+    token: str | None = field(default=None, repr=False)
+
+
+class GrpcApi:
+    """Answers calls for a host's models.
+
+    Args:
+        host: of the models.
+        options: see there.
+    """
+
+    def __init__(self, host: Host, options: GrpcOptions | None = None) -> None:
+        self._host, self._options = host, options or GrpcOptions()
+        self.serving = True
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
+        services: dict[str, dict[str, tuple[str, Any]]] = {
+            PREDICTION: {
+                "Predict": ("PredictRequest", self._predict),
+                "Classify": ("ClassificationRequest", self._classify),
+                "Regress": ("RegressionRequest", self._regress),
+                "MultiInference": ("MultiInferenceRequest", self._multi_inference),
+                "GetModelMetadata": ("GetModelMetadataRequest", self._metadata),
+            },
+            MODEL: {
+                "GetModelStatus": ("GetModelStatusRequest", self._status),
+                "HandleReloadConfigRequest": ("ReloadConfigRequest", self._reload),
+            },
+            STREAM: {
+                "Open": ("OpenRequest", self._open),
+                "Step": ("StepRequest", self._step),
+                "Close": ("CloseRequest", self._close),
+            },
+        }
+        if self._options.health:
+            services[HEALTH] = {"Check": ("HealthCheckRequest", self._health)}
+        return [
+            grpc.method_handlers_generic_handler(
+                service,
+                {
+                    name: grpc.unary_unary_rpc_method_handler(self._method(name, message, answer))
+                    for name, (message, answer) in methods.items()
+                },
+            )
+            for service, methods in services.items()
+        ]
+
+    def _method(
+        self, api: str, message: str, answer: Callable[[Any, float | None], Awaitable[Any]]
+    ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+        """A call as gRPC makes it, bytes to bytes, around one that takes and gives messages."""
+        kind = getattr(protos, message)
+
+        async def call(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            began, request, status = time.perf_counter(), None, "OK"
+            try:
+                self._admit(context)
+                try:
+                    request = kind.FromString(body)
+                except DecodeError:
+                    raise RequestError(f"The request is no {message}.") from None
+                left = context.time_remaining()
+                deadline = None if left is None else time.monotonic() + left
+                return (await answer(request, deadline)).SerializeToString()
+            except RequestError as error:
+                status, text = error.code, error.message
+            except Exception as error:
+                logger.exception("%s failed", api)
+                status, text = "INTERNAL", f"{type(error).__name__}: {error}"
+            finally:
+                if api in ("Predict", "Classify", "Regress"):
+                    name = "" if request is None else request.model_spec.name
+                    self._host.told(name, api, "GRPC", status, time.perf_counter() - began)
+            text = text.encode("utf-8", "replace").decode()
+            if len(text) > MOST_CHARACTERS:
+                text = f"{text[:MOST_CHARACTERS]}...TRUNCATED"
+            await context.abort(_status(status), text)
+            raise AssertionError("abort always raises")
+
+        return call
+
+    def _admit(self, context: grpc.aio.ServicerContext) -> None:
+        if self._options.token is None:
+            return
+        sent = dict(context.invocation_metadata() or ())
+        check_token(str(sent.get("authorization", "")), self._options.token)
+
+    def _use(self, spec: Any) -> Any:
+        """The servable that a ``ModelSpec`` names."""
+        return self._host.manager.use(*_target(spec))
+
+    def _spec(self, spec: Any, servable: Servable, signature_name: str = "") -> None:
+        spec.name, spec.signature_name = servable.name, signature_name
+        spec.version.value = servable.version
+
+    # --- PredictionService ---------------------------------------------------------------------
+
+    async def _predict(self, request: Any, deadline: float | None) -> Any:
+        if not request.HasField("model_spec"):
+            raise RequestError("Missing ModelSpec")
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        with self._use(request.model_spec) as servable:
+            program = servable.backend.programs.get(name)
+            if program is None:
+                raise RequestError(
+                    f'Serving signature key "{name}" not found.', code="FAILED_PRECONDITION"
+                )
+            # Before the model is run: an unknown output must not cost anything.
+            selected(program.signature["outputs"], list(request.output_filter))
+            outputs = await self._host.run(servable, program, self._inputs(request), deadline)
+            response = protos.PredictResponse()
+            self._spec(response.model_spec, servable, name)
+        for key, array in selected(outputs, list(request.output_filter)).items():
+            fill_proto(response.outputs[key], array, self._options.as_content)
+        return response
+
+    def _inputs(self, request: Any) -> dict[str, Any]:
+        most = self._host.limits.max_elements
+        return {name: to_array(proto, most) for name, proto in request.inputs.items()}
+
+    async def _classify(self, request: Any, deadline: float | None) -> Any:
+        response = protos.ClassificationResponse()
+        await self._infer(
+            request.model_spec, request.input, CLASSIFY_METHOD, deadline, response.model_spec,
+            response.result,
+        )  # fmt: skip
+        return response
+
+    async def _regress(self, request: Any, deadline: float | None) -> Any:
+        response = protos.RegressionResponse()
+        await self._infer(
+            request.model_spec, request.input, REGRESS_METHOD, deadline, response.model_spec,
+            response.result,
+        )  # fmt: skip
+        return response
+
+    async def _infer(
+        self, spec: Any, given: Any, method: str, deadline: float | None, told: Any, result: Any
+    ) -> None:
+        """Classifies or regresses, into the fields of a response."""
+        _check_named(spec)
+        with self._use(spec) as servable:
+            name = spec.signature_name or DEFAULT_SIGNATURE
+            examples = examples_of(given)
+            outputs = await self._host.infer(servable, name, method, examples, deadline)
+            self._spec(told, servable, name)
+        if method == REGRESS_METHOD:
+            for value in regressions(outputs, len(examples)):
+                result.regressions.add().value = value
+            return
+        for row in classifications(outputs, len(examples)):
+            classes = result.classifications.add().classes
+            for label, score in row:
+                text = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+                classes.add(label=text, score=score)
+
+    async def _multi_inference(self, request: Any, deadline: float | None) -> Any:
+        response, seen = protos.MultiInferenceResponse(), set()
+        if not request.tasks:
+            raise RequestError("Inference request must contain at least one task.")
+        for task in request.tasks:
+            _check_named(task.model_spec)
+            if task.model_spec.name != request.tasks[0].model_spec.name:
+                raise RequestError(
+                    "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+                )
+            name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+            if name in seen:
+                raise RequestError(f"Duplicate evaluation of signature: {name}")
+            seen.add(name)
+            if task.method_name not in (CLASSIFY_METHOD, REGRESS_METHOD):
+                raise RequestError(
+                    f"Unsupported signature method_name: {task.method_name}", code="UNIMPLEMENTED"
+                )
+            with self._use(task.model_spec) as servable:
+                if name not in servable.backend.programs:
+                    raise RequestError(f"Requested signature not found in model graph: {name}")
+            result = response.results.add()
+            kind = "classification" if task.method_name == CLASSIFY_METHOD else "regression"
+            part = getattr(result, f"{kind}_result")
+            part.SetInParent()
+            await self._infer(
+                task.model_spec, request.input, task.method_name, deadline, result.model_spec, part
+            )
+        return response
+
+    async def _metadata(self, request: Any, deadline: float | None) -> Any:
+        if not request.HasField("model_spec"):
+            raise RequestError("Missing ModelSpec")
+        if not request.metadata_field:
+            raise RequestError("GetModelMetadataRequest must specify at least one metadata_field")
+        for wanted in request.metadata_field:
+            if wanted != "signature_def":
+                raise RequestError(f"Metadata field {wanted} is not supported")
+        response, signatures = protos.GetModelMetadataResponse(), protos.SignatureDefMap()
+        with self._use(request.model_spec) as servable:
+            self._spec(response.model_spec, servable)
+            known = signature_defs(servable.backend.signatures)
+        json_format.ParseDict({"signature_def": known}, signatures)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    # --- ModelService --------------------------------------------------------------------------
+
+    async def _status(self, request: Any, deadline: float | None) -> Any:
+        if not request.HasField("model_spec"):
+            raise RequestError("Missing ModelSpec")
+        # A label is not looked at here: all versions come back.
+        name, version, _ = _target(request.model_spec)
+        response = protos.GetModelStatusResponse()
+        for servable in self._host.manager.versions(name, version):
+            one = response.model_version_status.add()
+            one.version, one.state = servable.version, int(servable.state)
+            one.status.error_code = CODES[servable.error[0]]
+            one.status.error_message = servable.error[1]
+        return response
+
+    async def _reload(self, request: Any, deadline: float | None) -> Any:
+        response = protos.ReloadConfigResponse()
+        before = {name: self._host.metrics.value(name) for name in request.metric_names}
+        if request.config.WhichOneof("config") == "custom_model_config":
+            raise RequestError("Custom model configs are not served here.", code="UNIMPLEMENTED")
+        models = models_of(request.config, self._host.manager.settings)
+        # Beside the event loop: loading takes as long as it takes.
+        await asyncio.to_thread(self._host.manager.replace, models)
+        response.status.SetInParent()
+        for name, value in before.items():
+            grown = self._host.metrics.value(name) - value
+            response.metric.add(name=name, int64_value_increase=grown)
+        return response
+
+    # --- streams -------------------------------------------------------------------------------
+
+    async def _open(self, request: Any, deadline: float | None) -> Any:
+        with self._use(request.model_spec) as servable:
+            response = protos.OpenResponse(session=self._host.sessions.open(servable))
+            self._spec(response.model_spec, servable)
+        response.idle_seconds = self._host.sessions.limits.idle_seconds
+        return response
+
+    async def _step(self, request: Any, deadline: float | None) -> Any:
+        sessions, asked = self._host.sessions, request.request
+        session = sessions.find(request.session)
+        with self._host.manager.use(session.name, session.version) as servable:
+            inputs = self._inputs(asked)
+            outputs = await sessions.step(session, servable, inputs, deadline)
+            response = protos.PredictResponse()
+            self._spec(response.model_spec, servable)
+        for key, array in selected(outputs, list(asked.output_filter)).items():
+            fill_proto(response.outputs[key], array, self._options.as_content)
+        return response
+
+    async def _close(self, request: Any, deadline: float | None) -> Any:
+        return protos.CloseResponse(steps=self._host.sessions.close(request.session))
+
+    # --- health --------------------------------------------------------------------------------
+
+    async def _health(self, request: Any, deadline: float | None) -> Any:
+        known = ("", "ModelService", "PredictionService", PREDICTION, MODEL)
+        if request.service not in known:
+            raise RequestError("unknown service", code="NOT_FOUND")
+        return protos.HealthCheckResponse(status=1 if self.serving else 2)
+
+
+def _target(spec: Any) -> tuple[str, int | None, str | None]:
+    """Name, version and label of a ``ModelSpec``; a version of 0 is version 0, not the latest.
+
+    Raises:
+        RequestError: it names no model.
+    """
+    _check_named(spec)
+    choice = spec.WhichOneof("version_choice")
+    version = spec.version.value if choice == "version" else None
+    return spec.name, version, spec.version_label if choice == "version_label" else None
+
+
+def _check_named(spec: Any) -> None:
+    if not spec.name:
+        raise RequestError("ModelSpec has no name specified.")
+
+
+def _status(code: str) -> grpc.StatusCode:
+    return getattr(grpc.StatusCode, code)

@@ -1,0 +1,71 @@
+"""The gRPC port: grpc.aio around ``GrpcApi``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from serving.errors import ServingError
+from serving.runtime.grpc_api import GrpcApi, GrpcOptions
+from serving.runtime.host import Host
+
+
+class GrpcFace:
+    """To be made, opened and closed in a running event loop.
+
+    Args:
+        host: that answers.
+        options: ``serving.runtime.server.ServerOptions``.
+    """
+
+    def __init__(self, host: Host, options: Any) -> None:
+        self._options = options
+        self.api = GrpcApi(host, GrpcOptions(options.health, options.as_content, options.token))
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", host.limits.max_body_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Else a second server would quietly share the port.
+                ("grpc.so_reuseport", 0),
+                *options.grpc_arguments,
+            ]
+        )
+        self._server.add_generic_rpc_handlers(tuple(self.api.handlers()))
+
+    async def open(self) -> int | None:
+        """Answers from now on.
+
+        Returns:
+            The port.
+
+        Raises:
+            ServingError: it is taken.
+        """
+        options, port = self._options, None
+        host = f"[{options.address}]" if ":" in options.address else options.address
+        try:
+            if options.grpc_port is not None:
+                port = self._add(f"{host}:{options.grpc_port}")
+            if options.grpc_socket:
+                self._server.add_insecure_port(f"unix:{options.grpc_socket}")
+        except RuntimeError as error:
+            raise ServingError(
+                f"--grpc-port {options.grpc_port} on {options.address} cannot be opened "
+                f"({error}); choose another port, or 0 for any free one."
+            ) from error
+        await self._server.start()
+        return port
+
+    def _add(self, address: str) -> int:
+        if self._options.grpc_tls is None:
+            return self._server.add_insecure_port(address)
+        tls = self._options.grpc_tls
+        credentials = grpc.ssl_server_credentials(
+            [(tls.key, tls.cert)], tls.client_ca, require_client_auth=tls.client_ca is not None
+        )
+        return self._server.add_secure_port(address, credentials)
+
+    async def close(self, patience: float) -> None:
+        """Answers what is under way, and refuses the rest with UNAVAILABLE."""
+        await self._server.stop(patience)

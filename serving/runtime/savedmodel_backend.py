@@ -1,0 +1,204 @@
+"""Any SavedModel, run as TensorFlow Serving runs it: in a TF1-style session.
+
+TensorFlow Serving runs SavedModels in a DirectSession. Doing the same gives the same error texts
+and per-call timeouts; `tf.saved_model.load().signatures` gives neither.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving import protos
+from serving.errors import HTTP_STATUS, RequestError, ServingError
+from serving.runtime.programs import Arrays, Backend, Program, check_inputs
+from serving.tensors import dtype_name
+
+# HTTP_STATUS lists the canonical codes in numeric order.
+_CODES = dict(enumerate(HTTP_STATUS))
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+MOST_WARMUP_RECORDS = 1000
+
+
+class SavedModelBackend(Backend):
+    """A SavedModel; see ``Backend``.
+
+    Args:
+        path: directory that holds ``saved_model.pb``.
+        tags: of the MetaGraph to load.
+        threads: of TensorFlow, within and between ops; its own choice unless told.
+
+    Raises:
+        ServingError: TensorFlow cannot load it, or cannot be imported.
+    """
+
+    def __init__(
+        self, path: str | Path, tags: tuple[str, ...] = ("serve",), threads: int | None = None
+    ) -> None:
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise ServingError(
+                f"{path} needs TensorFlow, which is not installed: install seqloom with it, or "
+                "export with `--format onnx` and serve with `--backend onnx`."
+            ) from error
+        self.path, self._tf, self._error = Path(path), tf, tf.errors.OpError
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=threads or 0
+        )
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        try:
+            meta_graph = self._load(tags)
+        except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
+            self._session.close()
+            reason = str(error).splitlines()[0]
+            raise ServingError(
+                f"{path} cannot be loaded as a SavedModel ({reason}); export it anew."
+            ) from error
+        self._bind()
+        super().__init__(
+            {
+                key: _SessionProgram(self, _signature(definition))
+                for key, definition in sorted(meta_graph.signature_def.items())
+            }
+        )
+
+    def _load(self, tags: tuple[str, ...]) -> Any:
+        """The MetaGraphDef, loaded into the session's graph."""
+        logger = self._tf.get_logger()
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # the loader announces that it is deprecated
+        try:
+            with self._session.graph.as_default():
+                return self._tf.compat.v1.saved_model.load(self._session, tags, str(self.path))
+        finally:
+            logger.setLevel(level)
+
+    def _bind(self) -> None:
+        """Binds the private call that skips Session.run's own checks, or the public one.
+
+        Session.run checks dtypes and shapes in Python, in words that TensorFlow Serving does not
+        use, and takes half as long again. A test fails loudly should the private call go away.
+        """
+        try:
+            from tensorflow.python.client import pywrap_tf_session
+
+            self._session._extend_graph()
+            self._buffer = pywrap_tf_session.TF_NewBufferFromString
+            self.is_direct = callable(self._session._call_tf_sessionrun)
+        except (ImportError, AttributeError):
+            self.is_direct = False
+
+    def execute(self, feeds: Arrays, fetches: list[str], timeout: float | None) -> list[Any]:
+        """One run of the session.
+
+        Args:
+            feeds: arrays by name of a tensor.
+            fetches: names of tensors.
+            timeout: seconds until DEADLINE_EXCEEDED.
+
+        Raises:
+            RequestError: in the session's own words.
+        """
+        milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
+        options = self._tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        try:
+            if not self.is_direct:
+                return self._session.run(fetches, feeds, options=options)
+            return self._session._call_tf_sessionrun(
+                self._buffer(options.SerializeToString()),
+                {self._tensor(name)._as_tf_output(): array for name, array in feeds.items()},
+                [self._tensor(name)._as_tf_output() for name in fetches],
+                [],
+                None,
+            )
+        except self._error as error:
+            raise RequestError(error.message, code=_CODES[error.error_code]) from error
+        except (ValueError, TypeError) as error:
+            raise RequestError(str(error)) from error
+
+    def _tensor(self, name: str) -> Any:
+        return self._session.graph.get_tensor_by_name(name)
+
+    def warm(self) -> None:
+        """Runs the recorded requests, as TensorFlow Serving does before it answers others.
+
+        Raises:
+            ServingError: the file is broken, or a request of it fails.
+        """
+        from serving.runtime.inference import infer_log
+
+        for number, record in enumerate(self._warmup_records()):
+            try:
+                infer_log(self, protos.PredictionLog.FromString(record))
+            except (RequestError, ValueError) as error:
+                raise ServingError(
+                    f"{self.path / WARMUP_FILE}, record {number}: {error}"
+                ) from error
+
+    def _warmup_records(self) -> Iterator[bytes]:
+        path = self.path / WARMUP_FILE
+        if not path.is_file():
+            return
+        read: Callable[..., Any] = self._tf.compat.v1.io.tf_record_iterator
+        try:
+            for number, record in enumerate(read(str(path))):
+                if number == MOST_WARMUP_RECORDS:
+                    return
+                yield record
+        except self._error as error:
+            raise ServingError(
+                f"{path}: {error.message}. Please verify your warmup data is in TFRecord format."
+            ) from error
+
+    def close(self) -> None:
+        """Frees the session; nothing may be run afterwards."""
+        self._session.close()
+
+
+class _SessionProgram(Program):
+    """One signature; rows of several requests are joined where all its tensors have a batch."""
+
+    def __init__(self, backend: SavedModelBackend, signature: dict[str, Any]) -> None:
+        super().__init__(signature)
+        self._backend = backend
+        self._feeds = {name: info["name"] for name, info in signature["inputs"].items()}
+        self._fetches = {name: info["name"] for name, info in signature["outputs"].items()}
+        self.joins = bool(self._feeds) and all(
+            info["shape"] is not None and info["shape"][:1] == [-1]
+            for side in ("inputs", "outputs")
+            for info in signature[side].values()
+        )
+
+    def encode(self, inputs: Arrays) -> Arrays:
+        """See ``Program.encode``; shapes and dtypes are the graph's to judge."""
+        check_inputs(self.signature["inputs"], inputs)
+        return inputs
+
+    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+        """See ``Program.execute``; errors are the session's own, timeouts DEADLINE_EXCEEDED."""
+        feeds = {self._feeds[name]: array for name, array in core.items()}
+        arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
+        return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
+
+
+def _signature(definition: Any) -> dict[str, Any]:
+    """A SignatureDef as this server keeps it."""
+    return {
+        "inputs": {key: _tensor_info(info) for key, info in sorted(definition.inputs.items())},
+        "outputs": {key: _tensor_info(info) for key, info in sorted(definition.outputs.items())},
+        "method_name": definition.method_name,
+    }
+
+
+def _tensor_info(info: Any) -> dict[str, Any]:
+    shape = info.tensor_shape
+    return {
+        "dtype": dtype_name(info.dtype),
+        "shape": None if shape.unknown_rank else [dim.size for dim in shape.dim],
+        "name": info.name,
+    }

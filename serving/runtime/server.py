@@ -1,0 +1,361 @@
+"""The model server's process: sockets, signals, REST on uvicorn and gRPC on grpc.aio in one loop.
+
+    serve("bundle", rest_port=8501, grpc_port=8500, on_ready=print)
+
+With the ONNX backend neither TensorFlow nor Keras is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from serving.errors import ServingError
+from serving.runtime.asgi import RestApp
+from serving.runtime.backends import find_place
+from serving.runtime.host import Host
+from serving.runtime.rest_api import RestApi, RestOptions
+from serving.runtime.servables import ModelSettings
+from serving.runtime.sockets import Tls, bound, port_error
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where to listen, and to whom.
+
+    Attributes:
+        address: to bind; loopback unless told otherwise.
+        rest_port: 0 picks a free one; None for no REST.
+        grpc_port: likewise.
+        grpc_socket: path of a Unix socket for gRPC besides.
+        grpc_arguments: of the gRPC core, such as ``grpc.max_connection_age_ms``.
+        rest: options of the REST API.
+        health: whether gRPC has its health service.
+        as_content: gRPC outputs as packed bytes.
+        token: that requests must bear, over REST and gRPC.
+        rest_tls: certificates of REST; None for plain HTTP.
+        grpc_tls: likewise.
+        drain_seconds: that requests under way may still take after SIGTERM.
+        wait_for_models: with a model that has no version yet the ports stay shut until it has one;
+            else that is an error.
+    """
+
+    address: str = "127.0.0.1"
+    rest_port: int | None = 8501
+    grpc_port: int | None = None
+    grpc_socket: str | None = None
+    grpc_arguments: tuple[tuple[str, Any], ...] = ()
+    rest: RestOptions = field(default_factory=RestOptions)
+    health: bool = True
+    as_content: bool = False
+    token: str | None = field(default=None, repr=False)
+    rest_tls: Tls | None = None
+    grpc_tls: Tls | None = None
+    drain_seconds: float = 30.0
+    wait_for_models: bool = False
+
+
+class Server:
+    """A host's two faces on bound ports.
+
+    REST's port is bound at once, so that a taken one is found before a model is loaded, but both
+    refuse connections until ``run`` has loaded all models: as with TensorFlow Serving an open port
+    means a ready model.
+
+    Args:
+        host: that answers.
+        options: see there.
+
+    Raises:
+        ServingError: a port is taken, the address is not this machine's, or a certificate does not
+            do.
+    """
+
+    def __init__(self, host: Host, options: ServerOptions) -> None:
+        self.host, self.options = host, options
+        self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._stopped = threading.Event()
+        self._socket: socket.socket | None = None
+        for tls in (options.rest_tls, options.grpc_tls):
+            if tls is not None:
+                tls.context()
+        if options.rest_port is not None:
+            self._socket = bound(options.address, options.rest_port, "--rest-port")
+            self.rest_port = self._socket.getsockname()[1]
+        if options.grpc_port:  # found now; opened when the models are there
+            try:
+                bound(options.address, options.grpc_port, "--grpc-port").close()
+            except ServingError:
+                self.close()
+                raise
+
+    def run(
+        self, models: Iterable[ModelSettings], on_ready: Callable[[Server], None] = lambda _: None
+    ) -> None:
+        """Serves until SIGTERM, Ctrl-C or ``stop``; requests under way are answered first.
+
+        Args:
+            models: to begin with.
+            on_ready: called once, in another thread, when requests are answered.
+
+        Raises:
+            ServingError: a model could not be loaded, or a port cannot be opened.
+        """
+        try:
+            _run(self._main(list(models), on_ready))
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Asks ``run`` to return; from any thread, also before ``run``."""
+        self._stopped.set()
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                loop.call_soon_threadsafe(stopping.set)
+
+    def close(self) -> None:
+        """Gives the port back; only needed where ``run`` is never called."""
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _main(self, models: list[ModelSettings], on_ready: Callable) -> None:
+        self._stopping, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        if self._stopped.is_set():
+            return
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._stopping.set)
+        manager = self.host.manager
+        loading = asyncio.ensure_future(
+            asyncio.to_thread(manager.start, models, self.options.wait_for_models)
+        )
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
+                await self._serve(on_ready, stopping)
+        finally:
+            stopping.cancel()
+            await asyncio.to_thread(manager.stop, self.options.drain_seconds)
+
+    async def _serve(self, on_ready: Callable, stopping: asyncio.Future) -> None:
+        """From open ports to closed ones."""
+        rest = grpc_face = None
+        async with contextlib.AsyncExitStack() as open_ports:
+            if self.options.grpc_port is not None or self.options.grpc_socket:
+                grpc_face = await self._open_grpc()
+                open_ports.push_async_callback(grpc_face.close, self.options.drain_seconds)
+            if self._socket is not None:
+                rest = await self._open_rest()
+                open_ports.push_async_callback(rest.close)
+            sweeping = asyncio.ensure_future(self._sweep())
+            open_ports.callback(sweeping.cancel)
+            announced = asyncio.ensure_future(asyncio.to_thread(on_ready, self))
+            await stopping
+            await announced
+            logger.info("draining: requests under way are answered, no others")
+            if grpc_face is not None:
+                grpc_face.api.serving = False
+
+    async def _open_grpc(self) -> Any:
+        from serving.runtime.grpc_server import GrpcFace
+
+        face = GrpcFace(self.host, self.options)
+        self.grpc_port = await face.open()
+        return face
+
+    async def _open_rest(self) -> _RestFace:
+        options = replace(self.options.rest, token=self.options.token)
+        face = _RestFace(RestApp(RestApi(self.host, options)), self.options)
+        try:
+            await face.open(self._socket)
+        except OSError as error:  # two servers that were bound at once: the second cannot listen
+            raise port_error(
+                self.options.address, self.rest_port or 0, error, "--rest-port"
+            ) from error
+        return face
+
+    async def _sweep(self) -> None:
+        """Forgets idle streams."""
+        while True:
+            await asyncio.sleep(min(30.0, self.host.sessions.limits.idle_seconds / 2))
+            self.host.sessions.expire()
+
+
+class _RestFace(uvicorn.Server):
+    """uvicorn in a loop, and with signals, that are not its own."""
+
+    def __init__(self, app: RestApp, options: ServerOptions) -> None:
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, server_header=False,
+            ws="none", timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
+        )  # fmt: skip
+        config.load()
+        if options.rest_tls is not None:
+            config.ssl = options.rest_tls.context()
+        super().__init__(config)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them to ``Server``."""
+        yield
+
+    async def open(self, bound_socket: socket.socket) -> None:
+        """Listens; OSError where that fails."""
+        bound_socket.listen(self.config.backlog)
+        self._serving = asyncio.ensure_future(self.serve(sockets=[bound_socket]))
+        while not self.started and not self._serving.done():
+            await asyncio.sleep(0.002)
+        if self._serving.done():
+            await self._serving
+
+    async def close(self) -> None:
+        """Answers what is under way and closes all connections."""
+        self.should_exit = True
+        await self._serving
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """As ``asyncio.Runner``, which Python 3.10 does not have; on uvloop where it is installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    loop = new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def serve(
+    bundle_dir: str | Path,
+    rest_port: int | None = 8501,
+    backend: str | None = None,
+    host: str = "127.0.0.1",
+    on_ready: Callable[[dict], None] | None = None,
+    *,
+    grpc_port: int | None = None,
+    model_name: str | None = None,
+    runtime: Host | None = None,
+    options: ServerOptions | None = None,
+) -> None:
+    """Serves a bundle or a SavedModel until SIGTERM or Ctrl-C, then returns.
+
+    New versions that are published there take over; see ``serving.runtime.manager``.
+
+    Args:
+        bundle_dir: a bundle; or a SavedModel, or integer versions of one.
+        rest_port: TCP port of the REST API; 0 picks a free one, None for none.
+        backend: ``onnx``, ``savedmodel`` or ``tensorrt``; by default ONNX where the bundle has it.
+        host: address to listen on. Without a token anybody who reaches it may ask.
+        on_ready: called once with ``{"rest_port", "grpc_port", "model"}`` when requests are
+            answered.
+        grpc_port: likewise of the gRPC API.
+        model_name: name in requests, instead of the bundle's own.
+        runtime: limits, batching and the like.
+        options: further ones.
+
+    Raises:
+        ServingError: nothing servable there, or a port cannot be opened.
+    """
+    place = find_place(bundle_dir, backend)
+    model = ModelSettings(model_name or place.name, place)
+    options = replace(
+        options or ServerOptions(), address=host, rest_port=rest_port, grpc_port=grpc_port
+    )
+    server = Server(runtime or Host(), options)
+
+    def announce(server: Server) -> None:
+        announce_ports(server)
+        if on_ready is not None:
+            on_ready(
+                {
+                    "rest_port": server.rest_port,
+                    "grpc_port": server.grpc_port,
+                    "model": model.name,
+                }
+            )
+
+    server.run([model], announce)
+
+
+def announce_ports(server: Server) -> None:
+    """In the words that people grep TensorFlow Serving's log for."""
+    address = server.options.address
+    if server.grpc_port is not None:
+        print(f"Running gRPC ModelServer at {address}:{server.grpc_port} ...", file=sys.stderr)
+    if server.rest_port is not None:
+        print(f"Exporting HTTP/REST API at:localhost:{server.rest_port} ...", file=sys.stderr)
+    sys.stderr.flush()
+
+
+@contextmanager
+def running(
+    models: Iterable[ModelSettings] | str | Path,
+    host: Host | None = None,
+    options: ServerOptions | None = None,
+    ready_within: float = 120.0,
+) -> Iterator[Server]:
+    """A server in a thread of this process, for notebooks and tests.
+
+    Args:
+        models: of the server, or the path of a bundle.
+        host: of them.
+        options: see there; ports are picked unless given.
+        ready_within: seconds to wait for it.
+
+    Raises:
+        ServingError: it did not start.
+    """
+    if isinstance(models, (str, Path)):
+        place = find_place(models)
+        models = [ModelSettings(place.name, place)]
+    server = Server(host or Host(), options or ServerOptions(rest_port=0, grpc_port=0))
+    ready, failed = threading.Event(), []
+
+    def work() -> None:
+        try:
+            server.run(models, lambda _: ready.set())
+        except BaseException as error:  # noqa: BLE001 it belongs to the thread that waits
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=work, name="server", daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(ready_within):
+            raise ServingError(f"the server did not start within {ready_within:g} s")
+        if failed:
+            raise failed[0]
+        yield server
+    finally:
+        server.stop()
+        thread.join(server.options.drain_seconds + 10)

@@ -1,0 +1,143 @@
+"""Batches: who is joined with whom, that answers stay the same, and what is refused."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.errors import RequestError
+from serving.runtime.batching import Batcher, BatchOptions, bucket
+from serving.runtime.programs import Program
+
+
+class Sums(Program):
+    """Sum over time of what is not padding; remembers the shape of each run."""
+
+    joins, padding = True, {"x": 0}
+
+    def __init__(self):
+        super().__init__({"inputs": {}, "outputs": {}})
+        self.shapes, self.gate = [], threading.Event()
+        self.gate.set()
+
+    def execute(self, core, timeout=None):
+        self.gate.wait(10)
+        self.shapes.append(core["x"].shape)
+        if (core["x"] == 13).any():
+            raise RequestError("thirteen")
+        return {"y": core["x"].sum(1)}
+
+
+def row(*values):
+    return {"x": np.array([values], np.int64)}
+
+
+class Held:
+    """A batcher with one worker that is kept busy until `release`."""
+
+    def __init__(self, **options):
+        self.program = Sums()
+        self.program.gate.clear()
+        self.batcher = Batcher(BatchOptions(workers=1, **options))
+        self.first = self.batcher.submit(self.program, row(1))
+        time.sleep(0.05)  # the worker has taken it
+
+    def ask(self, *values, deadline=None):
+        return self.batcher.submit(self.program, row(*values), deadline)
+
+    def release(self):
+        self.program.gate.set()
+        self.batcher.close()
+        return self.program.shapes[1:]
+
+
+def test_buckets():
+    assert [bucket(n) for n in (0, 16, 17, 24, 25, 33, 48, 49, 200, 256, 257)] == [
+        16, 16, 24, 24, 32, 48, 48, 64, 256, 256, 384,
+    ]  # fmt: skip
+
+
+def test_like_lengths_are_joined_and_padded_and_unlike_ones_are_not():
+    held = Held()
+    asked = [held.ask(*[1] * n) for n in (20, 3, 100, 24, 90)]
+    shapes = held.release()
+    assert [future.result()["y"].tolist() for future in asked] == [[20], [3], [100], [24], [90]]
+    # 20 waited longest: with 24 of its own bucket, and 3, whose bucket is half as long at least.
+    assert shapes == [(3, 24), (2, 100)]
+
+
+def test_a_bad_request_does_not_harm_the_others():
+    held = Held()
+    asked = [held.ask(5), held.ask(13), held.ask(7)]
+    shapes = held.release()
+    assert (asked[0].result()["y"], asked[2].result()["y"]) == ([5], [7])
+    with pytest.raises(RequestError, match="thirteen"):
+        asked[1].result()
+    assert shapes == [(3, 1), (1, 1), (1, 1), (1, 1)]
+
+
+def test_the_queue_is_bounded_and_the_cancelled_and_the_late_are_dropped():
+    held = Held(max_waiting=3)
+    kept, cancelled = held.ask(1), held.ask(2)
+    late = held.ask(3, deadline=time.monotonic() - 1)
+    with pytest.raises(
+        RequestError, match="queue to which this task was submitted is full"
+    ) as full:
+        held.ask(4)
+    assert full.value.code == "UNAVAILABLE"
+    assert cancelled.cancel()
+    assert held.release() == [(1, 1)]
+    assert kept.result()["y"] == [1]
+    with pytest.raises(RequestError, match="Timed out waiting for notification"):
+        late.result()
+
+
+def test_sizes_that_are_allowed_and_requests_that_are_too_large():
+    held = Held(max_rows=4, allowed_rows=(2, 4))
+    three = [held.ask(n) for n in (1, 2, 3)]
+    shapes = held.release()
+    assert [future.result()["y"].tolist() for future in three] == [[1], [2], [3]]
+    assert shapes == [(4, 1)]
+    program = Sums()
+    large = {"x": np.arange(9).reshape(9, 1)}
+    batcher = Batcher(BatchOptions(max_rows=4))
+    assert batcher.submit(program, large).result()["y"].tolist() == list(range(9))
+    assert program.shapes == [(4, 1), (4, 1), (1, 1)]
+    batcher.close()
+    batcher = Batcher(BatchOptions(max_rows=4, splits=False))
+    with pytest.raises(RequestError, match="Task size 9 is larger than maximum input batch size 4"):
+        batcher.submit(program, large)
+    batcher.close()
+
+
+def test_a_batch_waits_to_be_filled():
+    program = Sums()
+    batcher = Batcher(BatchOptions(workers=1, max_rows=2, delay_seconds=5.0))
+    began = time.monotonic()
+    asked = [batcher.submit(program, row(n)) for n in (1, 2)]
+    assert [future.result(4)["y"].tolist() for future in asked] == [[1], [2]]
+    assert time.monotonic() - began < 4
+    assert program.shapes == [(2, 1)]
+    batcher.close()
+
+
+def test_models_without_a_batch_run_alone():
+    program = Sums()
+    program.joins = False
+    batcher = Batcher(BatchOptions(workers=1))
+    asked = [batcher.submit(program, row(n)) for n in range(5)]
+    assert [future.result()["y"].tolist() for future in asked] == [[n] for n in range(5)]
+    assert program.shapes == [(1, 1)] * 5
+    batcher.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=70), min_size=1, max_size=40))
+def test_any_mixture_gives_the_answers_of_each_alone(rows):
+    program, batcher = Sums(), Batcher(BatchOptions(workers=2, max_rows=8))
+    asked = [batcher.submit(program, row(*values)) for values in rows]
+    assert [future.result(10)["y"].tolist() for future in asked] == [[sum(v)] for v in rows]
+    batcher.close()
