@@ -143,6 +143,8 @@ class Manager:
                 self._look()
                 failed = self._failures()
                 missing = [name for name in self._models if not self._available(name)]
+            if failed and not wait:
+                raise ServingError("; ".join(servable.error[1] for servable in failed))
             if failed and not any(self._waits_to_retry(name) for name in missing):
                 raise ServingError(failed_text(failed))
             if not missing or not wait:

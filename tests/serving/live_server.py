@@ -9,7 +9,7 @@ import httpx
 from serving.runtime.backends import Place
 from serving.runtime.batching import Batcher, BatchOptions
 from serving.runtime.host import Host, Limits
-from serving.runtime.programs import Backend, Program
+from serving.runtime.programs import Backend, Program, check_inputs, check_tensors
 from serving.runtime.servables import ModelSettings, Policy
 from serving.runtime.server import ServerOptions
 from serving.runtime.server import running as running_server
@@ -28,6 +28,9 @@ class Times(Program):
         self.factor, self.backend = factor, backend
 
     def encode(self, inputs):
+        if self.backend.checked:
+            check_inputs(self.signature["inputs"], inputs)
+            check_tensors(self.signature["inputs"], inputs)
         return inputs
 
     def execute(self, core, timeout=None):
@@ -40,8 +43,8 @@ class Times(Program):
 class DoublingBackend(Backend):
     """y = 2x as `serving_default`, 3x as `other`."""
 
-    def __init__(self, name="m", version=1, error=None):
-        self.name, self.version, self.error = name, version, error
+    def __init__(self, name="m", version=1, error=None, checked=False):
+        self.name, self.version, self.error, self.checked = name, version, error, checked
         self.gate = threading.Event()
         self.gate.set()
         classify = "tensorflow/serving/classify"

@@ -1,0 +1,152 @@
+"""Streams: equal to the whole sequence, apart from each other, bounded, over REST and gRPC."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from live_server import host_of
+
+from serving.client import Client
+from serving.errors import RequestError
+from serving.runtime.batching import BatchOptions
+from serving.runtime.host import Host
+from serving.runtime.programs import STEP_SIGNATURE, Backend, Program
+from serving.runtime.server import ServerOptions, running
+from serving.runtime.sessions import SessionLimits
+
+
+class Running(Program):
+    """sum, and the number of rows before: a model of one step."""
+
+    joins = True
+
+    def __init__(self):
+        number = {"dtype": "float32", "shape": [-1]}
+        super().__init__(
+            {"inputs": {"x": number, "s": number}, "outputs": {"sum": number, "s_next": number}}
+        )
+
+    def encode(self, inputs):
+        if set(inputs) != {"x", "s"}:
+            raise RequestError("x, please")
+        return inputs
+
+    def execute(self, core, timeout=None):
+        total = core["x"] + core["s"]
+        return {"sum": total, "s_next": total}
+
+
+class StepBackend(Backend):
+    name, version = "m", 4
+
+    def __init__(self):
+        super().__init__({STEP_SIGNATURE: Running()})
+
+    def streams(self):
+        return self
+
+    def initial(self, rows):
+        return {"s": np.zeros(rows, np.float32)}
+
+
+@pytest.fixture
+def start():
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def make(**limits):
+            host, models = host_of([StepBackend()], BatchOptions(workers=1))
+            host.sessions.limits = SessionLimits(**limits)
+            options = ServerOptions(rest_port=0, grpc_port=0)
+            server = stack.enter_context(running(models, host, options))
+            urls = f"http://127.0.0.1:{server.rest_port}", f"grpc://127.0.0.1:{server.grpc_port}"
+            return server, [stack.enter_context(Client(url, "m", retries=0)) for url in urls]
+
+        yield make
+
+
+def sums(stream, values):
+    return [float(stream.step({"x": [value]})["sum"][0]) for value in values]
+
+
+def test_each_stream_has_its_own_state_on_both_faces(start):
+    server, clients = start()
+    streams = [client.open() for client in clients for _ in range(8)]
+    rows = np.random.default_rng(0).integers(0, 9, (len(streams), 20)).astype(np.float32)
+    with ThreadPoolExecutor(len(streams)) as pool:
+        found = list(pool.map(sums, streams, rows))
+    np.testing.assert_array_equal(found, rows.cumsum(1))
+    assert [stream.close() for stream in streams] == [20] * len(streams)
+    assert server.host.sessions._bytes == 0
+    assert ":seqloom:sessions 0\n" in server.host.metrics.text().decode()
+
+
+def test_what_goes_wrong_leaves_the_stream_as_it_was(start):
+    _, clients = start()
+    for client in clients:
+        with client.open() as stream:
+            assert sums(stream, [1, 2]) == [1, 3]
+            for wrong in ({"y": [1.0]}, {"x": [1.0, 2.0]}):
+                with pytest.raises(RequestError):
+                    stream.step(wrong)
+            assert sums(stream, [4]) == [7]
+        with pytest.raises(RequestError, match="no such stream") as gone:
+            stream.step({"x": [1.0]})
+        assert gone.value.code == "NOT_FOUND"
+
+
+def test_a_state_that_the_client_sends_is_refused(start):
+    _, (_, client) = start()
+    with client.open() as stream, pytest.raises(RequestError, match="The server keeps s"):
+        stream.step({"x": [1.0], "s": [100.0]})
+
+
+def test_streams_of_several_series(start):
+    _, clients = start()
+    for client in clients:
+        with client.open() as stream:
+            assert stream.step({"x": [1.0, 10.0]})["sum"].tolist() == [1, 10]
+            assert stream.step({"x": [2.0, 20.0]})["sum"].tolist() == [3, 30]
+
+
+def test_idle_streams_expire_and_bounds_hold(start):
+    _, (rest, grpc) = start(idle_seconds=0.3, max_sessions=2)
+    first, second = rest.open(), grpc.open()
+    with pytest.raises(RequestError, match="2 streams are open, which is the limit") as full:
+        grpc.open()
+    assert full.value.code == "RESOURCE_EXHAUSTED"
+    assert sums(first, [1]) == [1]
+    time.sleep(0.4)
+    for stream in (first, second):
+        with pytest.raises(RequestError, match="no such stream"):
+            stream.step({"x": [1.0]})
+    rest.open().close()
+    _, (rest, _) = start(max_bytes=40)
+    with rest.open() as stream, pytest.raises(RequestError, match="states of all streams"):
+        stream.step({"x": [0.0] * 11})
+
+
+def test_a_stream_ends_with_its_version(start):
+    server, (rest, _) = start()
+    stream = rest.open()
+    assert sums(stream, [1]) == [1]
+    server.host.manager.versions("m")[0].unload()
+    with pytest.raises(RequestError, match=r"Specific\(m, 4\)"):
+        stream.step({"x": [1.0]})
+
+
+def test_models_without_steps_have_no_streams():
+    class Whole(StepBackend):
+        def streams(self):
+            return None
+
+    host, models = host_of([Whole()])
+    with (
+        running(models, host, ServerOptions(rest_port=0)) as server,
+        Client(f"http://127.0.0.1:{server.rest_port}", "m") as client,
+        pytest.raises(RequestError, match="cannot be streamed"),
+    ):
+        client.open()
+    assert Host().sessions.limits == SessionLimits()
