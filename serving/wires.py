@@ -269,6 +269,8 @@ class GrpcWire:
         except self._grpc.RpcError as error:
             code = error.code().name
             known = code if code in HTTP_STATUS else "UNKNOWN"
+            if known == "CANCELLED":  # not by us: by a server that was just ending
+                known = "UNAVAILABLE"
             raise RequestError(error.details() or known, code=known) from error
 
     def close(self) -> None:

@@ -66,6 +66,8 @@ class GrpcApi:
 
     def __init__(self, host: Host, options: GrpcOptions | None = None) -> None:
         self._host, self._options = host, options or GrpcOptions()
+        # False while the server drains: calls under way go on, new ones are refused in words that
+        # make clients ask elsewhere. gRPC's own end would say CANCELLED to some.
         self.serving = True
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -111,6 +113,8 @@ class GrpcApi:
             began, request, status = time.perf_counter(), None, "OK"
             try:
                 self._admit(context)
+                if not self.serving and api != "Check":
+                    raise RequestError("The server is shutting down.", code="UNAVAILABLE")
                 try:
                     request = kind.FromString(body)
                 except DecodeError:

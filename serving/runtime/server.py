@@ -174,6 +174,7 @@ class Server:
             logger.info("draining: requests under way are answered, no others")
             if grpc_face is not None:
                 grpc_face.api.serving = False
+                await asyncio.sleep(0.1)
 
     async def _open_grpc(self) -> Any:
         from serving.runtime.grpc_server import GrpcFace

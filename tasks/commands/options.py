@@ -83,7 +83,7 @@ Queue = Annotated[int, typer.Option(min=1, help="rows that may wait; beyond them
 Timeout = Annotated[str, typer.Option(help="of a REST request; beyond it 504")]
 MaxBody = Annotated[int, typer.Option(min=1, max=2047, help="MiB of one request; beyond them 413")]
 StreamIdle = Annotated[str, typer.Option(help="a stream without a step for so long is closed")]
-Poll = Annotated[str, typer.Option(help="between two looks for new versions; 0s looks once")]
+Poll = Annotated[str, typer.Option(help="between two looks for new versions")]
 TokenFile = Annotated[
     Path | None, typer.Option(help="file with the token of requests; else SEQLOOM_TOKEN, if set")
 ]
