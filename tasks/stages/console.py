@@ -88,6 +88,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         ("models.training", "TrainingError"),
         ("tuning.errors", "SearchError"),
         ("serving.errors", "ServingError"),
+        ("serving.errors", "RequestError"),
     )
     return tuple(getattr(sys.modules[m], name) for m, name in names if m in sys.modules)
 
