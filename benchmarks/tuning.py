@@ -39,7 +39,8 @@ SMALL = {"units": 16, "embedding_dim": 16}
 LEARNING = {
     "sentiment": ("mr", {}, {}),
     "forecast": (
-        "ett/ETTh1.csv", {"split": "8640,2880,2880", "lookback": 336, "horizon": 24}, {},
+        "ett/ETTh1.csv",
+        {"split": "8640,2880,2880", "lookback": 336, "horizon": 24, "stride": 4}, {},
     ),
 }  # fmt: skip
 
@@ -128,7 +129,7 @@ def learning(options: argparse.Namespace) -> list[dict[str, Any]]:
             continue
         for strategy in ("random", "hyperband"):
             for who in ("bare", "ours"):
-                order = {"task": task, "source": str(source), "reading": reading, "epochs": 6,
+                order = {"task": task, "source": str(source), "reading": reading, "epochs": 3,
                          "trials": 1000, "strategy": strategy, "settings": settings, "who": who,
                          "workers": 2, "seed": 0, "until": options.seconds}  # fmt: skip
                 found = measured(order)

@@ -90,6 +90,15 @@ def compose():
     return found["services"]
 
 
+def test_compose_is_valid():
+    pytest.importorskip("check_jsonschema")  # it brings the schema of the Compose specification
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, str(DEPLOY / "compose" / "serving.yaml")], capture_output=True, text=True
+    )
+    assert not done.returncode, done.stdout + done.stderr
+
+
 def test_compose_names_what_is_there():
     services = compose()
     assert sorted(services) == sorted(SERVERS)
