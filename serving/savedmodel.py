@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from pipelines.preprocessor import Arrays, Preprocessor
+from serving import protos
 from serving.errors import ServingError
 from serving.fast_recurrent import fast_copy
+from serving.tensors import fill_proto
 
 if TYPE_CHECKING:
     import keras
@@ -91,17 +92,14 @@ def write_warmup(path: Path, name: str, requests: Sequence[Arrays]) -> None:
 
     Source: TensorFlow Serving, "SavedModel Warmup": a TFRecord file of PredictionLog.
     """
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-
     target = path / WARMUP_FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(target)) as writer:
         for inputs in requests:
-            request = predict_pb2.PredictRequest()
+            log = protos.PredictionLog()
+            request = log.predict_log.request
             request.model_spec.name = name
             request.model_spec.signature_name = "serving_default"
             for key, array in inputs.items():
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(np.asarray(array)))
-            log = prediction_log_pb2.PredictLog(request=request)
-            record = prediction_log_pb2.PredictionLog(predict_log=log)
-            writer.write(record.SerializeToString())
+                fill_proto(request.inputs[key], array)
+            writer.write(log.SerializeToString())

@@ -9,8 +9,9 @@ from live_server import client_of, post
 
 import tasks
 from serving import Predictor, RowModel, Stream
+from serving.client import Client
 from serving.errors import ServingError
-from serving.runtime.server import running
+from serving.runtime.server import ServerOptions, running
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
@@ -86,6 +87,21 @@ def test_steps_are_served_and_the_client_carries_the_states(detector):
             outputs = reply["outputs"]
             assert outputs["score"][0] == pytest.approx(float(want[t]), rel=1e-3, abs=1e-5)
             states = {name: outputs[f"{name}_next"] for name in states}
+
+
+def test_a_stream_in_the_server_gives_the_answers_of_the_whole_sequence(detector):
+    bundle, splits = detector
+    series = splits.test[0].series
+    want = whole(bundle, series)["score"][0]
+    options = ServerOptions(rest_port=0, grpc_port=0)
+    with running(bundle, options=options) as server:
+        for url in (f"http://localhost:{server.rest_port}", f"grpc://localhost:{server.grpc_port}"):
+            with Client(url, "anomaly") as client, client.open() as stream:
+                got = [
+                    float(stream.step({"values": [row], "time": [time]})["score"][0])
+                    for row, time in zip(series.values[:50], series.times[:50], strict=True)
+                ]
+            np.testing.assert_allclose(got, want[:50], rtol=1e-3, atol=1e-5)
 
 
 def test_an_autoencoder_is_asked_about_the_rows_it_remembers(tmp_path):
