@@ -24,7 +24,8 @@ class Loading:
     """How models are loaded.
 
     Attributes:
-        threads: of the engine for one batch; its own choice if None.
+        threads: of the engine for one batch. If None, TensorFlow chooses and ONNX Runtime takes
+            one: batches run side by side already, and its idle threads would spin.
         tags: of a SavedModel's MetaGraph.
         warm: whether recorded requests are run first.
     """
@@ -59,7 +60,7 @@ def load(directory: Path, kind: str | None = None, how: Loading | None = None) -
     if kind == "onnx":
         from serving.runtime.core_backends import OnnxBackend
 
-        backend: Backend = OnnxBackend(directory, how.threads)
+        backend: Backend = OnnxBackend(directory, how.threads or 1)
     elif kind == "tensorrt":
         from serving.runtime.core_backends import TensorRTBackend
 

@@ -8,6 +8,7 @@ joined run alone, in the same queue, with the same bounds.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -26,6 +27,13 @@ from serving.runtime.programs import Arrays, Program
 STRETCH = 2.0
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class BatchOptions:
     """How requests are joined.
@@ -35,7 +43,7 @@ class BatchOptions:
         max_rows: of a batch; a request may bring several.
         delay_seconds: that a batch which is not full waits for more; 0 takes what is there.
         max_waiting: rows that may wait; beyond them UNAVAILABLE.
-        workers: batches at once.
+        workers: batches at once; one a core that this process may use.
         allowed_rows: sizes that batches are filled up to, with copies of a row.
         splits: a request of more than ``max_rows`` is run in parts; else it is refused.
     """
@@ -44,7 +52,7 @@ class BatchOptions:
     max_rows: int = 64
     delay_seconds: float = 0.0
     max_waiting: int = 16_384
-    workers: int = 2
+    workers: int = field(default_factory=usable_cores)
     allowed_rows: tuple[int, ...] = ()
     splits: bool = True
 

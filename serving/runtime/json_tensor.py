@@ -12,9 +12,8 @@ import numpy as np
 
 from serving.errors import RequestError
 from serving.runtime.json_dialect import echo
+from serving.tensors import TF_NAMES
 
-# TensorFlow's DataTypeString where it differs from NumPy's name.
-TF_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 FLOATS = ("float32", "float64")
 # Literals are checked against the range of the proto field that carries them, so the narrow
 # integers take any int32 literal and wrap.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from serving.errors import RequestError
-from serving.tensors import NUMBERS
+from serving.tensors import NUMBERS, TF_NAMES
 
 Arrays = dict[str, np.ndarray]
 
@@ -157,7 +157,7 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
         array, info = inputs[name], expected[name]
         sent = "string" if array.dtype.kind in "OSU" else array.dtype.name
         if sent != info["dtype"]:
-            takes, given = (_TF_NAMES.get(kind, kind) for kind in (info["dtype"], sent))
+            takes, given = (TF_NAMES.get(kind, kind) for kind in (info["dtype"], sent))
             raise RequestError(f"Expects arg[{position}] to be {takes} but {given} is provided")
         if info.get("shape") is None:
             continue
@@ -172,9 +172,6 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
             rows[name] = len(array)
     if len(set(rows.values())) > 1:
         raise RequestError(f"Inputs differ in their number of rows: {rows}")
-
-
-_TF_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 
 def signature_defs(signatures: Mapping[str, Mapping]) -> dict[str, dict]:
