@@ -8,7 +8,10 @@ import sys
 from datetime import date
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+# Some scripts here have the names of packages, which must be found before them.
+sys.path[:] = [*(place for place in sys.path if Path(place).resolve() != HERE), str(HERE)]
 
 
 def machine() -> str:

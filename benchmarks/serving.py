@@ -27,6 +27,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from measuring import report
+
 SERVERS = {
     "onnx": [],
     "onnx, not joined": ["--batch-size", "1"],
@@ -43,8 +45,6 @@ def main() -> None:
     if options.ask:
         print(json.dumps(asyncio.run(load(json.loads(options.ask)))))
         return
-    from measuring import report
-
     with tempfile.TemporaryDirectory() as scratch:
         texts = reviews(options.data)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))

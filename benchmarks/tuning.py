@@ -28,12 +28,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-BEGAN = time.perf_counter()
-# This file has the name of a package that it needs, which must be found before it.
-here = sys.path.pop(0)
-import tuning  # noqa: E402, F401
+from measuring import report
 
-sys.path.append(here)
+BEGAN = time.perf_counter()
 SMALL = {"units": 16, "embedding_dim": 16}
 # Of the part "learning": where the data is below --data, how it is read, and what is set.
 LEARNING = {
@@ -51,8 +48,6 @@ def main() -> None:
     if options.measure:
         measure(json.loads(options.measure))
         return
-    from measuring import report
-
     for part in options.only:
         rows = {"throughput": throughput, "memory": memory, "learning": learning}[part](options)
         report(f"tuning_{part}", rows)

@@ -153,11 +153,13 @@ class Servable:
                     return False
                 self._changed.wait(left)
             self.state = State.END
-        if self.batcher is not None:
-            self.batcher.close()
-        if self.backend is not None:
-            self.backend.close()
-        self.backend = self.batcher = None
+            # Taken by one: the end of the server may unload what is being unloaded already.
+            backend, batcher = self.backend, self.batcher
+            self.backend = self.batcher = None
+        if batcher is not None:
+            batcher.close()
+        if backend is not None:
+            backend.close()
         return True
 
     def give_up(self) -> None:
