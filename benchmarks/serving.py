@@ -6,7 +6,8 @@
 A sentiment model of two bidirectional LSTM layers of 64 units answers one review a request, at the
 lengths that reviews of imdb have (random words of such lengths where the data is not there). Every
 server is a process of its own, and so is what asks: closed loops on kept connections. Servers take
-turns, ``--rounds`` times, and a row is the median round. The peer is ``serving_peer.py``.
+turns, ``--rounds`` times, and a row is the median round. The peer is ``serving_peer.py``, on the
+SavedModel of this project's export, and on one of the same model with Keras's layers as they are.
 
 The first rows have no server: ONNX Runtime in one process on the same batches, already encoded, and
 with the encoding.
@@ -33,7 +34,8 @@ SERVERS = {
     "onnx": [],
     "onnx, not joined": ["--batch-size", "1"],
     "savedmodel": ["--backend", "savedmodel"],
-    "peer": None,
+    "peer": "savedmodel",
+    "peer, Keras's own layers": "keras",
 }
 MODEL = {"cell": "lstm", "layers": 2, "units": 64, "bidirectional": True, "epochs": 1}
 TEXTS = 512
@@ -48,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         texts = reviews(options.data)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
-        bundle = make_bundle(Path(scratch), options.bundle)
+        bundle = make_bundle(Path(scratch))
         rows = without_server(bundle, texts, options.seconds)
         rows += with_servers(bundle, Path(scratch) / "texts.json", options)
     report("serving", rows)
@@ -58,7 +60,6 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/imdb"))
-    parser.add_argument("--bundle", type=Path, help="of a text classifier; made unless given")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
     parser.add_argument("--seconds", type=float, default=8)
@@ -80,11 +81,12 @@ def reviews(place: Path) -> list[str]:
     return [" ".join(f"word{drawn.randrange(5000)}" for _ in range(n)) for n in lengths]
 
 
-def make_bundle(scratch: Path, given: Path | None) -> Path:
+def make_bundle(scratch: Path) -> Path:
     """The model; trained for a moment on generated texts, since only its size counts."""
-    if given is not None:
-        return given
+    import tensorflow as tf
+
     import tasks
+    from serving.savedmodel import ServingModule
     from tasks.stages.exporting import export
     from tasks.stages.run_directory import Run
     from tasks.stages.training import train
@@ -93,7 +95,11 @@ def make_bundle(scratch: Path, given: Path | None) -> Path:
     settings = task.with_settings(task.settings, MODEL)
     run = Run(scratch / "run")
     train(task, task.data_options("synthetic:400"), settings, run)
-    return Path(export(run, scratch / "bundle")["bundle"])
+    bundle = Path(export(run, scratch / "bundle")["bundle"])
+    plain = ServingModule(task.inference_model(run.model()), run.preprocessor())
+    signatures = {"serving_default": plain.serve}
+    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=signatures)
+    return bundle
 
 
 def without_server(bundle: Path, texts: list[str], seconds: float) -> list[dict[str, Any]]:
@@ -164,10 +170,9 @@ class Served:
     def __init__(self, name: str, bundle: Path) -> None:
         flags = SERVERS[name]
         self.model = json.loads((bundle / "manifest.json").read_text())["name"]
-        version = json.loads((bundle / "manifest.json").read_text())["version"]
-        if flags is None:
+        if isinstance(flags, str):
             peer = Path(__file__).with_name("serving_peer.py")
-            command = [str(peer), str(bundle / "savedmodel" / str(version))]
+            command = [str(peer), str(bundle / flags / "1")]
         else:
             command = ["-m", "seqloom", "serve", str(bundle), "--rest-port", "0",
                        "--grpc-port", "0", *flags]  # fmt: skip

@@ -134,6 +134,13 @@ def warm(target: str, threads: int) -> None:
         _warmed[target, threads] = NurseryClient(target, threads)
 
 
+def cool() -> None:
+    """Ends what ``warm`` started and nothing took up."""
+    with _nurseries_lock:
+        while _warmed:
+            _warmed.popitem()[1].close()
+
+
 def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClient:
     """The living nursery of a job's search in this process; a new one, which logs to ``place``."""
     with _nurseries_lock:
@@ -157,12 +164,10 @@ def close_nurseries(lease: str | None = None) -> None:
     with _nurseries_lock:
         for key in [key for key in _nurseries if lease is None or key[0] == lease]:
             _nurseries.pop(key).close()
-        if lease is None:
-            while _warmed:
-                _warmed.popitem()[1].close()
 
 
 atexit.register(close_nurseries)
+atexit.register(cool)
 
 
 def run_attempt(recipe: dict[str, Any], job: dict[str, Any], threads: int) -> dict[str, Any]:

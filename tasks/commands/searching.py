@@ -54,7 +54,7 @@ def tune(
     directory = out or next_free(Path("runs"), f"{task}-search")
     stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
     if cluster is None:
-        warm(workers, threads)
+        own.call_on_close(warm(workers, threads))
     load_tensorflow()
     from tasks.stages.live import SearchDisplay
     from tasks.stages.tables import leaderboard_rows

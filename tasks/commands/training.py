@@ -134,7 +134,7 @@ def run(
     start = chosen.with_settings(base, changes)
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), task)
-    warm(workers)
+    own.call_on_close(warm(workers))
     load_tensorflow()
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay

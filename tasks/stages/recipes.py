@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tuning.attempts import cool
 from tuning.jobs import Recipe
 from tuning.pools import LocalPool
 
@@ -29,6 +31,11 @@ def recipe_of(task: Task, data: DataOptions, settings: Settings, fingerprint: st
     )
 
 
-def warm(workers: int | None = None, threads: int | None = None) -> None:
-    """Starts what trials are forked from, so that it imports TensorFlow while this process does."""
+def warm(workers: int | None = None, threads: int | None = None) -> Callable[[], None]:
+    """Starts what trials are forked from, so that it imports TensorFlow while this process does.
+
+    Returns:
+        What ends it, to be called in the end: the search may not have come so far as to need it.
+    """
     LocalPool(workers, threads).warm(TRAINER)
+    return cool

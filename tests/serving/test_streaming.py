@@ -97,10 +97,13 @@ def test_a_stream_in_the_server_gives_the_answers_of_the_whole_sequence(detector
     with running(bundle, options=options) as server:
         for url in (f"http://localhost:{server.rest_port}", f"grpc://localhost:{server.grpc_port}"):
             with Client(url, "anomaly") as client, client.open() as stream:
-                got = [
-                    float(stream.step({"values": [row], "time": [time]})["score"][0])
-                    for row, time in zip(series.values[:50], series.times[:50], strict=True)
+                names = client.signatures()["step"]["inputs"]
+                columns = {"values": series.values, "time": series.times}
+                rows = [
+                    {name: column[t : t + 1] for name, column in columns.items() if name in names}
+                    for t in range(50)
                 ]
+                got = [float(stream.step(row)["score"][0]) for row in rows]
             np.testing.assert_allclose(got, want[:50], rtol=1e-3, atol=1e-5)
 
 

@@ -194,7 +194,7 @@ def test_a_model_that_onnx_cannot_hold_has_no_latency(trainer, monkeypatch):
     def refuse(*_):
         raise ServingError("no such operator")
 
-    monkeypatch.setattr("serving.native_onnx.export_onnx", refuse)
+    monkeypatch.setattr("tasks.stages.trials.export_onnx", refuse)
     model = TASK.build(drawn_settings(TASK, SETTINGS, VALUES), trainer.ready.preprocessor,
                        trainer.ready.statistics)  # fmt: skip
     assert trainer._latency(model) is None
