@@ -48,9 +48,10 @@ def main() -> None:
         print(json.dumps(asyncio.run(load(json.loads(options.ask)))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        texts = reviews(options.data)
+        rows = reviews(options.data)
+        texts = [row["text"] for row in rows[-TEXTS:]]
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
-        bundle = make_bundle(Path(scratch))
+        bundle = make_bundle(Path(scratch), rows[:-TEXTS])
         rows = without_server(bundle, texts, options.seconds)
         rows += with_servers(bundle, Path(scratch) / "texts.json", options)
     report("serving", rows)
@@ -68,21 +69,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def reviews(place: Path) -> list[str]:
-    """Texts to ask about."""
+def reviews(place: Path) -> list[dict[str, str]]:
+    """Texts and labels: to train on, and the last ``TEXTS`` to ask about."""
     if place.is_dir():
         import tasks
 
         task = tasks.get("sentiment")
-        return [example.text for example in task.load(task.data_options(str(place))).test[:TEXTS]]
+        splits = task.load(task.data_options(str(place)))
+        chosen = [*splits.train[:1000], *splits.test[:TEXTS]]
+        return [{"text": example.text, "label": example.label} for example in chosen]
     print(f"{place} is not there: random words instead", file=sys.stderr)
     drawn = random.Random(0)
-    lengths = [min(1000, int(drawn.lognormvariate(5.2, 0.6))) for _ in range(TEXTS)]
-    return [" ".join(f"word{drawn.randrange(5000)}" for _ in range(n)) for n in lengths]
+    lengths = [min(1000, int(drawn.lognormvariate(5.2, 0.6))) for _ in range(1000 + TEXTS)]
+    return [
+        {"text": " ".join(f"word{drawn.randrange(5000)}" for _ in range(n)), "label": "ab"[n % 2]}
+        for n in lengths
+    ]
 
 
-def make_bundle(scratch: Path) -> Path:
-    """The model; trained for a moment on generated texts, since only its size counts."""
+def make_bundle(scratch: Path, rows: list[dict[str, str]]) -> Path:
+    """The model; trained for a moment, since only its size and vocabulary count."""
     import tensorflow as tf
 
     import tasks
@@ -94,7 +100,9 @@ def make_bundle(scratch: Path) -> Path:
     task = tasks.get("sentiment")
     settings = task.with_settings(task.settings, MODEL)
     run = Run(scratch / "run")
-    train(task, task.data_options("synthetic:400"), settings, run)
+    file = scratch / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train(task, task.data_options(str(file)), settings, run)
     bundle = Path(export(run, scratch / "bundle")["bundle"])
     plain = ServingModule(task.inference_model(run.model()), run.preprocessor())
     signatures = {"serving_default": plain.serve}

@@ -1,9 +1,10 @@
 """Joins requests that wait into one run of the model, by length, so that no answer changes.
 
 Requests whose inputs may be padded (a program says which, and with what) are sorted into buckets by
-their length; a free worker takes the bucket whose first request has waited longest, fills up with
-requests of shorter buckets, pads to the longest and runs them as one. Requests that cannot be
-joined run alone, in the same queue, with the same bounds.
+their length; a free worker takes the bucket whose first request has waited longest, pads to its
+longest and runs them as one. (To fill up with shorter ones costs a third of the throughput of a
+recurrent model on a CPU: benchmarks/serving.py.) Requests that cannot be joined run alone, in the
+same queue, with the same bounds.
 """
 
 from __future__ import annotations
@@ -21,10 +22,6 @@ import numpy as np
 
 from serving.errors import RequestError
 from serving.runtime.programs import Arrays, Program
-
-# Padding costs at most this factor in time steps: a batch of length n takes in requests whose
-# buckets are at least n divided by it.
-STRETCH = 2.0
 
 
 def usable_cores() -> int:
@@ -49,7 +46,7 @@ class BatchOptions:
     """
 
     joins: bool = True
-    max_rows: int = 64
+    max_rows: int = 32
     delay_seconds: float = 0.0
     max_waiting: int = 16_384
     workers: int = field(default_factory=usable_cores)
@@ -189,16 +186,13 @@ class Batcher:
         """The next batch, out of the queue."""
         group, length = self._oldest()
         queues = self._queues[group]
+        queue, room = queues[length], self.options.max_rows
         taken: list[_Task] = []
-        room = self.options.max_rows
-        near = [n for n in queues if n <= length <= n * STRETCH]
-        for bucket in sorted(near, reverse=True):
-            queue = queues[bucket]
-            while queue and (queue[0].rows <= room or not taken):
-                taken.append(queue.popleft())
-                room -= taken[-1].rows
-            if not queue:
-                del queues[bucket]
+        while queue and (queue[0].rows <= room or not taken):
+            taken.append(queue.popleft())
+            room -= taken[-1].rows
+        if not queue:
+            del queues[length]
         if not queues:
             del self._queues[group]
         self._waiting -= sum(max(1, task.rows) for task in taken)

@@ -117,7 +117,7 @@ def serve(
         str | None, typer.Option(help="of the model; the bundle's own if absent")
     ] = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    batch_size: o.BatchSize = 64,
+    batch_size: o.BatchSize = 32,
     batch_delay: o.BatchDelay = 0.0,
     queue: o.Queue = 16_384,
     timeout: o.Timeout = "30s",

@@ -62,11 +62,11 @@ def test_buckets():
 
 def test_like_lengths_are_joined_and_padded_and_unlike_ones_are_not():
     held = Held()
-    asked = [held.ask(*[1] * n) for n in (20, 3, 100, 24, 90)]
+    asked = [held.ask(*[1] * n) for n in (20, 3, 100, 24, 99)]
     shapes = held.release()
-    assert [future.result()["y"].tolist() for future in asked] == [[20], [3], [100], [24], [90]]
-    # 20 waited longest: with 24 of its own bucket, and 3, whose bucket is half as long at least.
-    assert shapes == [(3, 24), (2, 100)]
+    assert [future.result()["y"].tolist() for future in asked] == [[20], [3], [100], [24], [99]]
+    # 20 waited longest, with 24 of its own bucket; then 3; then the long ones.
+    assert shapes == [(2, 24), (1, 3), (2, 100)]
 
 
 def test_a_bad_request_does_not_harm_the_others():
