@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ class TextEncoder:
 
     def encode(self, raw: str | bytes) -> list[int]:
         """Ids of one text, ``[START]`` and ``[END]`` included."""
-        ids = _numbers(self.vocabulary)
+        ids = self._numbers
         tokens = self.tokenise(raw)
         if len(tokens) > self.max_length:
             head, tail = self.kept_ends
@@ -164,8 +164,25 @@ class TextEncoder:
     def _stem_id(self, token: str) -> int:
         if not self.stems_words:
             return UNKNOWN
-        ids = stem_ids(self.vocabulary)
+        ids = self.stem_ids
         return next((ids[stem] for stem in stems(token)[::-1] if stem in ids), UNKNOWN)
+
+    # Of the encoder, not of a cache by vocabulary: to look there a long tuple would be hashed anew
+    # for every text and every unknown word, which takes longer than all the rest.
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        # The special names are skipped so that no text can spell "[PAD]" and become padding.
+        first = len(SPECIAL_TOKENS)
+        return {token: first + i for i, token in enumerate(self.vocabulary[first:])}
+
+    @cached_property
+    def stem_ids(self) -> dict[str, int]:
+        """Id of the most frequent word of each stem."""
+        ids: dict[str, int] = {}
+        for token, number in self._numbers.items():
+            for stem in stems(token):
+                ids.setdefault(stem, number)
+        return ids
 
     @property
     def stems_words(self) -> bool:
@@ -208,13 +225,6 @@ class TextEncoder:
             raise DataError(f"{path} cannot be used as a vocabulary ({error})") from error
 
 
-@lru_cache(maxsize=8)
-def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
-    # The special names are skipped so that no text can spell "[PAD]" and become padding.
-    first = len(SPECIAL_TOKENS)
-    return {token: first + i for i, token in enumerate(vocabulary[first:])}
-
-
 def stems(word: str) -> list[str]:
     """Beginnings of a word by which an unknown word finds a known one, shortest first.
 
@@ -222,13 +232,3 @@ def stems(word: str) -> list[str]:
     ['fine', 'finel', 'finely']
     """
     return [word[:length] for length in STEM_LENGTHS if length <= len(word)]
-
-
-@lru_cache(maxsize=8)
-def stem_ids(vocabulary: tuple[str, ...]) -> dict[str, int]:
-    """Id of the most frequent word of each stem."""
-    ids: dict[str, int] = {}
-    for token, number in _numbers(vocabulary).items():
-        for stem in stems(token):
-            ids.setdefault(stem, number)
-    return ids

@@ -20,7 +20,6 @@ from pipelines.text import (
     UNKNOWN,
     TextEncoder,
     lowercase_table,
-    stem_ids,
 )
 from pipelines.text_classification import TextClassificationPreprocessor
 
@@ -40,7 +39,7 @@ class TextEncoderGraph(tf.Module):
         tokens = [token.encode(charset) for token in encoder.vocabulary[first:]]
         self.table = _table(tokens, range(first, first + len(tokens)))
         if encoder.stems_words:
-            ids = stem_ids(encoder.vocabulary)
+            ids = encoder.stem_ids
             self.stems = _table([stem.encode() for stem in ids], ids.values())
 
     def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:

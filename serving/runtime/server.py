@@ -140,6 +140,9 @@ class Server:
         if self._stopped.is_set():
             return
         if threading.current_thread() is threading.main_thread():
+            # The process is this server's own. Threads that come back from a model wait for whoever
+            # holds the interpreter; Python's own 5 ms are as long as many a model takes.
+            sys.setswitchinterval(0.0005)
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopping.set)
         manager = self.host.manager
