@@ -99,6 +99,7 @@ def test_both_forms_and_both_backends_give_the_same_answers(client, sentiment_bu
 
 
 OVMS = """
+import sys
 import numpy as np
 from ovmsclient import make_grpc_client, make_http_client
 rest, grpc = sys.argv[1:]
