@@ -222,7 +222,7 @@ def whole(rows):
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.lists(st.integers(12, 30), min_size=1, max_size=3),
+    st.lists(st.integers(16, 30), min_size=1, max_size=3),
     st.integers(1, 4),
     st.integers(0, 3),
     st.integers(1, 7),
