@@ -75,7 +75,8 @@ def timed(push: Callable[[int], object]) -> dict[str, float]:
 def served(bundle: Path, values: np.ndarray, times: np.ndarray) -> dict[str, float]:
     """Round trips over one kept connection, JSON and all."""
     states = {k: v.tolist() for k, v in RowModel(bundle / "onnx" / "1").initial(1).items()}
-    command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
+    command = [sys.executable, "-m", "seqloom", "serve", str(bundle)]
+    command += ["--rest-port", "0", "--grpc-port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         ready = json.loads(server.stdout.readline())

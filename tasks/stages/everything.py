@@ -126,7 +126,8 @@ def run_everything(
 
 def ask_served(task: Task, bundle: Path, wire: Arrays) -> dict[str, Any]:
     """Starts ``seqloom serve`` on a free port, asks one question as a client, and stops it."""
-    command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
+    command = [sys.executable, "-m", "seqloom", "serve", str(bundle)]
+    command += ["--rest-port", "0", "--grpc-port", "0"]
     with tempfile.TemporaryFile("w+") as log:
         # A pipe that nobody reads would stop a server that has much to say.
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -322,7 +322,8 @@ def test_predictor_answers_as_keras_without_tensorflow(trained):
 
 @contextmanager
 def served(bundle, backend):
-    command = [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0"]
+    command = [sys.executable, "-m", "seqloom", "serve", str(bundle)]
+    command += ["--rest-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
         [*command, "--backend", backend], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
