@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from live_server import SIGNATURE, client_of, post
+from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
 from serving.errors import RequestError, ServingError
 from serving.runtime.backends import find_place, load
@@ -56,8 +56,7 @@ def tf_client(saved_models):
     folder, _ = saved_models
     models = [ModelSettings(name, find_place(folder / name)) for name in ("gru", "text")]
     options = ServerOptions(rest_port=0)
-    host = Host(Limits(timeout_seconds=2.0))
-    with running(models, host, options) as server, client_of(server) as client:
+    with running(models, Host(), options) as server, client_of(server) as client:
         yield client
 
 
@@ -73,13 +72,13 @@ def test_savedmodel_equals_keras(saved_models, tf_client):
     assert post(tf_client, named, "/v1/models/gru:predict")[1]["outputs"] == reply["predictions"]
 
 
-def test_savedmodel_errors_are_the_sessions_own(tf_client):
-    body = json.dumps({"instances": np.zeros((2, 3)).tolist()})
-    status, reply = post(tf_client, body, "/v1/models/gru:predict")
-    assert status == 400
-    assert reply["error"].startswith(
-        "transpose expects a vector of size 2. But input(1) is a vector of size 3\n\t [[{{node "
-    )
+def test_savedmodel_errors_are_the_sessions_own(saved_models, tf_client):
+    folder, model = saved_models
+    wrong = np.zeros((2, 3), np.float32)
+    code, message = refusal_of_the_session(folder / "gru" / "7", {model.inputs[0].name: wrong})
+    assert code == "INVALID_ARGUMENT"
+    reply = post(tf_client, json.dumps({"instances": wrong.tolist()}), "/v1/models/gru:predict")
+    assert reply == (400, {"error": message})
 
 
 def test_savedmodel_strings_and_signatures(tf_client):
@@ -101,10 +100,18 @@ def test_savedmodel_strings_and_signatures(tf_client):
     assert post(tf_client, init, path) == (400, {"error": error})
 
 
-def test_savedmodel_timeout(tf_client):
+def test_savedmodel_timeout(saved_models):
+    path = saved_models[0] / "text"
     body = '{"signature_name": "spin", "inputs": 2000000000}'
-    reply = post(tf_client, body, "/v1/models/text:predict")
-    assert reply == (504, {"error": "Timed out waiting for notification"})
+    host, models = Host(Limits(timeout_seconds=0.5)), [ModelSettings("text", find_place(path))]
+    with (
+        running(models, host, ServerOptions(rest_port=0)) as server,
+        client_of(server) as client,
+    ):
+        status, reply = post(client, body, "/v1/models/text:predict")
+    code, message = refusal_of_the_session(path, {"n": np.int32(2**31 - 1)}, 100, "spin")
+    assert (code, status) == ("DEADLINE_EXCEEDED", 504)
+    assert reply["error"] == message
 
 
 def test_savedmodel_metadata_is_the_protos_json(saved_models, tf_client):
@@ -134,8 +141,11 @@ def test_the_private_session_call_is_still_there(saved_models):
     x = np.ones((1, 2, 3), np.float32)
     (name,) = backend.signature["inputs"]
     direct = backend.run({name: x})["output_0"]
-    with pytest.raises(RequestError, match=r"Expects arg\[0\] to be float but int32 is provided"):
-        backend.run({name: x.astype(np.int32)})
+    wrong = {name: x.astype(np.int32)}
+    with pytest.raises(RequestError) as caught:
+        backend.run(wrong)
+    said = refusal_of_the_session(saved_models[0] / "gru" / "7", wrong)
+    assert (caught.value.code, caught.value.message) == said
     with pytest.raises(RequestError) as caught:
         backend.run({name: x, "z": x})
     assert caught.value.message == (
