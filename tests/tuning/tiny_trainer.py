@@ -99,7 +99,7 @@ def nurseries_of(owner):
     return found
 
 
-def wait_until(condition, seconds=20.0, every=0.01):
+def wait_until(condition, seconds=60.0, every=0.01):
     """Waits for what must come to pass; True once it has, False when time is over."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -135,7 +135,7 @@ class Searching:
         try:
             found = search(made, space, plan, self.directory, pool, budget, watch)
         finally:
-            assert wait_until(lambda: not processes_of(self.events), 3)
+            assert wait_until(lambda: not processes_of(self.events))
             assert not nurseries_of(os.getpid())
             assert not is_owned(self.directory)
         self.ranking = found
