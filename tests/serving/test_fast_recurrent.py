@@ -42,9 +42,20 @@ def without_fused_kernel(patch):
     patch.setattr(fast_recurrent, "FUSED_PRODUCT_OF_SMALL", 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(configurations(), st.booleans())
 def test_every_configuration_equals_keras(configuration, fused):
+    check_configuration(configuration, fused)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(configurations(), st.booleans())
+def test_many_configurations_equal_keras(configuration, fused):
+    check_configuration(configuration, fused)
+
+
+def check_configuration(configuration, fused):
     cell, options, direction, merge, masked, stated = configuration
     keras.backend.clear_session()
     ids, x = embedded(masked)

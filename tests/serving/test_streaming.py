@@ -11,6 +11,7 @@ import tasks
 from serving import Predictor, RowModel, Stream
 from serving.client import Client
 from serving.errors import ServingError
+from serving.export import ExportOptions
 from serving.runtime.server import ServerOptions, running
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
@@ -26,7 +27,7 @@ def bundle_of(name, tmp, source, **changes):
     keras.utils.set_random_seed(0)
     run = Run(tmp / f"{name}{len(changes)}")
     train(task, data, settings, run)
-    export(run, run.path / "bundle")
+    export(run, run.path / "bundle", ExportOptions(("onnx",)))
     return run.path / "bundle", task.load(data)
 
 
