@@ -10,8 +10,15 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # What a terminal or a CI service asks for has no place in texts that are compared.
-for name in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS"):
+for name in (
+    "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "LINES", "NO_COLOR", "PY_COLORS",
+    "TERMINAL_WIDTH", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+):  # fmt: skip
     os.environ.pop(name, None)
+os.environ["TERM"] = "xterm-256color"
+# Servers of this machine are not asked through a proxy, which others may well be.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
 
 WORKER = "PYTEST_XDIST_WORKER"  # by which pytest-xdist tells its workers who they are
 if WORKER in os.environ:
