@@ -20,8 +20,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed   ## tune, train, evaluate, export, serve and query on synthetic data
 	$(BIN)/seqloom run sentiment --data synthetic:4000 --trials 6 --trial-epochs 2
 
-# On all cores; a file stays with one process, for what is trained once in it.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --durations=10
+# On all cores; tests that share what is trained once stay together, see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=10
 
 test: $(VENV)/.installed-dev   ## the fast tests
 	$(PYTEST) -m "not slow"

@@ -38,6 +38,24 @@ def pytest_xdist_auto_num_workers(config):
     return int(asked) if asked.isdigit() else default_workers([])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """For ``--dist loadgroup``: what a module makes once is made by one worker.
+
+    Tests of a file that use the same fixtures of that file's stay together, for each parameter of
+    these; all others go to whichever worker is free.
+    """
+    if WORKER not in os.environ:
+        return
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs
+        shared = sorted(name for name, found in fixtures.items() if found[-1].scope == "module")
+        if shared:
+            given = item.callspec.params if hasattr(item, "callspec") else {}
+            parts = [item.path.stem, *(str(given[name]) for name in shared if name in given)]
+            item.add_marker(pytest.mark.xdist_group("-".join(parts)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets; a test that needs it is skipped where it is absent."""

@@ -255,7 +255,8 @@ def test_each_precision_has_a_place_and_the_first_the_plain_name(exported, tmp_p
     assert artifacts["onnx_fp32"]["accuracy"] == accuracy(exported[2])
     # How far int8 is off depends on the instructions that a processor has for it.
     exact, half = (artifacts[key]["parity"] for key in ("onnx_fp32", "onnx_fp16"))
-    assert exact <= PARITY_BOUND < half < 1e-2
+    assert exact <= PARITY_BOUND
+    assert exact < half < 1e-2
     assert "latency_ms" in manifest["keras"]
 
 
