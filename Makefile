@@ -21,7 +21,7 @@ demo: $(VENV)/.installed   ## tune, train, evaluate, export, serve and query on 
 	$(BIN)/seqloom run sentiment --data synthetic:4000 --trials 6 --trial-epochs 2
 
 # On all cores; tests that share what is trained once stay together, see tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=10
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope --durations=10
 
 test: $(VENV)/.installed-dev   ## the fast tests
 	$(PYTEST) -m "not slow"

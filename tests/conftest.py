@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,22 +40,33 @@ def pytest_xdist_auto_num_workers(config):
     return int(asked) if asked.isdigit() else default_workers([])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """For ``--dist loadgroup``: what a module makes once is made by one worker.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``--dist loadscope``: what a module makes once is made by one worker.
 
-    Tests of a file that use the same fixtures of that file's stay together, for each parameter of
-    these; all others go to whichever worker is free.
+    Tests of a file with such a fixture stay together, for each parameter where it has some; all
+    others go to whichever worker is free. (Groups of ``--dist loadgroup`` would say the same, but
+    pytest 9.2 takes no notice of them.)
     """
-    if WORKER not in os.environ:
-        return
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs
-        shared = sorted(name for name, found in fixtures.items() if found[-1].scope == "module")
-        if shared:
-            given = item.callspec.params if hasattr(item, "callspec") else {}
-            parts = [item.path.stem, *(str(given[name]) for name in shared if name in given)]
-            item.add_marker(pytest.mark.xdist_group("-".join(parts)))
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            text = _text_of(config.rootpath / file)
+            if 'scope="module"' not in text:
+                return nodeid
+            parameter = re.search(r"\[(\w+)", test) if 'scope="module", params=' in text else None
+            return f"{file} {parameter[1] if parameter else ''}"
+
+    return Together(config, log)
+
+
+@cache
+def _text_of(path):
+    return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
