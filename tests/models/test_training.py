@@ -51,7 +51,7 @@ def new_model(config=CONFIG, seed=3):
     keras.utils.set_random_seed(seed)
     tokens = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(12, 4)(tokens)
-    x = keras.layers.Dropout(0.3)(keras.layers.GRU(4)(x))
+    x = keras.layers.Dropout(0.3)(keras.layers.GlobalAveragePooling1D()(x))  # quickly traced
     model = keras.Model(tokens, keras.layers.Dense(2)(x))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     compile_model(model, config, loss, ["accuracy"])
