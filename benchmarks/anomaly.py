@@ -20,10 +20,10 @@ import numpy as np
 from measuring import report
 
 import tasks
-from models.anomaly_baselines import moving_mad, seasonal_residual, z_score
-from models.detector import threshold_of
-from pipelines.anomalies import Watched
-from tasks.kinds.anomaly_scores import label_scores
+from models.anomaly_detection import threshold_of
+from models.anomaly_detection_baselines import moving_mad, seasonal_residual, z_score
+from pipelines.anomaly_detection import Watched
+from tasks.kinds.anomaly_detection.baseline import label_scores
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 

@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "ConfigError": "models.config",
+    "ConfigError": "common.errors",
     "RecurrentConfig": "models.config",
     "recurrent_stack": "models.recurrent",
     "MaskedPooling": "models.pooling",
-    "text_classifier": "models.text_classifier",
+    "text_classifier": "models.text_classification",
     "fit": "models.training",
 }
 __all__ = list(_HOME)

@@ -67,7 +67,7 @@ def calibrate_intervals(
     levels: Sequence[float],
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sets the offsets of a ``models.forecaster``; the mean is left alone.
+    """Sets the offsets of a ``models.forecasting``; the mean is left alone.
 
     Args:
         model: its layer ``calibrated`` is changed.

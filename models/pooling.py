@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from models.config import TextConfig
 from models.recurrent import recurrent_stack
+from models.text_classification_config import TextConfig
 
 
 @keras.saving.register_keras_serializable("seqloom")

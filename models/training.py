@@ -23,10 +23,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from common.errors import SeqloomError
 from models.config import RecurrentConfig
 
 
-class TrainingError(RuntimeError):
+class TrainingError(SeqloomError, RuntimeError):
     """Training that cannot give a usable model; the message says why and what to try."""
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "DataError": "pipelines.errors",
+    "DataError": "common.errors",
     "Splits": "pipelines.sources",
     "TextExample": "pipelines.sources",
     "load_labelled_text": "pipelines.sources",

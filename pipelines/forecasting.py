@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
 from pipelines.preprocessor import Arrays
 from pipelines.raw_windows import check_times, stacked

@@ -1,14 +1,10 @@
-"""The TensorFlow face of ``pipelines.forecasting`` and ``pipelines.anomalies``."""
+"""The TensorFlow face of ``pipelines.forecasting``."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from pipelines.anomalies import HARMONICS
-from pipelines.frequency import calendar_speeds
-from pipelines.scaling import Scaler
-
-Tensors = dict[str, tf.Tensor]
+from pipelines.series_graph import Tensors, calendar, scaled
 
 
 class ForecastGraph(tf.Module):
@@ -44,50 +40,3 @@ class ForecastGraph(tf.Module):
         """Gathered rows to (core inputs, scaled future)."""
         scaler = self._pre.scaler.first(len(self._pre.targets))
         return self.encode(rows), scaled(rows["future"], scaler)
-
-
-class AnomalyGraph(tf.Module):
-    """``encode`` and ``decode`` as TensorFlow ops."""
-
-    def __init__(self, preprocessor) -> None:
-        super().__init__()
-        self._pre = preprocessor
-
-    def encode(self, wire: Tensors) -> Tensors:
-        """Wire inputs to core inputs."""
-        pre = self._pre
-        values = scaled(wire["values"], pre.scaler)
-        core = {"values": values}
-        if pre.previous:
-            core["previous"] = tf.concat([values[:, :1], values[:, :-1]], 1)
-        if pre.calendar:
-            core["calendar"] = calendar(wire["time"], pre.calendar, HARMONICS)
-        return core
-
-    def examples(self, rows: Tensors) -> tuple[Tensors, tf.Tensor]:
-        """Gathered rows to (what the model sees, scaled rows); an autoencoder sees these."""
-        core = self.encode({"values": rows["values"], "time": rows["times"]})
-        values = core["values"]
-        return ({k: v for k, v in core.items() if k != "values"} or core), values
-
-    def decode(self, core: Tensors) -> Tensors:
-        """Core outputs to wire outputs."""
-        scaler = self._pre.scaler
-        return {
-            "score": core["score"],
-            "anomaly": tf.cast(core["score"] >= 1, tf.int32),
-            "expected": core["expected"] * scaler.scale + scaler.center,
-        }
-
-
-def scaled(x: tf.Tensor, scaler: Scaler) -> tf.Tensor:
-    """``Scaler.apply``."""
-    return (x - scaler.center) / scaler.scale
-
-
-def calendar(times: tf.Tensor, names: tuple[str, ...], harmonics: int = 1) -> tf.Tensor:
-    """``pipelines.frequency.calendar_features``."""
-    periods, speeds = calendar_speeds(names, harmonics)
-    within = tf.cast(tf.math.floormod(times[..., None], tf.constant(periods)), tf.float64)
-    angles = within * tf.constant(speeds)
-    return tf.cast(tf.concat([tf.sin(angles), tf.cos(angles)], -1), tf.float32)

@@ -11,6 +11,8 @@ MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 604800
 YEAR = 31_556_952  # seconds of a mean Gregorian year
 _UNITS = ((WEEK, "week"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
 
+HARMONICS = 4  # of each cycle that a detector is given: the shape of a day has steps
+
 
 @dataclass(frozen=True)
 class Frequency:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.layout import Layout, PartFile
 from pipelines.readers import TEXT_COLUMN, Row, file_format, first_cells, read_rows
 from pipelines.splits import TextExample, name_list, shorten

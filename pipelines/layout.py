@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.readers import FORMATS, data_extension, file_format
 from pipelines.splits import name_list
 

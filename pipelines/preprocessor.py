@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 Arrays = dict[str, np.ndarray]
 

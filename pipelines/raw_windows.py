@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.preprocessor import Arrays
 
 LATEST = 10**11  # seconds: the year 5138; milliseconds are greater

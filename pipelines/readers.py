@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.textfile import TextFile, inspect_file
 
 # Extension (without .gz) -> format. Files without an extension are lines of text.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 SCALERS = ("standard", "minmax", "robust")
 _CHUNK = 1 << 18

@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import infer_frequency, iso
 from pipelines.readers import FORMATS, Row, data_extension, first_cells, read_rows
 from pipelines.series import Series

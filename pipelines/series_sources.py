@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.layout import Layout, locate_parts
 from pipelines.series import Series
 from pipelines.series_reader import SeriesColumns, read_series

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import DAY, Frequency, iso
 from pipelines.readers import Row
 from pipelines.splits import shorten

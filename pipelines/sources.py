@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.labelled import read_labelled
 from pipelines.layout import locate_parts
 from pipelines.splits import Splits, TextExample, make_splits

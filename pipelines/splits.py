@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 PARTS = ("train", "validation", "test")
 

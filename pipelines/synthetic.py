@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.splits import TextExample
 
 LABELS = ("negative", "positive")

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import HOUR, MINUTE, Frequency
 from pipelines.series import Series
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")

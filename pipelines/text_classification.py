@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.preprocessor import Arrays
 from pipelines.text import PAD, TextEncoder
 
@@ -88,7 +88,7 @@ class TextClassificationPreprocessor:
 
     def graph(self) -> Any:
         """The same as TensorFlow ops."""
-        from pipelines.text_graph import TextClassificationGraph
+        from pipelines.text_classification_graph import TextClassificationGraph
 
         return TextClassificationGraph(self)
 

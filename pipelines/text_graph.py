@@ -21,7 +21,6 @@ from pipelines.text import (
     TextEncoder,
     lowercase_table,
 )
-from pipelines.text_classification import TextClassificationPreprocessor
 
 
 class TextEncoderGraph(tf.Module):
@@ -101,22 +100,3 @@ def _table(keys: Sequence[bytes], ids: Iterable[int]) -> tf.lookup.StaticHashTab
         tf.constant([b"", *keys]), tf.constant([UNKNOWN, *ids], tf.int32)
     )
     return tf.lookup.StaticHashTable(initializer, default_value=UNKNOWN)
-
-
-class TextClassificationGraph(tf.Module):
-    """TensorFlow face of ``TextClassificationPreprocessor``."""
-
-    def __init__(self, preprocessor: TextClassificationPreprocessor) -> None:
-        super().__init__()
-        self.text = TextEncoderGraph(preprocessor.encoder)
-        self.labels = tf.constant(preprocessor.labels)
-
-    def encode(self, wire: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """``text <string>[batch]`` to ``tokens <int32>[batch, time]``."""
-        return {"tokens": self.text(wire["text"])}
-
-    def decode(self, core: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """``probabilities <float32>[batch, classes]`` with the likeliest ``label`` beside them."""
-        probabilities = core["probabilities"]
-        label = tf.gather(self.labels, tf.argmax(probabilities, -1))
-        return {"label": label, "probabilities": probabilities}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"

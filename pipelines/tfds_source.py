@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.labelled import LABEL_NAMES, TEXT_NAMES, label_text
 from pipelines.layout import PART_WORDS
 from pipelines.splits import Splits, TextExample, make_splits, name_list, shorten

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import Frequency
 from pipelines.series import Series
 from pipelines.splits import PARTS

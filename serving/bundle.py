@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import write_json
+from common.files import write_json
 from serving.errors import ServingError
 
 FORMAT = 1

@@ -1,5 +1,7 @@
 """What can go wrong while serving: before a request (ServingError) and in one (RequestError)."""
 
+from common.errors import SeqloomError
+
 # google.rpc.Code names, in the order of their numbers from 0, to HTTP status as TensorFlow
 # Serving's http_server.cc maps them.
 HTTP_STATUS = {
@@ -23,11 +25,11 @@ HTTP_STATUS = {
 }
 
 
-class ServingError(ValueError):
+class ServingError(SeqloomError, ValueError):
     """An unusable bundle or server set-up; one sentence names the file or flag and the cure."""
 
 
-class RequestError(Exception):
+class RequestError(SeqloomError):
     """A request that cannot be answered; every front end (REST now, gRPC later) can express it.
 
     Attributes:

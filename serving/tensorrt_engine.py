@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from pipelines.files import write_json
+from common.files import write_json
 from serving.errors import ServingError
 from serving.tensorrt_library import (
     collecting_logger,

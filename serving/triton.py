@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from pipelines.files import write_text
+from common.files import write_text
 from serving.errors import ServingError
 
 TYPES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.files import write_json
+from common.files import write_json
 from serving.bundle import read_manifest
 from serving.errors import ServingError
 from serving.export import EXAMPLES_FILE

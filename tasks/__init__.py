@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 if TYPE_CHECKING:
     from tasks.kinds.contract import Task

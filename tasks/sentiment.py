@@ -6,7 +6,7 @@
 docs/results.md holds the scores and times to expect.
 """
 
-from models.config import TextConfig
+from models.text_classification_config import TextConfig
 from pipelines.text import TextEncoder
 from tasks.kinds.text_classification import TextClassification
 

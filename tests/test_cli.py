@@ -12,7 +12,7 @@ import pytest
 
 import seqloom
 import tasks
-from pipelines.errors import DataError
+from common.errors import DataError
 from tasks.kinds.contract import DataOptions
 
 ROOT = Path(seqloom.__file__).resolve().parent

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
-from pipelines.files import write_json
+from common.errors import DataError
+from common.files import write_json
 
 FORMAT = 2
 # What may differ from one start to the next without changing any trial.

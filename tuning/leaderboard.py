@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
-from pipelines.files import write_text
+from common.errors import DataError
+from common.files import write_text
 
 # What a trial may be. CUT: the search's time ended it after an epoch; it goes on with more time.
 # SKIPPED: its place in a Hyperband round has no configuration left to fill it.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import write_json
+from common.files import write_json
 from tuning.errors import SearchError
 
 # Seconds between two signs of life, and without one until trials elsewhere give up.

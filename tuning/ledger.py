@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.files import write_json
+from common.files import write_json
 from tuning.leaderboard import (
     Limits,
     TrialRow,

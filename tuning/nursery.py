@@ -27,8 +27,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
-from pipelines.files import write_json
+from common.errors import DataError
+from common.files import write_json
 from tuning.errors import SearchError
 from tuning.jobs import Job, Recipe, Trainer
 from tuning.lease import Lessee

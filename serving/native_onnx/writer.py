@@ -11,15 +11,9 @@ import keras
 import numpy as np
 import onnx
 
-import serving.native_onnx.attention
-import serving.native_onnx.convolution
-import serving.native_onnx.operations
-import serving.native_onnx.own_layers
-import serving.native_onnx.recurrent
-import serving.native_onnx.series_layers
-import serving.native_onnx.wrappers  # noqa: F401  these register their converters
 from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
+from serving.native_onnx.converters import register_all
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.precision import quantised
 from serving.native_onnx.walk import Walk, functional_of
@@ -68,6 +62,7 @@ def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) 
         return quantised(build_onnx(model, step=step))
     if precision not in FLOATS:
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
+    register_all()
     functional = _flat(functional_of(model))
     graph = Graph(FLOATS[precision], step)
     walk = Walk(graph)

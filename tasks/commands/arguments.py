@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.errors import DataError
+from common.errors import DataError
 
 
 def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:

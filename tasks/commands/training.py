@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags

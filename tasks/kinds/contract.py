@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from models.config import Checked, ConfigError, RecurrentConfig
-from pipelines.errors import DataError
+from common.config import Config
+from common.errors import ConfigError, DataError
+from models.config import RecurrentConfig
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +68,7 @@ class Task(ABC):
     summary: str
     metric: str
     model: RecurrentConfig
-    reading: Checked
+    reading: Config
     model_module: str
     mode: str = "max"
     quick: Mapping[str, Any] = MappingProxyType({"units": 32, "embedding_dim": 32, "epochs": 3})

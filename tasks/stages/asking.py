@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from serving.bundle import read_manifest
 from serving.client import Client
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from common.errors import SeqloomError
+
 if TYPE_CHECKING:
     from pipelines.splits import Splits
     from tasks.kinds.contract import DataOptions, Task
@@ -80,19 +82,6 @@ def load_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def _expected_errors() -> tuple[type[Exception], ...]:
-    """What bad input raises; only modules that are loaded already can have raised theirs."""
-    names = (
-        ("pipelines.errors", "DataError"),
-        ("models.config", "ConfigError"),
-        ("models.training", "TrainingError"),
-        ("tuning.errors", "SearchError"),
-        ("serving.errors", "ServingError"),
-        ("serving.errors", "RequestError"),
-    )
-    return tuple(getattr(sys.modules[m], name) for m, name in names if m in sys.modules)
-
-
 def guarded(command: Callable[[], None], debug: bool) -> int:
     """Runs a command; its exit code. What bad input raises becomes one sentence."""
     try:
@@ -104,7 +93,7 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         tell("stopped; the same command with --out (train: and --resume) goes on where it was")
         return 130
     except Exception as error:
-        if debug or not isinstance(error, _expected_errors()):
+        if debug or not isinstance(error, SeqloomError):
             raise
         print(f"seqloom: {error}", file=sys.stderr)
         return 2

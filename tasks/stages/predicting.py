@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.preprocessor import Arrays, Preprocessor
 from tasks.kinds.contract import DataOptions
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import DataError
-from pipelines.files import write_text
+from common.errors import DataError
+from common.files import write_text
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def run_commands(run: Run) -> list[tuple[str, str]]:
 
 
 def _search_page(directory: Path) -> str:
+    from reports.search_report import search_page
     from tuning.leaderboard import best_row, read_search
-    from tuning.report import search_page
 
     search = read_search(directory)
     best = best_row(search.rows)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tasks
-from pipelines.errors import DataError
-from pipelines.files import write_json
+from common.errors import DataError
+from common.files import write_json
 from pipelines.preprocessor import Preprocessor, load_preprocessor
 from tasks.kinds.contract import DataOptions, Settings, Task
 

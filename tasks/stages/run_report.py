@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
-from tasks.kinds.contract import Task
-from tasks.stages.run_directory import Run
-from tasks.stages.tables import artifact_notes, artifact_rows, score_rows
-from tuning.axes import Frame, count_scale, counted, duration, fitted, score_text
-from tuning.canvas import Canvas, Style
-from tuning.charts import WIDTH
-from tuning.page import (
+from common.errors import DataError
+from reports.axes import Frame, count_scale, counted, duration, fitted, score_text
+from reports.canvas import Canvas, Style
+from reports.charts import WIDTH
+from reports.page import (
     Figure,
     commands,
     drawing,
@@ -28,6 +25,9 @@ from tuning.page import (
     settings,
     table,
 )
+from tasks.kinds.contract import Task
+from tasks.stages.run_directory import Run
+from tasks.stages.tables import artifact_notes, artifact_rows, score_rows
 
 History = list[dict[str, float]]
 

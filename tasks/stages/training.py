@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import DataError
+from common.files import write_json
 from models.training import History, discard_state, fit, trainable_parameters
-from pipelines.errors import DataError
-from pipelines.files import write_json
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.run_directory import Run
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 import tasks
+from common.errors import DataError
+from common.files import write_json
 from models.recurrent import rebuilt_without_cudnn
-from pipelines.errors import DataError
-from pipelines.files import write_json
 from serving.comparing import latency
 from serving.errors import ServingError
 from serving.native_onnx import export_onnx

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.recipes import recipe_of
 from tuning.agreement import agree

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from models.config import TextConfig
 from models.pooling import pooled_stack
 from models.recurrent import rebuilt_without_cudnn
+from models.text_classification_config import TextConfig
 
 CELLS = ("simple_rnn", "lstm", "gru")
 PATHS = [(1, "last"), (1, "attention"), (2, "max"), (3, "mean"), (4, "last")]

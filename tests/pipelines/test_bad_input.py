@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.sources import load_labelled_text
 
 EIGHT = list(zip("abcdefgh", "01010101", strict=True))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.readers import file_format, read_rows
 from pipelines.textfile import inspect_file, read_document
 

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipelines.anomalies import HARMONICS, AnomalyPreprocessor, Watched, alarms
-from pipelines.errors import DataError
+from common.errors import DataError
+from pipelines.anomaly_detection import HARMONICS, AnomalyPreprocessor, Watched, alarms
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.frequency import DAY, HOUR, Frequency
 from pipelines.preprocessor import load_preprocessor

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import DAY, HOUR, Frequency, iso
 from pipelines.series_reader import SeriesColumns, read_series, read_windows
 

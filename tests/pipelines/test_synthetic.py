@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from pipelines import synthetic
-from pipelines.errors import DataError
 from pipelines.sources import load_labelled_text
 from pipelines.synthetic import synthetic_reviews
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.synthetic_series import (
     DEMAND_COLUMNS,
     KINDS,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
 from pipelines.text_graph import TextEncoderGraph
 

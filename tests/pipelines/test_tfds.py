@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from pipelines import tfds_source
-from pipelines.errors import DataError
 from pipelines.sources import load_labelled_text
 
 tfds = pytest.importorskip("tensorflow_datasets")

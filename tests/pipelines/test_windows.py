@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from pipelines.frequency import HOUR, Frequency
 from pipelines.series import Series
 from pipelines.window_batches import shuffled_windows, window_batches

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 import serving.export
-from models.config import TextConfig
-from models.text_classifier import AnswerSoftmax, text_classifier
+from models.text_classification import AnswerSoftmax, text_classifier
+from models.text_classification_config import TextConfig
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.bundle import checksums, read_manifest, size_on_disk

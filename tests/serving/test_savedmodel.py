@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import TextConfig
-from models.text_classifier import AnswerSoftmax, text_classifier
+from models.text_classification import AnswerSoftmax, text_classifier
+from models.text_classification_config import TextConfig
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.errors import ServingError

@@ -15,7 +15,7 @@ import typer.main
 
 import seqloom
 import tasks
-from pipelines.errors import DataError
+from common.errors import DataError
 from tasks.commands.arguments import sorted_flags, task_flags
 from tasks.stages.reporting import report, run_commands, search_commands
 from tasks.stages.run_directory import Run

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tasks
+from common.errors import DataError
 from models.training import read_history
-from pipelines.errors import DataError
 from tasks.kinds.contract import DataOptions
 from tasks.stages.recipes import recipe_of
 from tasks.stages.run_directory import Run

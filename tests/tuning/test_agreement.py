@@ -6,7 +6,7 @@ import json
 import keras_tuner as kt
 import pytest
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from tuning.agreement import FORMAT, agree, differences, extendable
 
 ASKED = {

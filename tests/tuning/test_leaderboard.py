@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import DataError
+from common.errors import DataError
 from tuning.leaderboard import (
     COLUMNS,
     Limits,

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from pipelines.files import write_json
+from common.files import write_json
 from tuning.leaderboard import Limits
 from tuning.ledger import Ledger
 from tuning.strategies import Draw

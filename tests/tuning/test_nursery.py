@@ -26,7 +26,7 @@ from tiny_trainer import (
     wait_until,
 )
 
-from pipelines.files import write_json
+from common.files import write_json
 from tuning import attempts
 from tuning.attempts import close_nurseries, run_attempt
 from tuning.jobs import Job

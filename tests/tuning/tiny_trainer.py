@@ -17,8 +17,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from pipelines.errors import DataError
-from pipelines.files import write_json, write_text
+from common.errors import DataError
+from common.files import write_json, write_text
 from tuning.jobs import Recipe
 
 DEFAULTS = {"units": 4, "rate": 0.01, "deep": False}

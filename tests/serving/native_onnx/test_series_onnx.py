@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 from keras import layers
 
-from models.config import AnomalyConfig, ForecastConfig
-from models.detector import core_model, scoring_model
-from models.forecaster import HEADS, WindowShape, forecaster
+from models.anomaly_detection import core_model, scoring_model
+from models.anomaly_detection_config import AnomalyConfig
+from models.forecasting import HEADS, WindowShape, forecaster
+from models.forecasting_config import ForecastConfig
 from serving.errors import ServingError
 from serving.native_onnx import build_onnx, export_onnx
 from tests.serving.native_onnx.parity import BOUND, assert_same, randomise, session_of

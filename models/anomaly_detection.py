@@ -1,0 +1,280 @@
+"""Scores of a row's strangeness: how far it is from what a network expects.
+
+``residual`` holds two expectations. The *next* row: a recurrent network reads the rows before and
+the time, and is surprised by jumps, but soon used to what came of them. The *usual* row: a network
+of the time alone, which stays surprised as long as a row is not what it is at that hour. Each error
+is measured in train's own and against its own threshold, the next row's with less weight, and the
+greater of the two is the score. All of it goes step by step: one row in, one score out, the state
+carried.
+
+``autoencoder`` measures the last row of a window against the window written again from one vector
+(Malhotra et al. 2016).
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from common.errors import ConfigError
+from models.anomaly_detection_config import AnomalyConfig
+from models.recurrent import CELLS, recurrent_stack
+
+LEAST_SCALE = 1e-3  # standardised units: of a column that train always foretold exactly
+
+
+def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) -> keras.Model:
+    """What is trained: expectations, or reconstructions.
+
+    Args:
+        config: the whole of it.
+        columns: that are watched.
+        calendar: features of the time of each row; 0 for none.
+        window: rows that an autoencoder sees.
+
+    Returns:
+        ``previous <float32>[batch, time, columns]``, the rows before, and ``calendar [batch, time,
+        calendar]`` to ``[batch, time, 2 * columns]``, the next and the usual rows. Or ``values
+        [batch, window, columns]`` to the same shape.
+
+    Raises:
+        ConfigError: settings that do not go together.
+    """
+    if config.scorer == "autoencoder":
+        return _autoencoder(config, columns, window)
+    if config.bidirectional:
+        raise ConfigError("scorer residual reads forward; take --unidirectional or autoencoder")
+    previous = keras.Input((None, columns), name="previous")
+    inputs = {"previous": previous}
+    seen = [previous]
+    if calendar:
+        inputs["calendar"] = keras.Input((None, calendar), name="calendar")
+        seen.append(inputs["calendar"])
+    x = keras.layers.Concatenate(name="seen")(seen) if calendar else previous
+    x = keras.layers.Dense(config.embedding_dim, "tanh", name="embedding")(x)
+    x = recurrent_stack(x, config)
+    change = keras.layers.Dense(columns, name="change")(x)
+    following = keras.layers.Add(name="next")([previous, change])
+    # Without a calendar the usual row is always the same one: the bias of a layer of noughts.
+    clock = inputs.get("calendar", previous * 0.0)
+    u = keras.layers.Dense(config.units, "tanh", name="clock")(clock)
+    u = keras.layers.Dense(config.units, "tanh", name="clock_deep")(u)
+    usual = keras.layers.Dense(columns, name="usual")(u)
+    y = keras.layers.Concatenate(name="expected")([following, usual])
+    return keras.Model(inputs, y, name="expectation")
+
+
+def _autoencoder(config: AnomalyConfig, columns: int, window: int) -> keras.Model:
+    values = keras.Input((window, columns), name="values")
+    x = keras.layers.Dense(config.embedding_dim, "tanh", name="embedding")(values)
+    x = recurrent_stack(x, config, return_sequences=False)
+    x = keras.layers.RepeatVector(window, name="repeated")(x)
+    x = CELLS[config.cell](config.units, return_sequences=True, name="decoder")(x)
+    y = keras.layers.Dense(columns, name="head")(x)
+    return keras.Model({"values": values}, y, name="autoencoder")
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class ExpectationLoss(keras.losses.Loss):
+    """Mean absolute error of each expectation: a wild row in train moves a median little."""
+
+    def call(self, y_true, y_pred):
+        """``[batch, time, columns]`` and ``[batch, time, n * columns]`` to ``[batch, time]``."""
+        return ops.mean(ops.abs(repeated(y_true, y_pred.shape[-1]) - y_pred), -1)
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class ErrorOfExpectation(keras.metrics.MeanMetricWrapper):
+    """Mean absolute error of the first expectation, or of a reconstruction."""
+
+    def __init__(self, name: str = "mae", dtype=None) -> None:
+        super().__init__(error_of_expectation, name=name, dtype=dtype)
+
+    def get_config(self):
+        """For compiled models that are saved."""
+        return {"name": self.name}
+
+
+def error_of_expectation(y_true, y_pred):
+    """``[batch, time, columns]`` and ``[..., n * columns]``, to ``[batch, time, columns]``."""
+    return ops.abs(y_true - y_pred[..., : y_true.shape[-1]])
+
+
+def repeated(rows, width: int):
+    """``[..., columns]`` side by side until it is ``width`` wide."""
+    copies = width // rows.shape[-1]
+    return ops.concatenate([rows] * copies, -1) if copies > 1 else rows
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class Strangeness(keras.layers.Layer):
+    """Score of a row: one and more is an anomaly.
+
+    Called on ``[values [batch, time, columns], expected [batch, time, n * columns]]``; gives
+    ``[batch, time]``: of the expectation that is farthest off, the root mean square over columns of
+    the error in units of ``scale``, in units of ``threshold``. ``calibrate_scores`` sets both.
+    """
+
+    def build(self, shapes) -> None:
+        """Units of one."""
+        self.columns, width = shapes[0][-1], shapes[1][-1]
+        self.scale = self.add_weight((width,), "ones", trainable=False, name="scale")
+        count = width // self.columns
+        self.threshold = self.add_weight((count,), "ones", trainable=False, name="threshold")
+
+    def call(self, inputs):
+        """Per row."""
+        values, expected = inputs
+        error = (repeated(values, expected.shape[-1]) - expected) / self.scale
+        scores = [
+            ops.sqrt(ops.mean(ops.square(part), -1)) / self.threshold[i]
+            for i, part in enumerate(ops.split(error, self.threshold.shape[0], axis=-1))
+        ]
+        score = scores[0]
+        for other in scores[1:]:
+            score = ops.maximum(score, other)
+        return score
+
+    def compute_output_shape(self, shapes):
+        """One number a row."""
+        return shapes[0][:-1]
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class Frames(keras.layers.Layer):
+    """The window that ends at each row: ``[batch, time, n]`` to ``[batch * time, window, n]``.
+
+    Before the first row the first row is repeated.
+    """
+
+    def __init__(self, window: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.window = window
+
+    def call(self, x):
+        """Rows by their places."""
+        places = ops.arange(ops.shape(x)[1])[:, None] + ops.arange(1 - self.window, 1)[None]
+        frames = ops.take(x, ops.maximum(places, 0), axis=1)
+        return ops.reshape(frames, (-1, self.window, x.shape[-1]))
+
+    def compute_output_shape(self, shape):
+        """The batch grows."""
+        return (None, self.window, shape[-1])
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "window": self.window}
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class LastOfFrames(keras.layers.Layer):
+    """Frames ``[batch * time, window, n]`` to ``[batch, time, n]``.
+
+    Called on ``[frames, series]``; the series says how many rows there are.
+    """
+
+    def call(self, inputs):
+        """The last row of each frame, in the order of the series."""
+        frames, series = inputs
+        return ops.reshape(frames[:, -1], (-1, ops.shape(series)[1], frames.shape[-1]))
+
+    def compute_output_shape(self, shapes):
+        """As long as the series."""
+        return (shapes[1][0], shapes[1][1], shapes[0][-1])
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class FirstColumns(keras.layers.Layer):
+    """``[..., n]`` to its first ``columns``."""
+
+    def __init__(self, columns: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.columns = columns
+
+    def call(self, x):
+        """Along the last axis."""
+        return x[..., : self.columns]
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "columns": self.columns}
+
+
+def scoring_model(
+    core: keras.Model, config: AnomalyConfig, columns: int, window: int
+) -> keras.Model:
+    """The trained model with its scorer: what is saved, exported and served.
+
+    Returns:
+        ``values``, and what ``core`` takes, to ``{"score" <float32>[batch, time], "expected"
+        [batch, time, columns], "all_expected" [batch, time, n * columns]}``.
+    """
+    values = keras.Input((None, columns), name="values")
+    inputs = {"values": values}
+    if config.scorer == "autoencoder":
+        written = core({"values": Frames(window, name="frames")(values)})
+        expected = LastOfFrames(name="last")([written, values])
+    else:
+        for name, tensor in core.input.items():
+            inputs[name] = keras.Input((None, tensor.shape[-1]), name=name)
+        expected = core({name: x for name, x in inputs.items() if name != "values"})
+    score = Strangeness(name="score")([values, expected])
+    first = FirstColumns(columns, name="expected_rows")(expected)
+    outputs = {"score": score, "expected": first, "all_expected": expected}
+    return keras.Model(inputs, outputs, name="detector")
+
+
+def calibrate_scores(
+    detector: keras.Model, series: list[dict[str, np.ndarray]], config: AnomalyConfig
+) -> np.ndarray:
+    """Learns the units of errors and the thresholds from the training rows.
+
+    Args:
+        detector: of ``scoring_model``; its layer ``score`` is changed.
+        series: core inputs of each training series, a batch of one each.
+        config: threshold and alarm_rate are read.
+
+    Returns:
+        The threshold of each expectation.
+    """
+    layer, errors = detector.get_layer("score"), []
+    for inputs in series:
+        expected = detector.predict_on_batch(inputs)["all_expected"][0]
+        copies = expected.shape[-1] // inputs["values"].shape[-1]
+        errors.append(np.abs(np.tile(inputs["values"][0], (1, copies)) - expected))
+    error = np.concatenate(errors)
+    scale = np.maximum(np.median(error, 0), LEAST_SCALE)
+    layer.scale.assign(scale)
+    parts = np.split((error / scale) ** 2, layer.threshold.shape[0], -1)
+    thresholds = np.array([
+        threshold_of(np.sqrt(part.mean(-1)), config.threshold, config.alarm_rate) for part in parts
+    ])  # fmt: skip
+    if len(thresholds) > 1:  # what comes next is the harder to foretell: it must be farther off
+        thresholds[0] /= config.surprise
+    layer.threshold.assign(np.maximum(thresholds, 1e-3))
+    return thresholds
+
+
+def threshold_of(scores: np.ndarray, kind: str, alarm_rate: float) -> float:
+    """The score that a share ``alarm_rate`` of normal rows exceeds.
+
+    ``quantile``: of the scores themselves, which cannot go beyond the greatest. ``evt``: a
+    generalised Pareto distribution fitted to the highest two hundredths (peaks over threshold;
+    Siffer et al. 2017), which can.
+    """
+    scores = np.asarray(scores, np.float64)
+    if kind == "quantile" or alarm_rate >= 0.02:  # no tail beyond what the scores show
+        return float(np.quantile(scores, 1 - alarm_rate, method="higher"))
+    from scipy.stats import genpareto
+
+    start = float(np.quantile(scores, 0.98))
+    excesses = scores[scores > start] - start
+    if len(excesses) < 10:
+        return float(scores.max())
+    shape, _, scale = genpareto.fit(excesses, floc=0)
+    # A heavier tail than this has no mean; so few points do not show one.
+    shape = min(shape, 0.5)
+    share = alarm_rate * len(scores) / len(excesses)
+    tail = -np.log(share) if abs(shape) < 1e-6 else (share**-shape - 1) / shape
+    return max(start + scale * float(tail), start)

@@ -1,0 +1,1 @@
+"""Pages and charts of runs and searches; imports the packages below, none of them imports it."""

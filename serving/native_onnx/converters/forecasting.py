@@ -1,0 +1,93 @@
+"""The layers of ``models.forecasting``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import window_layers
+from serving.native_onnx.registry import converter
+
+
+@converter(window_layers.WindowLevel)
+def window_level(graph, layer, x):
+    """Level and scale of each column."""
+    if layer.kind == "last":
+        last = graph.slice(x, 1, -1)
+        return last, last * 0.0 + 1.0
+    mean = graph.reduce("ReduceMean", x, [1], keep=True)
+    away = x - mean
+    variance = graph.reduce("ReduceMean", away * away, [1], keep=True)
+    return mean, graph.op("Sqrt", variance + window_layers.TINY)
+
+
+@converter(window_layers.Normalised)
+def normalised(graph, layer, inputs):
+    """Less the level, by the scale."""
+    x, level, scale = inputs
+    return (x - level) / scale
+
+
+@converter(window_layers.Restored)
+def restored(graph, layer, inputs):
+    """The way back, for the first columns."""
+    y, level, scale = inputs
+    columns = layer.columns
+    level, scale = (graph.expand(graph.slice(value, 2, 0, columns), 3) for value in (level, scale))
+    return y * scale + level
+
+
+@converter(window_layers.Rows)
+def rows(graph, layer, x):
+    """Copies that follow one another."""
+    tail = [graph.shape(x, axis) for axis in range(1, x.rank)]
+    shape = graph.concat([graph.shape(x, 0), graph.indices([layer.copies]), *tail], 0)
+    copies = graph.op("Expand", graph.expand(x, 1), shape, rank=x.rank + 1)
+    return graph.reshape(copies, [-1, *tail])
+
+
+@converter(window_layers.ColumnsToRows)
+def columns_to_rows(graph, layer, x):
+    """Each column becomes a row."""
+    return graph.reshape(graph.transpose(x, [0, 2, 1]), [-1, graph.shape(x, 1)])
+
+
+@converter(window_layers.RowsToColumns)
+def rows_to_columns(graph, layer, y):
+    """And back."""
+    y = graph.reshape(y, [-1, layer.columns, layer.horizon, layer.outputs])
+    return graph.transpose(y, [0, 2, 1, 3])
+
+
+@converter(window_layers.Queries)
+def queries(graph, layer, state):
+    """The table, once a window."""
+    windows = graph.op("Div", graph.shape(state, 0), graph.indices([layer.columns]))
+    table = graph.weight(np.asarray(layer.table()), "queries")
+    shape = graph.concat([windows, graph.shape(table)], 0)
+    copies = graph.op("Expand", graph.expand(table, 0), shape, rank=3)
+    return graph.reshape(copies, [-1, layer.width])
+
+
+@converter(window_layers.FutureRows)
+def future_rows(graph, layer, y):
+    """The segments of a window joined, cut at the horizon."""
+    joined = graph.reshape(y, [-1, layer.segments * layer.segment])
+    return graph.slice(joined, 1, 0, layer.size)
+
+
+@converter(window_layers.SegmentsToRows)
+def segments_to_rows(graph, layer, x):
+    """The segments of a row follow one another."""
+    return graph.reshape(x, [-1, graph.shape(x, 2)])
+
+
+@converter(window_layers.Calibrated)
+def calibrated(graph, layer, y):
+    """Sorts the quantiles and moves them."""
+    count = layer.offset.shape[-1] - 1
+    mean, quantiles = graph.slice(y, 3, 0, 1), graph.slice(y, 3, 1, count + 1)
+    ordered, _ = graph.ops(
+        "TopK", [quantiles, graph.indices([count])], [(y.dtype, 4), (np.int64, 4)],
+        axis=-1, largest=0, sorted=1,
+    )  # fmt: skip
+    return graph.concat([mean, ordered], 3) + graph.weight(layer.offset, "offset")
