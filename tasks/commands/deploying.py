@@ -44,9 +44,10 @@ def export(
     as_json: o.AsJson = False,
 ) -> None:
     """Write SavedModel, ONNX, TensorRT, each compared with Keras before it is published."""
+    from reports.tables import artifact_notes, artifact_rows
     from serving.export import ExportOptions
     from tasks.stages.run_directory import Run
-    from tasks.stages.tables import artifact_notes, artifact_rows, engine_rows
+    from tasks.stages.tables import engine_rows
 
     if verify and (source / "manifest.json").is_file():
         from serving.verify import verify_bundle

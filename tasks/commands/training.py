@@ -66,7 +66,7 @@ def train(
     else:
         final = chosen.with_settings(base, changes)
     load_tensorflow()
-    from tasks.stages.tables import score_rows
+    from reports.tables import score_rows
     from tasks.stages.training import train as stage
 
     splits = load_noted(chosen, where)
@@ -94,7 +94,7 @@ def evaluate(
         )
     where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
     load_tensorflow()
-    from tasks.stages.tables import score_rows
+    from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
     result = stage(found, where)
@@ -136,9 +136,10 @@ def run(
     directory = out or next_free(Path("runs"), task)
     own.call_on_close(warm(workers))
     load_tensorflow()
+    from reports.tables import artifact_notes, artifact_rows, score_rows
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tables import artifact_notes, artifact_rows, leaderboard_rows, score_rows
+    from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import Budget, SearchOptions
     from tuning.leaderboard import read_search
 

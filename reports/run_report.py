@@ -7,10 +7,10 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import DataError
 from reports.axes import Frame, count_scale, counted, duration, fitted, score_text
 from reports.canvas import Canvas, Style
 from reports.charts import WIDTH
@@ -25,38 +25,68 @@ from reports.page import (
     settings,
     table,
 )
-from tasks.kinds.contract import Task
-from tasks.stages.run_directory import Run
-from tasks.stages.tables import artifact_notes, artifact_rows, score_rows
+from reports.tables import artifact_notes, artifact_rows, score_rows
 
 History = list[dict[str, float]]
 
 
-def run_page(run: Run, lines: Sequence[tuple[str, str]] = ()) -> str:
+@dataclass(frozen=True)
+class ReportedMetric:
+    """The metric that a task is reported by.
+
+    Attributes:
+        name: Name of the metric, such as "accuracy".
+        mode: "max" if higher is better, "min" if lower is better.
+    """
+
+    name: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """Plain data about a run from which its page is made.
+
+    Attributes:
+        path: The run's directory, which holds ``metrics.json``, ``history.csv`` and so on.
+        config: Content of ``config.json``: task, data, model, preprocessor, seed.
+        finished: Whether the trained model is there.
+        kind: Kind of the task; "" if this installation does not have the task.
+        metric: Metric of the task; None if this installation does not have the task.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    finished: bool
+    kind: str = ""
+    metric: ReportedMetric | None = None
+
+
+def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     """HTML of a run's report.
 
     Args:
-        run: finished or under way.
-        lines: what each command does, and the command, to go on from here.
+        run: A run that is finished or still training.
+        lines: For each next step, a description and the command.
     """
-    config, task = run.config(), _task(run)
+    config, main = run.config, run.metric
     result, about = _read(run.path / "metrics.json"), _read(run.path / "environment.json")
     history = read_history(run.path / "history.csv")
     data = config["data"] if isinstance(config["data"], dict) else {}
     examples = result.get("examples") or {}
     parts = [
         f"data {data.get('source')}" if data.get("source") else "",
-        task.kind if task else "",
+        run.kind,
         f"{', '.join(f'{count:,} {part}' for part, count in examples.items())} examples"
         if examples else "",
         f"seed {config['seed']}",
     ]  # fmt: skip
-    head = [facts(_facts(result, history, task)), paragraph(_unfinished(run, history), "note")]
+    head = [facts(_facts(result, history, main)), paragraph(_unfinished(run, history), "note")]
     sections = [
-        ("Scores", _scores(result, task)),
-        ("Learning curves", _curves(history, result, task)),
+        ("Scores", _scores(result, main)),
+        ("Learning curves", _curves(history, result, main)),
         ("Pictures", _pictures(run.path / "pictures")),
-        ("Exports", _exports(run, config, task)),
+        ("Exports", _exports(run)),
         ("Next", [commands(lines)]),
         ("Settings", _settings(config)),
         ("Environment", [settings(_environment(about))]),
@@ -155,21 +185,14 @@ def _near(value: float, seen: Sequence[float]) -> bool:
     return math.isfinite(value) and low - space <= value <= high + space
 
 
-def _task(run: Run) -> Task | None:
-    try:
-        return run.task()
-    except DataError:
-        return None  # of a template that has it no more, or not yet
-
-
 def _facts(
-    result: Mapping[str, Any], history: History, task: Task | None
+    result: Mapping[str, Any], history: History, main: ReportedMetric | None
 ) -> list[tuple[str, Any, Any]]:
     boxes: list[tuple[str, Any, Any]] = []
     baseline = result.get("baseline") or {}
     for part in ("test", "validation"):
         scores = (result.get("metrics") or {}).get(part) or {}
-        name = task.metric if task and task.metric in scores else next(iter(scores), None)
+        name = main.name if main and main.name in scores else next(iter(scores), None)
         if name is None:
             continue
         other = (baseline.get(part) or {}).get(name)
@@ -184,10 +207,10 @@ def _facts(
     return boxes
 
 
-def _unfinished(run: Run, history: History) -> str:
+def _unfinished(run: ReportedRun, history: History) -> str:
     if run.finished:
         return ""
-    most = (run.config()["model"] or {}).get("epochs")
+    most = (run.config["model"] or {}).get("epochs")
     most = f" of at most {most}" if most else ""
     return (
         f"This training is not finished: {counted(len(history), 'epochs')}{most} so far, and no "
@@ -195,7 +218,7 @@ def _unfinished(run: Run, history: History) -> str:
     )
 
 
-def _scores(result: Mapping[str, Any], task: Task | None) -> list[str]:
+def _scores(result: Mapping[str, Any], main: ReportedMetric | None) -> list[str]:
     """A row a metric, that by which choices are made first; the baseline's own at the end."""
     if not result.get("metrics"):
         return []
@@ -205,8 +228,8 @@ def _scores(result: Mapping[str, Any], task: Task | None) -> list[str]:
         cells = found.setdefault(row["metric"], {})
         for who in ("model", "baseline"):
             cells[row["part"], who] = row[who]
-    main = task.metric if task else ""
-    names = sorted(found, key=lambda name: (name != main, ("test", "model") not in found[name]))
+    first = main.name if main else ""
+    names = sorted(found, key=lambda name: (name != first, ("test", "model") not in found[name]))
     columns = [(part, who) for part in ("test", "validation") for who in ("model", "baseline")]
     columns = [c for c in columns if any(cells.get(c) is not None for cells in found.values())]
     rows = [
@@ -214,33 +237,33 @@ def _scores(result: Mapping[str, Any], task: Task | None) -> list[str]:
         | {f"{c[0]}: {c[1]}": Figure(score_text(found[name].get(c))) for c in columns}
         for name in names
     ]
-    top = 0 if main in found else None
-    return [paragraph(_verdict(result, task)), table(rows, top=top)]
+    top = 0 if first in found else None
+    return [paragraph(_verdict(result, main)), table(rows, top=top)]
 
 
-def _verdict(result: Mapping[str, Any], task: Task | None) -> str:
+def _verdict(result: Mapping[str, Any], main: ReportedMetric | None) -> str:
     baseline = result.get("baseline")
-    if not baseline or task is None:
+    if not baseline or main is None:
         return "" if baseline else "No baseline was measured here."
-    part = next((p for p in ("test", "validation") if task.metric in baseline.get(p, {})), None)
-    score = (result["metrics"].get(part) or {}).get(task.metric)
+    part = next((p for p in ("test", "validation") if main.name in baseline.get(p, {})), None)
+    score = (result["metrics"].get(part) or {}).get(main.name)
     name = f"The baseline is {baseline.get('name', 'another model')}"
     if part is None or score is None:
         return f"{name}."
-    other = baseline[part][task.metric]
-    ahead = score - other if task.mode == "max" else other - score
+    other = baseline[part][main.name]
+    ahead = score - other if main.mode == "max" else other - score
     word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
     by = f" by {score_text(abs(ahead))}" if ahead else ""
-    return f"{name}; on {part} the model's {_words(task.metric)} is {word}{by}."
+    return f"{name}; on {part} the model's {_words(main.name)} is {word}{by}."
 
 
-def _curves(history: History, result: Mapping[str, Any], task: Task | None) -> list[str]:
+def _curves(history: History, result: Mapping[str, Any], main: ReportedMetric | None) -> list[str]:
     if not history:
         return []
-    metric, mode = (task.metric, task.mode) if task else ("loss", "min")
+    metric, mode = (main.name, main.mode) if main else ("loss", "min")
     if f"val_{metric}" not in history[0]:
         named = [key[4:] for key in history[0] if key.startswith("val_") and key != "val_loss"]
-        metric, mode = (named[0], "max") if named and task is None else ("loss", "min")
+        metric, mode = (named[0], "max") if named and main is None else ("loss", "min")
     scores = _values(history, f"val_{metric}")
     pick = max if mode == "max" else min
     kept = result.get("best_epoch") or (
@@ -280,17 +303,17 @@ def _pictures(directory: Path) -> list[str]:
     return parts
 
 
-def _exports(run: Run, config: Mapping[str, Any], task: Task | None) -> list[str]:
+def _exports(run: ReportedRun) -> list[str]:
     """Of ``bundle`` in the run, or beside it where one command made both."""
     for bundle in (run.path / "bundle", run.path.resolve().parent / "bundle"):
         manifest = _read(bundle / "manifest.json")
         # What lies beside it may be another's.
-        if manifest.get("artifacts") and manifest.get("config") == config:
+        if manifest.get("artifacts") and manifest.get("config") == run.config:
             break
     else:
         return []
     result = {
-        "metric": task.metric if task else "",
+        "metric": run.metric.name if run.metric else "",
         "keras": manifest.get("keras") or {},
         "artifacts": {name: {"bytes": 0, **item} for name, item in manifest["artifacts"].items()},
         "bundle": bundle.name,
