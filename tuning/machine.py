@@ -6,19 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
+from common.machine import usable_cores
+
 # What a trial of these tasks takes at most, roughly, beside what it shares with its nursery.
 BYTES_EACH = 1_500_000_000
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, by affinity and by the control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no control group, or no quota ("max")
-    return max(1, cores or 1)
 
 
 def free_bytes() -> int | None:

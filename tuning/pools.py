@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from common.machine import usable_cores
 from tuning.attempts import close_nurseries, run_attempt, warm
 from tuning.errors import SearchError
-from tuning.machine import default_workers, usable_cores, visible_gpus
+from tuning.machine import default_workers, visible_gpus
 
 
 class Pool(Protocol):

@@ -9,7 +9,6 @@ same queue, with the same bounds.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -20,15 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from common.machine import usable_cores
 from serving.errors import RequestError
 from serving.runtime.programs import Arrays, Program
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
