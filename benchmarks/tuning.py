@@ -170,9 +170,9 @@ def measure(order: dict[str, Any]) -> None:
     import tasks
 
     if order["who"] == "ours":
-        from tasks.stages.recipes import warm
+        from tasks.stages.trainers import start_fork_server
 
-        warm(order["workers"])  # as the command does
+        start_fork_server(order["workers"])  # as the command does
     task = tasks.get(order["task"])
     data = task.data_options(order["source"], **order.get("reading", {}))
     changes = {**order.get("settings", {}), "epochs": order["epochs"]}
@@ -199,9 +199,9 @@ def ours(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
     """Seqloom's search."""
     from tasks.stages.tuning import Budget, SearchOptions, tune
 
-    def watch(moment: Any) -> None:
-        if moment.ended is not None:
-            tell(order, {"score": moment.ended.score, "resident": resident()})
+    def watch(progress: Any) -> None:
+        if progress.ended is not None:
+            tell(order, {"score": progress.ended.score, "resident": resident()})
 
     left = order["until"] - (time.perf_counter() - BEGAN) if "until" in order else None
     options = SearchOptions(
@@ -280,9 +280,10 @@ def drawn_values(task: Any, settings: Any, order: dict[str, Any]) -> list[dict[s
     objective = kt.Objective(task.monitor, task.mode)
     strategy = make_strategy("random", space, objective, epochs=1, seed=order["seed"])
     rows: dict[int, TrialRow] = {}
-    for slot in range(order["trials"]):
-        rows[slot] = TrialRow(f"{slot:04d}", "COMPLETED", strategy.propose(slot, rows).values)
-    return [rows[slot].values for slot in range(order["trials"])]
+    for number in range(order["trials"]):
+        proposal = strategy.propose(number, rows)
+        rows[number] = TrialRow(f"{number:04d}", "COMPLETED", proposal.values)
+    return [rows[number].values for number in range(order["trials"])]
 
 
 def give(oracle: Any, values: list[dict[str, Any]]) -> None:

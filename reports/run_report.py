@@ -1,4 +1,4 @@
-"""The page of a run: how well it does, how it learnt, what it is made of."""
+"""The page of a run: its scores, learning curves, exports, settings and environment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from reports.axes import Frame, count_scale, counted, duration, fitted, score_text
-from reports.canvas import Canvas, Style
 from reports.charts import WIDTH
+from reports.drawing import Drawing, Style
 from reports.page import (
-    Figure,
+    NumberText,
     commands,
-    drawing,
     escape,
     facts,
     page,
     paragraph,
     settings,
+    svg_figure,
     table,
 )
 from reports.tables import artifact_notes, artifact_rows, score_rows
@@ -35,7 +35,7 @@ class ReportedMetric:
     """The metric that a task is reported by.
 
     Attributes:
-        name: Name of the metric, such as "accuracy".
+        name: name of the metric, such as "accuracy".
         mode: "max" if higher is better, "min" if lower is better.
     """
 
@@ -48,11 +48,11 @@ class ReportedRun:
     """Plain data about a run from which its page is made.
 
     Attributes:
-        path: The run's directory, which holds ``metrics.json``, ``history.csv`` and so on.
-        config: Content of ``config.json``: task, data, model, preprocessor, seed.
-        finished: Whether the trained model is there.
-        kind: Kind of the task; "" if this installation does not have the task.
-        metric: Metric of the task; None if this installation does not have the task.
+        path: the run's directory, which holds ``metrics.json``, ``history.csv`` and so on.
+        config: content of ``config.json``: task, data, model, preprocessor, seed.
+        finished: whether the trained model is there.
+        kind: kind of the task; "" if this installation does not have the task.
+        metric: metric of the task; None if this installation does not have the task.
     """
 
     path: Path
@@ -66,8 +66,8 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     """HTML of a run's report.
 
     Args:
-        run: A run that is finished or still training.
-        lines: For each next step, a description and the command.
+        run: a run that is finished or still training.
+        lines: for each next step, a description and the command.
     """
     config, main = run.config, run.metric
     result, about = _read(run.path / "metrics.json"), _read(run.path / "environment.json")
@@ -100,33 +100,36 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def read_history(path: Path) -> History:
-    """Rows of ``history.csv`` as far as they are whole; none where there is no such file."""
+    """The complete rows of ``history.csv``; none if there is no such file."""
     rows: History = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 rows.append({key: float(value) for key, value in row.items()})
     except (OSError, ValueError, TypeError):
-        pass  # a training under way may have written half a row
+        pass  # a running training may have written half a row
     return rows
 
 
 def learning_curves(
     history: History, metric: str, mode: str, kept: int, baseline: float | None = None
-) -> Canvas | None:
-    """Loss and metric of training and validation over epochs counted from 1.
+) -> Drawing | None:
+    """Curves of loss and metric, on training and validation data, over epochs counted from 1.
 
     Args:
-        history: as ``read_history`` gives it.
-        metric: the name that training reports it by; "loss" draws the loss alone.
-        mode: whether more ("max") or less ("min") of the metric is better.
-        kept: the epoch whose weights the model has.
-        baseline: another's metric on validation.
+        history: rows from ``read_history``.
+        metric: name of the metric in the history; "loss" draws only the loss.
+        mode: "max" if higher values of the metric are better, "min" if lower values are.
+        kept: epoch whose weights the model has.
+        baseline: the baseline's metric on validation data, if known.
+
+    Returns:
+        The drawing; None if the history has no values.
     """
     names = [name for name in dict.fromkeys([metric, "loss"]) if _values(history, name)]
     if not names:
         return None
-    canvas = Canvas(WIDTH, 350, "learning curves")
+    drawing = Drawing(WIDTH, 350, "learning curves")
     width = (WIDTH - 70 * len(names)) / len(names)
     for i, name in enumerate(names):
         seen = [value for part in (name, f"val_{name}") for _, value in _values(history, part)]
@@ -135,42 +138,42 @@ def learning_curves(
         scale = fitted([*seen, other] if near else seen, room=0.08)
         across = count_scale(int(history[-1]["epoch"]) + 1)
         frame = Frame(58 + i * (width + 70), 46, width - 10, 240, across, scale)
-        frame.draw(canvas, name.replace("_", " "), "epoch")
+        frame.draw(drawing, name.replace("_", " "), "epoch")
         if near:
-            y = frame.down(scale.place(other))
-            canvas.line([(frame.left, y), (frame.left + frame.width, y)],
+            y = frame.down(scale.position(other))
+            drawing.line([(frame.left, y), (frame.left + frame.width, y)],
                         Style("muted", width=1.5, dash=(6, 4)))  # fmt: skip
-            canvas.text((frame.left + frame.width, y - 6), f"baseline {score_text(other)}",
+            drawing.text((frame.left + frame.width, y - 6), f"baseline {score_text(other)}",
                         anchor="end", halo=True)  # fmt: skip
-        _lines(canvas, frame, history, name, kept)
-    _legend(canvas, kept, bool(_values(history, f"val_{names[0]}")))
-    return canvas
+        _lines(drawing, frame, history, name, kept)
+    _legend(drawing, kept, bool(_values(history, f"val_{names[0]}")))
+    return drawing
 
 
-def _lines(canvas: Canvas, frame: Frame, history: History, name: str, kept: int) -> None:
-    x = frame.across(frame.x.place(kept))
-    canvas.line([(x, frame.top), (x, frame.top + frame.height)], Style("line", dash=(2, 3)))
-    for part, color, width in ((name, "faint", 1.8), (f"val_{name}", "accent", 2.4)):
+def _lines(drawing: Drawing, frame: Frame, history: History, name: str, kept: int) -> None:
+    x = frame.across(frame.x.position(kept))
+    drawing.line([(x, frame.top), (x, frame.top + frame.height)], Style("line", dash=(2, 3)))
+    for part, color, width in ((name, "secondary", 1.8), (f"val_{name}", "accent", 2.4)):
         points = _values(history, part)
         if len(points) > 1:
-            canvas.line([frame.at(*point) for point in points], Style(color, width=width))
+            drawing.line([frame.at(*point) for point in points], Style(color, width=width))
         for epoch, value in points:
             best = part == f"val_{name}" and epoch == kept
-            look = Style("paper", "best", 1.5) if best else Style("", color)
+            look = Style("background", "best", 1.5) if best else Style("", color)
             tip = f"epoch {epoch:g}: {part} {score_text(value)}"
-            canvas.circle(frame.at(epoch, value), 5 if best else 2.5, look, tip=tip)
+            drawing.circle(frame.at(epoch, value), 5 if best else 2.5, look, tip=tip)
 
 
-def _legend(canvas: Canvas, kept: int, validated: bool) -> None:
+def _legend(drawing: Drawing, kept: int, validated: bool) -> None:
     x, y = 58.0, 334.0
-    shown = [("training", Style("faint", width=2))]
+    shown = [("training", Style("secondary", width=2))]
     shown += [("validation", Style("accent", width=2.4))] if validated else []
     for word, look in shown:
-        canvas.line([(x, y - 4), (x + 24, y - 4)], look)
-        canvas.text((x + 31, y), word, "ink")
+        drawing.line([(x, y - 4), (x + 24, y - 4)], look)
+        drawing.text((x + 31, y), word, "foreground")
         x += 110
-    canvas.circle((x + 6, y - 4), 5, Style("paper", "best", 1.5))
-    canvas.text((x + 18, y), f"kept: epoch {kept}", "ink")
+    drawing.circle((x + 6, y - 4), 5, Style("background", "best", 1.5))
+    drawing.text((x + 18, y), f"kept: epoch {kept}", "foreground")
 
 
 def _values(history: History, name: str) -> list[tuple[float, float]]:
@@ -179,7 +182,7 @@ def _values(history: History, name: str) -> list[tuple[float, float]]:
 
 
 def _near(value: float, seen: Sequence[float]) -> bool:
-    """Whether an axis can hold a value without flattening what it is for."""
+    """Whether an axis can include a value without flattening the curves on it."""
     low, high = min(seen), max(seen)
     space = (high - low) or abs(high) or 1.0
     return math.isfinite(value) and low - space <= value <= high + space
@@ -210,16 +213,16 @@ def _facts(
 def _unfinished(run: ReportedRun, history: History) -> str:
     if run.finished:
         return ""
-    most = (run.config["model"] or {}).get("epochs")
-    most = f" of at most {most}" if most else ""
+    epochs = (run.config["model"] or {}).get("epochs")
+    limit = f" of at most {epochs}" if epochs else ""
     return (
-        f"This training is not finished: {counted(len(history), 'epochs')}{most} so far, and no "
-        "model yet. It is under way, or was stopped and can go on."
+        f"This training is not finished: {counted(len(history), 'epochs')}{limit} so far, and no "
+        "model yet. It is still running, or was stopped and can be continued."
     )
 
 
 def _scores(result: Mapping[str, Any], main: ReportedMetric | None) -> list[str]:
-    """A row a metric, that by which choices are made first; the baseline's own at the end."""
+    """One row per metric: the main metric first, metrics only of the baseline last."""
     if not result.get("metrics"):
         return []
     baseline = result.get("baseline")
@@ -234,7 +237,7 @@ def _scores(result: Mapping[str, Any], main: ReportedMetric | None) -> list[str]
     columns = [c for c in columns if any(cells.get(c) is not None for cells in found.values())]
     rows = [
         {"metric": _words(name)}
-        | {f"{c[0]}: {c[1]}": Figure(score_text(found[name].get(c))) for c in columns}
+        | {f"{c[0]}: {c[1]}": NumberText(score_text(found[name].get(c))) for c in columns}
         for name in names
     ]
     top = 0 if first in found else None
@@ -270,11 +273,13 @@ def _curves(history: History, result: Mapping[str, Any], main: ReportedMetric | 
         int(pick(scores, key=lambda point: point[1])[0]) if scores else len(history)
     )
     other = ((result.get("baseline") or {}).get("validation") or {}).get(metric)
-    canvas = learning_curves(history, metric, mode, kept, other)
-    return [] if canvas is None else [paragraph(_curves_reading(history, kept)), drawing(canvas)]
+    drawing = learning_curves(history, metric, mode, kept, other)
+    return (
+        [] if drawing is None else [paragraph(_curves_caption(history, kept)), svg_figure(drawing)]
+    )
 
 
-def _curves_reading(history: History, kept: int) -> str:
+def _curves_caption(history: History, kept: int) -> str:
     text = f"The weights of epoch {kept} of {len(history)} were kept."
     if kept == len(history) and len(history) > 1:
         return text + " The last epoch was the best: longer training may help."
@@ -286,7 +291,7 @@ def _curves_reading(history: History, kept: int) -> str:
         if rise > 0.1 * (max(seen) - min(seen)):
             return text + (
                 " After it the training loss still falls and the validation loss rises: from "
-                "there on the model learns its training examples by heart."
+                "there on the model memorises its training examples."
             )
     return text
 
@@ -304,10 +309,10 @@ def _pictures(directory: Path) -> list[str]:
 
 
 def _exports(run: ReportedRun) -> list[str]:
-    """Of ``bundle`` in the run, or beside it where one command made both."""
+    """The exports in ``bundle``, inside the run, or next to it if one command made both."""
     for bundle in (run.path / "bundle", run.path.resolve().parent / "bundle"):
         manifest = _read(bundle / "manifest.json")
-        # What lies beside it may be another's.
+        # A bundle next to the run may be another run's.
         if manifest.get("artifacts") and manifest.get("config") == run.config:
             break
     else:
@@ -319,7 +324,7 @@ def _exports(run: ReportedRun) -> list[str]:
         "bundle": bundle.name,
     }
     rows = [
-        {name: Figure(value) if name not in WORDS else value for name, value in row.items()}
+        {name: NumberText(value) if name not in WORDS else value for name, value in row.items()}
         for row in artifact_rows(result)
     ]
     text = (
@@ -345,7 +350,7 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(values: Any) -> dict[str, Any]:
-    """Settings within settings beside the others; those that are not set left out."""
+    """Settings with nested dicts flattened; settings that are None are left out."""
     found: dict[str, Any] = {}
     for name, value in values.items() if isinstance(values, dict) else ():
         if isinstance(value, dict):
@@ -360,12 +365,12 @@ def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
     if "data_fingerprint" in values:
         values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
     if "seed" in values:
-        values["seed"] = str(values["seed"])  # no quantity: no thousands apart
+        values["seed"] = str(values["seed"])  # an identifier: no thousands separators
     return values
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none."""
+    """The JSON object in a file; an empty one if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -8,7 +8,11 @@ Row = dict[str, Any]
 
 
 def score_rows(result: dict[str, Any]) -> list[Row]:
-    """Each metric of the model, and the baseline's beside it."""
+    """One row per metric, with the model's and the baseline's score.
+
+    Args:
+        result: ``metrics`` and ``baseline`` as in ``metrics.json``.
+    """
     baseline = result["baseline"] or {}
     rows = []
     for part in ("validation", "test"):
@@ -20,7 +24,7 @@ def score_rows(result: dict[str, Any]) -> list[Row]:
 
 
 def artifact_rows(result: dict[str, Any]) -> list[Row]:
-    """Keras and each artefact: status, distance, metric, latency, size."""
+    """One row for Keras and one per artefact: status, difference, metric, latency, size."""
     metric, keras = result["metric"], result["keras"]
     rows = [_artifact_row("keras", "fp32", "reference", keras, metric)]
     for name, item in result["artifacts"].items():
@@ -32,7 +36,7 @@ def artifact_rows(result: dict[str, Any]) -> list[Row]:
 
 
 def artifact_notes(result: dict[str, Any]) -> str:
-    """Why artefacts were not run, one line each."""
+    """The reasons why artefacts were not run, one line per artefact."""
     return "\n".join(
         f"{name}: {item['status']}, not run: {item['reason']}"
         for name, item in result["artifacts"].items() if item.get("reason")

@@ -123,8 +123,8 @@ def run(
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     import tasks
-    from tasks.stages.recipes import warm
     from tasks.stages.run_directory import next_free
+    from tasks.stages.trainers import start_fork_server
 
     chosen = tasks.get(task)
     base = chosen.settings
@@ -134,7 +134,7 @@ def run(
     start = chosen.with_settings(base, changes)
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), task)
-    own.call_on_close(warm(workers))
+    own.call_on_close(start_fork_server(workers))
     load_tensorflow()
     from reports.tables import artifact_notes, artifact_rows, score_rows
     from tasks.stages.everything import run_everything

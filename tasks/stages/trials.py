@@ -1,4 +1,4 @@
-"""What a trial of a task does in its process: the ``tuning.jobs.Trainer`` of tasks."""
+"""Training of a task's trials in their processes: a ``tuning.jobs.Trainer``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serving.native_onnx import export_onnx
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.run_directory import Run
 from tasks.stages.training import fit_run, prepare
-from tuning.jobs import Job
+from tuning.jobs import TrialJob
 
 if TYPE_CHECKING:
     from models.training import History
@@ -36,27 +36,27 @@ def drawn_settings(task: Task, settings: Settings, values: Mapping[str, Any]) ->
     return task.search_space(hp, settings)
 
 
-class Watched(keras.callbacks.Callback):
-    """Gives a sign of life after each batch, and ends the training once it is told to.
+class HeartbeatCallback(keras.callbacks.Callback):
+    """Sends a heartbeat after each batch, and stops the training when it is asked to.
 
     Args:
-        alive: see ``tuning.jobs.Trainer``.
+        heartbeat: see ``tuning.jobs.Trainer``.
     """
 
-    def __init__(self, alive: Callable[[], bool]) -> None:
+    def __init__(self, heartbeat: Callable[[], bool]) -> None:
         super().__init__()
-        self.alive, self.ended = alive, False
+        self.heartbeat, self.ended = heartbeat, False
 
     def on_train_batch_end(self, batch, logs=None):
-        """A sign of life."""
-        self.ended = not self.alive() or self.ended
+        """Sends a heartbeat."""
+        self.ended = not self.heartbeat() or self.ended
 
     def on_test_batch_end(self, batch, logs=None):
-        """A sign of life."""
-        self.ended = not self.alive() or self.ended
+        """Sends a heartbeat."""
+        self.ended = not self.heartbeat() or self.ended
 
     def on_epoch_end(self, epoch, logs=None):
-        """Ends the training, where that was asked for and it is not over anyhow."""
+        """Stops the training if that was asked for and it has not stopped already."""
         if self.ended and not self.model.stop_training:
             self.model.stop_training = True
 
@@ -99,24 +99,24 @@ class TaskTrainer:
             )
         self.ready = prepare(self.task, self.settings, splits)
 
-    def train(self, job: Job, alive: Callable[[], bool]) -> dict[str, Any]:
+    def train(self, job: TrialJob, heartbeat: Callable[[], bool]) -> dict[str, Any]:
         """See ``tuning.jobs.Trainer``."""
         settings = drawn_settings(self.task, self.settings, job.values)
         histories, scores = [], []
-        watched = Watched(alive)
+        callback = HeartbeatCallback(heartbeat)
         for execution, seed in enumerate(job.seeds):
             run = Run(job.path / f"run-{execution}")
             _take_up(run, seed, job.parent and Path(job.parent) / run.path.name)
             model, history, parameters = fit_run(
                 self.task, self.data, settings, run, self.ready,
-                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[watched],
+                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[callback],
             )  # fmt: skip
             score = history.best[self.task.monitor]
             self._finish(run, model, history, parameters, score)
             _tell_tensorboard(run, job, score, len(history.rows))
             histories.append(history)
             scores.append(score)
-            if watched.ended:
+            if callback.ended:
                 break
         latency = self._latency(model)
         return {
@@ -125,10 +125,10 @@ class TaskTrainer:
             "best_epoch": histories[0].best_epoch + 1,
             "parameters": parameters,
             "latency_ms": latency,
-            "cut": watched.ended and self._unfinished(histories, settings, job),
+            "stopped": callback.ended and self._unfinished(histories, settings, job),
         }
 
-    def _unfinished(self, histories: list[History], settings: Settings, job: Job) -> bool:
+    def _unfinished(self, histories: list[History], settings: Settings, job: TrialJob) -> bool:
         last = histories[-1]
         waited = len(last.rows) - 1 - last.best_epoch
         whole = len(last.rows) >= job.until or waited >= settings.model.patience
@@ -170,7 +170,7 @@ class TaskTrainer:
             return latency(OnnxModel(place, threads=1).run, preprocessor, raw).get("1")
 
 
-def _tell_tensorboard(run: Run, job: Job, score: float, epochs: int) -> None:
+def _tell_tensorboard(run: Run, job: TrialJob, score: float, epochs: int) -> None:
     """Puts the trial among the rows of TensorBoard's HParams: ``--logdir SEARCH/trials``."""
     with tf.summary.create_file_writer(str(run.path / "tensorboard")).as_default():
         hparams.hparams(job.values, trial_id=f"{job.trial}/{run.path.name}")

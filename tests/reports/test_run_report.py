@@ -104,7 +104,7 @@ def bundle_of(config):
     }  # fmt: skip
 
 
-def test_a_run_is_told_on_one_page(tmp_path):
+def test_the_page_of_a_run_has_its_scores_and_settings(tmp_path):
     run = write_run(tmp_path / "sentiment-1")
     text = run_page(run)
     page = Page(text)
@@ -127,20 +127,20 @@ def test_a_run_is_told_on_one_page(tmp_path):
 def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path):
     run = write_run(tmp_path / "r")
     history = read_history(run.path / "history.csv")
-    canvas = learning_curves(history, "accuracy", "max", 2, baseline=0.76)
-    ElementTree.fromstring(canvas.svg())
-    big = [mark.tip for mark in canvas.marks if mark.kind == "circle" and mark.size == (5,)]
+    drawing = learning_curves(history, "accuracy", "max", 2, baseline=0.76)
+    ElementTree.fromstring(drawing.svg())
+    big = [mark.tip for mark in drawing.marks if mark.kind == "circle" and mark.size == (5,)]
     assert big[:2] == ["epoch 2: val_accuracy 0.8000", "epoch 2: val_loss 0.5000"]
-    words = [mark.words for mark in canvas.marks]
+    words = [mark.text for mark in drawing.marks]
     assert "baseline 0.7600" in words
     assert "kept: epoch 2" in words
     # A baseline far away would flatten the curves.
     far = learning_curves(history, "accuracy", "max", 2, baseline=70.0)
-    assert "baseline 70.0000" not in [mark.words for mark in far.marks]
+    assert "baseline 70.0000" not in [mark.text for mark in far.marks]
     page = Page(run_page(run))
     assert "The weights of epoch 2 of 3 were kept" in page.text
     # The training loss falls from 0.6 to 0.3, the validation loss rises from 0.5 to 0.9.
-    assert "learns its training examples by heart" in page.text
+    assert "memorises its training examples" in page.text
 
 
 def test_a_run_under_way_is_said_to_be_so(tmp_path):

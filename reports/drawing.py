@@ -1,7 +1,7 @@
-"""Drawings of lines, dots and words, as SVG for a page and as PNG for a document.
+"""Drawings of lines, dots and text, as SVG for a page and as PNG for a document.
 
-Colours are names. In a page they are CSS variables, so that a drawing follows the reader's light or
-dark screen; a PNG has the light ones.
+Colours have names. In a page they are CSS variables, so that a drawing follows the light or dark
+theme of the reader's screen. A PNG has the light colours.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from typing import Any
 
 Point = tuple[float, float]
 
-# Name: on a light screen and on paper, on a dark screen.
+# By name: the colour on a light screen and in print, and the colour on a dark screen.
 COLORS = {
-    "paper": ("#ffffff", "#15181c"),
+    "background": ("#ffffff", "#15181c"),
     "panel": ("#f5f7f9", "#1d2126"),
-    "ink": ("#1b2025", "#e8ebee"),
+    "foreground": ("#1b2025", "#e8ebee"),
     "muted": ("#59636e", "#a0abb6"),
     "grid": ("#e2e6ea", "#2e343b"),
     "line": ("#aeb7c0", "#59636e"),
     "accent": ("#1f5fa8", "#74b0f0"),
-    "faint": ("#9bb8d8", "#3f638c"),
+    "secondary": ("#9bb8d8", "#3f638c"),
     "best": ("#c2410c", "#ff9b57"),
     "bad": ("#b3261e", "#ff8d84"),
     "good": ("#1c7a43", "#6fcf97"),
 }
-# From the worst to the best tenth: fading into the page, standing out of it.
+# Colours from the worst tenth, close to the background, to the best tenth, with most contrast.
 _RAMP = (("#c6cfd8", "#62acbd", "#123f87"), ("#46515c", "#3c8da6", "#b9eaff"))
 TENTHS = 10
 
 
 def clean(value: Any) -> str:
-    """Text that UTF-8 and XML can hold: what they cannot is shown as a replacement character."""
+    """The value as text; characters that UTF-8 or XML cannot hold are replaced by U+FFFD."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]", "\ufffd", text)
 
 
-def shortened(value: Any, most: int = 16) -> str:
-    """As much of a word as fits beside an axis."""
+def shortened(value: Any, max_length: int = 16) -> str:
+    """The value as text of at most ``max_length`` characters, so that it fits next to an axis."""
     text = clean(value)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def text_width(text: str, size: float) -> float:
-    """Pixels that a word takes, about."""
+    """Approximate width of a text in pixels."""
     return 0.56 * size * len(text)
 
 
@@ -56,11 +56,11 @@ class Style:
     """How a mark looks.
 
     Attributes:
-        stroke: name of a colour; "" for none.
-        fill: likewise.
-        width: of the stroke, in pixels.
-        dash: lengths of dash and gap.
-        opacity: of all of it.
+        stroke: name of the stroke colour; "" for no stroke.
+        fill: name of the fill colour; "" for no fill.
+        width: width of the stroke, in pixels.
+        dash: lengths of dash and gap, in pixels; None for a solid stroke.
+        opacity: opacity of stroke and fill.
     """
 
     stroke: str = ""
@@ -72,56 +72,57 @@ class Style:
 
 @dataclass(frozen=True)
 class Mark:
-    """One thing drawn.
+    """One element of a drawing.
 
     Attributes:
         kind: "line", "curve" (smooth, flat at each point), "circle", "box" or "text".
-        points: of a line; the middle; the upper left corner; where the words begin or end.
-        style: how it looks.
-        size: radius, width and height, or font size.
-        words: of a text.
-        anchor: "start", "middle" or "end" of a text.
-        bold: whether a text is.
-        tip: shown when it is pointed at.
-        trial: which trial it stands for; a page lights up all that stands for the same.
+        points: points of a line or curve; centre of a circle; upper left corner of a box; anchor
+            point of a text.
+        style: colours and stroke.
+        size: radius of a circle; width and height of a box; font size of a text.
+        text: content of a text.
+        anchor: "start", "middle" or "end": which part of a text is at its anchor point.
+        bold: whether a text is bold.
+        tip: tooltip.
+        trial: trial that the mark shows; a page highlights all marks of the same trial.
     """
 
     kind: str
     points: tuple[Point, ...]
     style: Style
     size: tuple[float, ...] = ()
-    words: str = ""
+    text: str = ""
     anchor: str = "start"
     bold: bool = False
     tip: str = ""
     trial: str = ""
 
 
-class Canvas:
-    """A drawing of ``width`` times ``height`` pixels; y grows downwards."""
+class Drawing:
+    """A drawing of ``width`` x ``height`` pixels; y grows downwards."""
 
     def __init__(self, width: float, height: float, title: str) -> None:
         self.width, self.height, self.title = width, height, title
         self.marks: list[Mark] = []
 
     def line(self, points: Sequence[Point], style: Style, **about: str) -> None:
-        """Straight from point to point."""
+        """Adds a polyline."""
         self.marks.append(Mark("line", tuple(points), style, **about))
 
     def curve(self, points: Sequence[Point], style: Style, **about: str) -> None:
-        """Smooth from left to right through the points."""
+        """Adds a smooth curve through the points, from left to right."""
         self.marks.append(Mark("curve", tuple(points), style, **about))
 
     def circle(self, at: Point, radius: float, style: Style, **about: str) -> None:
-        """A dot."""
+        """Adds a circle."""
         self.marks.append(Mark("circle", (at,), style, (radius,), **about))
 
     def box(self, at: Point, width: float, height: float, style: Style, **about: str) -> None:
-        """A rectangle."""
+        """Adds a rectangle."""
         self.marks.append(Mark("box", (at,), style, (width, height), **about))
 
     def cross(self, at: Point, radius: float, style: Style, **about: str) -> None:
-        """An x."""
+        """Adds an x-shaped cross."""
         x, y = at
         for way in (radius, -radius):
             self.line([(x - radius, y - way), (x + radius, y + way)], style, **about)
@@ -129,7 +130,7 @@ class Canvas:
     def text(
         self,
         at: Point,
-        words: Any,
+        text: Any,
         color: str = "muted",
         *,
         size: float = 12,
@@ -137,13 +138,13 @@ class Canvas:
         bold: bool = False,
         halo: bool = False,
     ) -> None:
-        """Words on one line; ``halo`` keeps what is below them from touching them."""
-        style = Style(fill=color, stroke="paper" if halo else "", width=3)
-        mark = Mark("text", (at,), style, (size,), clean(words), anchor, bold)
+        """Adds a line of text; ``halo`` gives it an outline in the background colour."""
+        style = Style(fill=color, stroke="background" if halo else "", width=3)
+        mark = Mark("text", (at,), style, (size,), clean(text), anchor, bold)
         self.marks.append(mark)
 
     def svg(self) -> str:
-        """An ``<svg>`` element for a page that holds ``css()``."""
+        """The drawing as an ``<svg>`` element, for a page that includes ``css()``."""
         body = "\n".join(map(_element, self.marks))
         return (
             f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" fill="none" role="img" '
@@ -152,11 +153,11 @@ class Canvas:
         )
 
     def save_png(self, path: Path) -> None:
-        """Writes a PNG at two pixels a pixel, on white."""
+        """Writes a PNG with two pixels per pixel of the drawing, on white."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure((self.width / 100, self.height / 100), facecolor=_light("paper"))
+        figure = Figure((self.width / 100, self.height / 100), facecolor=_light("background"))
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, self.width), ylim=(self.height, 0))
@@ -169,7 +170,7 @@ class Canvas:
 
 
 def css() -> str:
-    """Colours of the page and classes of the marks."""
+    """CSS with the colours as variables, and the classes that marks use."""
     names = color_names()
     light, dark = (";".join(f"--{n}:{color(n, theme)}" for n in names) for theme in (0, 1))
     classes = "".join(f".s-{n}{{stroke:var(--{n})}}.f-{n}{{fill:var(--{n})}}" for n in names)
@@ -181,12 +182,12 @@ def css() -> str:
 
 
 def color_names() -> list[str]:
-    """What a ``Style`` may name."""
+    """All colour names that a ``Style`` can use."""
     return [*COLORS, *(f"q{tenth}" for tenth in range(TENTHS))]
 
 
 def color(name: str, theme: int) -> str:
-    """A colour by name, of the light (0) or dark (1) page."""
+    """The colour with this name on a light (``theme`` 0) or dark (``theme`` 1) page."""
     if name in COLORS:
         return COLORS[name][theme]
     place = 2 * int(name[1:]) / (TENTHS - 1)
@@ -224,7 +225,7 @@ def _element(mark: Mark) -> str:
         anchor = "" if mark.anchor == "start" else f' text-anchor="{mark.anchor}"'
         weight = ' font-weight="600"' if mark.bold else ""
         place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size[0]:g}"{anchor}{weight}'
-        return f"<text {place}{about}>{escape(mark.words)}</text>"
+        return f"<text {place}{about}>{escape(mark.text)}</text>"
     return f'<path d="{_path(mark)}"{about}>{tip}</path>'
 
 
@@ -240,15 +241,15 @@ def _path(mark: Mark) -> str:
 
 
 def _artist(mark: Mark, axes: Any) -> Any:
-    """The same mark as something of matplotlib's, added to its axes."""
+    """Adds the mark to matplotlib axes, and returns the artist."""
     from matplotlib.patches import Circle, PathPatch, Rectangle
     from matplotlib.patheffects import withStroke
 
     style, (x, y), size = mark.style, mark.points[0], mark.size
-    point = 0.72  # of a point in a pixel: a figure has 100 pixels and 72 points an inch
+    point = 0.72  # points per pixel: a figure has 100 pixels and 72 points per inch
     if mark.kind == "text":
-        # Dollars would begin mathematics; the font is wider than a screen's.
-        words = mark.words.replace("$", r"\$")
+        # A dollar sign would start math mode. The font is wider than a screen's, hence 0.93.
+        words = mark.text.replace("$", r"\$")
         around = [withStroke(linewidth=style.width * point, foreground=_light(style.stroke))]
         return axes.text(
             x, y, words, color=_light(style.fill), size=0.93 * point * size[0],

@@ -7,7 +7,7 @@ import keras_tuner as kt
 import pytest
 
 from common.errors import DataError
-from tuning.agreement import FORMAT, agree, differences, extendable
+from tuning.search_config import FORMAT, differences, extendable, save_search_config
 
 ASKED = {
     "task": "sentiment",
@@ -22,7 +22,7 @@ ASKED = {
     "mode": "max",
     "seed": 0,
     "executions": 1,
-    "lag": 3,
+    "max_pending": 3,
 }
 
 
@@ -60,23 +60,23 @@ def changed(about, path, value):
 
 
 def test_a_search_begins_with_what_it_is_written_down(tmp_path, before):
-    about = agree(tmp_path / "new", before)
+    about = save_search_config(tmp_path / "new", before)
     written = json.loads((tmp_path / "new" / "search.json").read_text())
     assert written == {"format": FORMAT, **json.loads(json.dumps(before))}
-    assert about["lag"] == 3
+    assert about["max_pending"] == 3
 
 
 def test_the_same_search_goes_on_and_says_nothing(tmp_path, before):
-    agree(tmp_path, before)
+    save_search_config(tmp_path, before)
     text = (tmp_path / "search.json").read_text()
-    assert agree(tmp_path, before)["lag"] == 3
+    assert save_search_config(tmp_path, before)["max_pending"] == 3
     assert (tmp_path / "search.json").read_text() == text
 
 
-def test_the_number_of_trials_is_free_and_the_lag_stays_what_it_was(tmp_path, before):
-    agree(tmp_path, before)
-    again = agree(tmp_path, {**before, "trials": 50, "lag": 8})
-    assert (again["trials"], again["lag"]) == (50, 3)
+def test_the_number_of_trials_is_free_and_max_pending_stays_what_it_was(tmp_path, before):
+    save_search_config(tmp_path, before)
+    again = save_search_config(tmp_path, {**before, "trials": 50, "max_pending": 8})
+    assert (again["trials"], again["max_pending"]) == (50, 3)
     assert json.loads((tmp_path / "search.json").read_text())["trials"] == 50
 
 
@@ -106,11 +106,11 @@ def test_each_other_setting_is_told_and_refused_even_as_an_extension(tmp_path, b
     now = changed(before, path, value)
     assert differences(before, now) == [phrase]
     assert not extendable(before, now)
-    agree(tmp_path, before)
+    save_search_config(tmp_path, before)
     text = (tmp_path / "search.json").read_text()
     for extend in (False, True):
         with pytest.raises(DataError) as error:
-            agree(tmp_path, now, extend)
+            save_search_config(tmp_path, now, extend)
         assert str(error.value) == (
             f"{tmp_path} holds another search: {phrase}. Ask for the same, or name another --out"
         )
@@ -195,20 +195,20 @@ def test_each_other_space_is_told_and_extended_where_it_holds_the_old_one(tmp_pa
     (told,) = differences(before, now)
     assert told == phrase
     assert extendable(before, now) == sound
-    agree(tmp_path, before)
+    save_search_config(tmp_path, before)
     with pytest.raises(DataError) as error:
-        agree(tmp_path, now)
+        save_search_config(tmp_path, now)
     assert f"{tmp_path} holds another search: {told}. " in str(error.value)
     assert ("--extend" in str(error.value)) == sound
     if sound:
-        agree(tmp_path, {**now, "trials": 20}, extend=True)
+        save_search_config(tmp_path, {**now, "trials": 20}, extend=True)
         written = json.loads((tmp_path / "search.json").read_text())
         assert written["space"] == json.loads(json.dumps(larger))
         assert written["trials"] == 20
         assert differences(written, now) == [], "from now on this is the search"
     else:
         with pytest.raises(DataError, match="Ask for the same, or name another --out"):
-            agree(tmp_path, now, extend=True)
+            save_search_config(tmp_path, now, extend=True)
 
 
 def test_a_range_whose_steps_leave_the_old_values_out_is_no_extension(before):
@@ -249,21 +249,21 @@ def test_a_grid_is_not_extended_since_its_order_would_change(tmp_path, before):
     grid = before | {"strategy": "grid"}
     now = grid | {"space": declared(units=(32, 64, 128))}
     assert not extendable(grid, now)
-    agree(tmp_path, grid)
+    save_search_config(tmp_path, grid)
     with pytest.raises(DataError, match="Ask for the same"):
-        agree(tmp_path, now, extend=True)
+        save_search_config(tmp_path, now, extend=True)
 
 
 def test_each_extension_is_remembered_with_the_trials_before_it(tmp_path, before):
-    agree(tmp_path, before)
+    save_search_config(tmp_path, before)
     for number in range(3):
         (tmp_path / "trials" / f"{number:04d}").mkdir(parents=True)
     wide = before | {"space": declared(units=(32, 64, 128))}
     wider = before | {"space": declared(units=(32, 64, 128, 256))}
-    agree(tmp_path, wide, extend=True)
+    save_search_config(tmp_path, wide, extend=True)
     (tmp_path / "trials" / "0003").mkdir()
-    agree(tmp_path, wider, extend=True)
-    agree(tmp_path, wider)
+    save_search_config(tmp_path, wider, extend=True)
+    save_search_config(tmp_path, wider)
     past = json.loads((tmp_path / "search.json").read_text())["extended"]
     assert [(each["trials"], each["space"][0]["config"]["values"]) for each in past] == [
         (3, [32, 64]),
@@ -275,6 +275,6 @@ def test_each_extension_is_remembered_with_the_trials_before_it(tmp_path, before
 def test_another_version_of_the_format_is_refused(tmp_path, before, older):
     (tmp_path / "search.json").write_text(json.dumps(older))
     with pytest.raises(DataError, match="a search of another version of Seqloom") as error:
-        agree(tmp_path, before, extend=True)
+        save_search_config(tmp_path, before, extend=True)
     assert "name another --out" in str(error.value)
     assert json.loads((tmp_path / "search.json").read_text()) == older

@@ -19,9 +19,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "SEQLOOM_TEST_SCENE"
-TICK = 0.05
+POLL_SECONDS = 0.05
 # Seconds for any one thing to happen: a busy machine is slow, but nothing takes this long.
-PATIENCE = 300.0
+WAIT_SECONDS = 300.0
 
 
 class Scene:
@@ -70,7 +70,7 @@ class Scene:
                     found.append(process)
         return found
 
-    def nurseries(self):
+    def fork_servers(self):
         """Of them, those that trials are forked from: each leads a session of its own."""
         return [p for p, session in self._forked() if p.pid == session]
 
@@ -82,7 +82,7 @@ class Scene:
         found = []
         for process in self.members():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if "tuning.nursery" in process.cmdline():
+                if "tuning.fork_server" in process.cmdline():
                     found.append((process, os.getsid(process.pid)))
         return found
 
@@ -95,7 +95,7 @@ def living(process):
         return False
 
 
-def wait_until(condition, seconds=PATIENCE, every=TICK):
+def wait_until(condition, seconds=WAIT_SECONDS, every=POLL_SECONDS):
     """What the condition gives once it is true, or at the end of the time."""
     end = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < end:
@@ -165,7 +165,7 @@ class Cluster:
 
 
 def _own(head):
-    """A nanny's worker and what helps it; not the nurseries, which must find out for themselves."""
+    """A nanny's worker and its helpers; not the fork servers, which must notice by themselves."""
     found = []
     with contextlib.suppress(psutil.Error):
         for process in head.children(recursive=True):
@@ -226,7 +226,7 @@ class Witness:
             self.broken.append(what)
 
 
-class Havoc:
+class FaultInjection:
     """Kills what belongs to a search until a plan of kills is fulfilled; then lets it end.
 
     The kills are spread over the whole search; half of those of trials hit one that has come as far
@@ -237,7 +237,7 @@ class Havoc:
         command: arguments of the search, started again whenever its process was killed.
         search: its directory.
         trials: planned.
-        kills: number by sort: "owner", "nursery", "trial", "worker", "scheduler".
+        kills: number by sort: "owner", "fork_server", "trial", "worker", "scheduler".
         seed: of the order of the sorts, of the moments and of the victims.
         pace: seconds that a trial takes here, roughly.
         cluster: that the search runs on, if it does.
@@ -269,13 +269,13 @@ class Havoc:
             while not self._strike(sort):
                 self._until(lambda sort=sort: self._victims(sort), f"there is a {sort} to kill")
             self.done[sort] += 1
-        self._until(lambda: self.owner.poll() is not None, "the search ends", 6 * PATIENCE)
+        self._until(lambda: self.owner.poll() is not None, "the search ends", 6 * WAIT_SECONDS)
         assert self.owner.returncode == 0, self.scene.printed("owner")[1][-3000:]
         self.witness.look()
 
     def _victims(self, sort):
-        if sort == "nursery":
-            return self.scene.nurseries()
+        if sort == "fork_server":
+            return self.scene.fork_servers()
         if sort == "trial":
             return [p for p in self.scene.trials() if not self.late or epochs_of(p)]
         if sort == "worker":
@@ -292,7 +292,7 @@ class Havoc:
             return self._strike_worker(victim)
         hit = kill(victim)
         if sort == "owner" and hit:
-            assert victim.wait(PATIENCE) == -9
+            assert victim.wait(WAIT_SECONDS) == -9
             self.owner = self.scene.start("owner", *self.command)
         return hit
 
@@ -312,9 +312,9 @@ class Havoc:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._look()
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
 
-    def _until(self, condition, what, seconds=PATIENCE):
+    def _until(self, condition, what, seconds=WAIT_SECONDS):
         """Waits, and looks on meanwhile."""
         end = time.monotonic() + seconds
         while not condition():
@@ -326,7 +326,7 @@ class Havoc:
                 f"the search ended (code {ended}) after {dict(self.done)}: {errors}"
             )
             assert time.monotonic() < end, f"not within {seconds:g} s: {what}\n{errors}"
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
 
 
 def epochs_of(process):

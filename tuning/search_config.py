@@ -1,4 +1,4 @@
-"""``search.json``: what a search is, and whether what is asked for now is the same search."""
+"""``search.json``: the settings of a search, and the check that a restart asks for the same."""
 
 from __future__ import annotations
 
@@ -11,30 +11,39 @@ from common.errors import DataError
 from common.files import write_json
 
 FORMAT = 2
-# What may differ from one start to the next without changing any trial.
-FREE = ("trials", "lag", "extended")
+# Entries that may differ from one start to the next without changing any trial.
+FREE = ("trials", "max_pending", "extended")
+# Names of entries that earlier versions wrote.
+_OLD_NAMES = {"lag": "max_pending"}
 
 
-def agree(directory: Path, about: dict[str, Any], extend: bool = False) -> dict[str, Any]:
-    """Writes ``search.json``; what is there must be the same search, but for the trials' number.
+def save_search_config(
+    directory: Path, about: dict[str, Any], extend: bool = False
+) -> dict[str, Any]:
+    """Writes ``search.json``, after a check that an existing one describes the same search.
+
+    The number of trials may differ.
 
     Args:
-        directory: of the search.
-        about: what is asked for: plan, data, settings and ``space`` as KerasTuner's
-            ``HyperParameters.get_config()`` gives it.
-        extend: a larger space will do, where the trials so far stay valid in it.
+        directory: directory of the search.
+        about: the search that is asked for: plan, data, settings, and ``space`` in the format of
+            KerasTuner's ``HyperParameters.get_config()``.
+        extend: whether a larger space is accepted, if the trials so far stay valid in it.
 
     Returns:
-        What was written.
+        The content that was written. ``max_pending`` is that of the first start.
 
     Raises:
-        DataError: it is another search; the message says in what.
+        DataError: the directory holds another search; the message names the differences.
     """
     path = directory / "search.json"
     if not path.is_file():
         write_json(path, {"format": FORMAT, **about})
         return about
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = {
+        _OLD_NAMES.get(name, name): value
+        for name, value in json.loads(path.read_text(encoding="utf-8")).items()
+    }
     if before.get("format") != FORMAT:
         raise DataError(
             f"{directory} holds a search of another version of Seqloom; name another --out"
@@ -45,7 +54,8 @@ def agree(directory: Path, about: dict[str, Any], extend: bool = False) -> dict[
             f"{directory} holds another search: {'; '.join(found)}. "
             + _way_out(before, about, extend)
         )
-    written = {"format": FORMAT, **about, "lag": before.get("lag", about.get("lag"))}
+    pending = before.get("max_pending", about.get("max_pending"))
+    written = {"format": FORMAT, **about, "max_pending": pending}
     if found:
         past = {"trials": len(list(directory.glob("trials/*"))), "space": before["space"]}
         written["extended"] = [*before.get("extended", []), past]
@@ -56,24 +66,24 @@ def agree(directory: Path, about: dict[str, Any], extend: bool = False) -> dict[
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """One phrase for each thing in which two searches differ."""
+    """One phrase for each difference between two searches."""
     found = _settings_differ(before, now)
     old, new = _by_name(before["space"]), _by_name(now["space"])
     for name in dict.fromkeys([*old, *new]):
         one, other = old.get(name), new.get(name)
         if one is None:
-            found.append(f"{name} was not searched, and is now ({_told(other)})")
+            found.append(f"{name} was not searched, and is now ({_described(other)})")
         elif other is None:
-            found.append(f"{name} was searched ({_told(one)}), and is not now")
+            found.append(f"{name} was searched ({_described(one)}), and is not now")
         elif one != other:
-            found.append(f"{name} was {_told(one)}, now {_told(other)}")
+            found.append(f"{name} was {_described(one)}, now {_described(other)}")
     return found
 
 
 def extendable(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether all that differs is a space that contains the old one.
+    """Whether the searches differ only in the space, and the new space contains the old one.
 
-    The order of a grid would be another one.
+    Never for a grid search, because a larger grid has another order.
     """
     if _settings_differ(before, now):
         return False
@@ -83,7 +93,7 @@ def extendable(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _settings_differ(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Phrases of all that differs beside the space."""
+    """One phrase for each difference other than the space."""
     searched = {item["config"]["name"] for item in [*before["space"], *now["space"]]}
     return [
         phrase for name, value in now.items() if name not in (*FREE, "space")
@@ -92,7 +102,7 @@ def _settings_differ(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _differing(name: str, before: Any, now: Any, searched: set[str]) -> list[str]:
-    """Phrases of one entry; of settings that are searched, the space tells more."""
+    """Phrases for one entry, without settings that are searched: the space describes those."""
     if isinstance(now, dict) and isinstance(before, dict):
         return [
             phrase for key in dict.fromkeys([*before, *now]) if key not in searched
@@ -115,7 +125,8 @@ def _by_name(space: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {item["config"]["name"]: json.loads(json.dumps(item)) for item in space}
 
 
-def _told(item: dict[str, Any]) -> str:
+def _described(item: dict[str, Any]) -> str:
+    """A hyperparameter in words, such as "one of 32, 64, default 32"."""
     config = item["config"]
     where = "".join(
         f", where {at['config']['name']} is {' or '.join(map(str, at['config']['values']))}"
@@ -134,7 +145,7 @@ def _told(item: dict[str, Any]) -> str:
 
 
 def _covers(new: dict[str, Any], old: dict[str, Any]) -> bool:
-    """Whether each value that the old hyperparameter could have is one of the new one's."""
+    """Whether every value of the old hyperparameter is also a value of the new one."""
     one, other = new["config"], old["config"]
     if new["class_name"] != old["class_name"] or one["conditions"] != other["conditions"]:
         return False
@@ -150,10 +161,10 @@ def _covers(new: dict[str, Any], old: dict[str, Any]) -> bool:
 
 
 def _same_steps(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether steps from one beginning come by the other."""
+    """Whether the steps from ``one``'s minimum reach the minimum of ``other``."""
     step, low, high = one.get("step"), one["min_value"], other["min_value"]
     if not step:
         return True
-    # KerasTuner multiplies by the step where the sampling is logarithmic.
+    # With logarithmic sampling, KerasTuner multiplies by the step.
     count = math.log(high / low, step) if one.get("sampling") == "log" else (high - low) / step
     return math.isclose(count, round(count), abs_tol=1e-9)

@@ -18,43 +18,43 @@ from tiny_trainer import (
     Searching,
     alive_process,
     events_of,
+    fork_servers_of,
     look_often,
-    nurseries_of,
     processes_of,
-    recipe,
     scores_of,
+    trainer_spec,
     wait_until,
 )
 
 from common.files import write_json
 from tuning import attempts
-from tuning.attempts import close_nurseries, run_attempt
-from tuning.jobs import Job
-from tuning.search import PATIENCE, Budget
+from tuning.attempts import close_fork_servers, run_attempt
+from tuning.jobs import TrialJob
+from tuning.search import TOLERANCE, Budget
 
 SCORE = max(scores_of(DEFAULTS, 7, 3))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Watchers that look around often; the nurseries of a test end with it."""
+    """Watchers that look around often; the fork servers of a test end with it."""
     look_often(monkeypatch)
     yield
-    close_nurseries()
+    close_fork_servers()
 
 
 @pytest.fixture
 def attempt(tmp_path):
-    """Runs trial 0000 once; keywords of a ``Job`` and of the trainer's recipe."""
+    """Runs trial 0000 once; keywords of a ``TrialJob`` and of the trainer."""
 
     def run(
-        until=3, trial="0000", lease=None, token=None, stall=600.0, environment=None, **trainer
+        until=3, trial="0000", owner_file=None, token=None, stall=600.0, environment=None, **trainer
     ):
-        job = Job(
-            trial, str(tmp_path / "trials" / trial), DEFAULTS, [7], until, lease=lease,
+        job = TrialJob(
+            trial, str(tmp_path / "trials" / trial), DEFAULTS, [7], until, owner_file=owner_file,
             token=token, stall_seconds=stall, environment=environment or {},
         )  # fmt: skip
-        return run_attempt(asdict(recipe(tmp_path, **trainer)), asdict(job), 1)
+        return run_attempt(asdict(trainer_spec(tmp_path, **trainer)), asdict(job), 1)
 
     return run
 
@@ -72,14 +72,14 @@ def test_a_trial_leaves_its_result_and_says_it_in_a_log(attempt, tmp_path):
     assert ending["outcome"] == "completed"
     assert ending["result"]["scores"] == [SCORE]
     assert 0 < ending["result"]["seconds"] < ending["seconds"]
-    assert "cut" not in ending["result"]
+    assert "stopped" not in ending["result"]
     trial = tmp_path / "trials" / "0000"
     assert json.loads((trial / "result.json").read_text()) == ending["result"]
     assert (trial / "log.txt").exists()
     (begun,) = events_of(tmp_path, "begin")
     assert begun["told"] == "in its environment"
     assert "TOLD" not in os.environ
-    assert begun["pid"] not in (os.getpid(), begun["nursery"])
+    assert begun["pid"] not in (os.getpid(), begun["fork_server"])
 
 
 @pytest.mark.parametrize(
@@ -118,23 +118,23 @@ def test_a_trial_without_a_sign_of_life_is_killed_and_one_with_signs_is_not(atte
     assert attempt(trial="0001", until=1, stall=2.2, epoch_seconds=2.4)["outcome"] == "completed"
     ending = attempt(faults={"hang": {}}, stall=1.0)
     assert (ending["outcome"], ending["message"]) == (
-        "stalled", "gave no sign of life for 1 s"
+        "stalled", "sent no heartbeat for 1 s"
     )  # fmt: skip
     assert 1.0 < ending["seconds"] < 5
     assert not alive_process(events_of(tmp_path, "fault")[0]["pid"])
 
 
-def test_a_recipe_that_cannot_be_prepared_says_its_sentence(attempt):
+def test_a_trainer_spec_that_cannot_be_prepared_says_its_sentence(attempt):
     ending = attempt(refuses="train.csv is not there")
     assert (ending["outcome"], ending["message"]) == ("unprepared", "train.csv is not there")
     assert "TypeError" in attempt(nonsense=1)["message"]
 
 
-def test_trials_of_one_recipe_share_a_nursery_at_the_same_time(attempt, tmp_path):
+def test_trials_of_one_trainer_spec_share_a_fork_server_at_the_same_time(attempt, tmp_path):
     futures = [in_background(attempt, trial=f"{n:04d}", epoch_seconds=0.1) for n in range(4)]
     assert [future.result(10)["outcome"] for future in futures] == ["completed"] * 4
     begun = events_of(tmp_path, "begin")
-    assert len({event["nursery"] for event in begun}) == 1
+    assert len({event["fork_server"] for event in begun}) == 1
     assert len({event["pid"] for event in begun}) == 4
     kinds = [event["kind"] for event in events_of(tmp_path)]
     assert kinds.index("finished") > 4, "they ran beside each other"
@@ -156,7 +156,7 @@ def test_a_trial_goes_on_from_its_last_epoch(attempt, tmp_path):
 
 def test_what_an_earlier_attempt_left_is_not_taken_for_this_ones(attempt, tmp_path):
     directory = tmp_path / "trials" / "0000"
-    write_json(directory / "cut.json", {"scores": [1.0]})
+    write_json(directory / "stopped.json", {"scores": [1.0]})
     write_json(directory / "failure.json", {"message": "of another time"})
     (directory / "heartbeat").touch()
     os.utime(directory / "heartbeat", (0, 0))
@@ -181,68 +181,72 @@ def owned(tmp_path, token="mine", **more):
 
 
 def test_an_owner_that_stops_cuts_trials_after_their_epoch(attempt, tmp_path):
-    lease = owned(tmp_path)
-    future = in_background(attempt, until=100, lease=lease, token="mine", epoch_seconds=0.1)
+    owner_file = owned(tmp_path)
+    future = in_background(
+        attempt, until=100, owner_file=owner_file, token="mine", epoch_seconds=0.1
+    )
     assert wait_until(lambda: events_of(tmp_path, "epoch"))
     owned(tmp_path, stopping=True)
     ending = future.result(5)
-    assert ending["outcome"] == "cut"
+    assert ending["outcome"] == "stopped"
     epochs = len(events_of(tmp_path, "epoch"))
     assert ending["result"]["epochs"] == epochs < 100
     assert ending["result"]["scores"] == [max(scores_of(DEFAULTS, 7, epochs))]
     owned(tmp_path)
-    whole = attempt(until=epochs + 2, lease=lease, token="mine")
+    whole = attempt(until=epochs + 2, owner_file=owner_file, token="mine")
     assert whole["outcome"] == "completed"
     assert len(events_of(tmp_path, "epoch")) == epochs + 2
 
 
 def test_a_trial_ends_when_the_search_has_another_owner(attempt, tmp_path):
-    lease = owned(tmp_path)
-    future = in_background(attempt, until=100, lease=lease, token="mine", epoch_seconds=0.1)
+    owner_file = owned(tmp_path)
+    future = in_background(
+        attempt, until=100, owner_file=owner_file, token="mine", epoch_seconds=0.1
+    )
     assert wait_until(lambda: events_of(tmp_path, "epoch"))
     owned(tmp_path, "another's")
-    assert future.result(5)["outcome"] == "orphaned"
+    assert future.result(5)["outcome"] == "owner_lost"
     assert wait_until(lambda: not alive_process(events_of(tmp_path)[0]["pid"]), 2)
     assert not (tmp_path / "trials" / "0000" / "result.json").exists()
 
 
-def test_trials_end_with_their_nursery_and_the_next_has_a_new_one(attempt, tmp_path):
+def test_trials_end_with_their_fork_server_and_the_next_has_a_new_one(attempt, tmp_path):
     futures = [
         in_background(attempt, trial=f"{n:04d}", until=100, epoch_seconds=0.1) for n in range(2)
     ]
     assert wait_until(lambda: len(events_of(tmp_path, "begin")) == 2)
-    nursery = events_of(tmp_path, "begin")[0]["nursery"]
-    os.kill(nursery, signal.SIGKILL)
+    fork_server = events_of(tmp_path, "begin")[0]["fork_server"]
+    os.kill(fork_server, signal.SIGKILL)
     assert [future.result(5)["outcome"] for future in futures] == ["lost", "lost"]
     assert wait_until(lambda: not processes_of(tmp_path), 2)
     assert attempt()["outcome"] == "completed"
-    assert events_of(tmp_path, "begin")[-1]["nursery"] != nursery
+    assert events_of(tmp_path, "begin")[-1]["fork_server"] != fork_server
 
 
 PARENT = """
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from tiny_trainer import DEFAULTS, recipe
+from tiny_trainer import DEFAULTS, trainer_spec
 from tuning.attempts import run_attempt
-from tuning.jobs import Job
+from tuning.jobs import TrialJob
 place, seconds = Path(sys.argv[1]), float(sys.argv[2])
-job = Job("0000", str(place / "trials" / "0000"), DEFAULTS, [7], 100)
-made = recipe(place, epoch_seconds=0.1, prepare_seconds=seconds)
+job = TrialJob("0000", str(place / "trials" / "0000"), DEFAULTS, [7], 100)
+made = trainer_spec(place, epoch_seconds=0.1, prepare_seconds=seconds)
 run_attempt(asdict(made), asdict(job), 1)
 """
 
 
 @pytest.mark.parametrize("prepare_seconds", [0, 1.5], ids=["training", "preparing"])
-def test_a_nursery_and_its_trials_end_with_their_parent(tmp_path, prepare_seconds):
+def test_a_fork_server_and_its_trials_end_with_their_parent(tmp_path, prepare_seconds):
     paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path), str(prepare_seconds)],
         env={**os.environ, "PYTHONPATH": paths},
     )
     try:
-        assert wait_until(lambda: nurseries_of(parent.pid))
-        found = nurseries_of(parent.pid)
+        assert wait_until(lambda: fork_servers_of(parent.pid))
+        found = fork_servers_of(parent.pid)
         if not prepare_seconds:
             assert wait_until(lambda: events_of(tmp_path, "epoch"))
             assert len(processes_of(tmp_path)) == 2
@@ -272,7 +276,7 @@ def test_what_raises_is_tried_again_from_other_seeds_and_then_has_failed(searchi
     one = searching(trials=6)
     messages = []
     rows = one.run(
-        2, lambda moment: messages.append(moment.message), faults={"raise": {"units": [4]}}
+        2, lambda progress: messages.append(progress.message), faults={"raise": {"units": [4]}}
     )
     assert {row.state for row in rows if row.values["units"] != 4} == {"COMPLETED"}
     row = rows[0]
@@ -280,7 +284,7 @@ def test_what_raises_is_tried_again_from_other_seeds_and_then_has_failed(searchi
     struck = [event for event in events_of(one.events, "fault") if event["trial"] == "0000"]
     assert [event["seeds"] for event in struck] == [one.seeds(0, tries) for tries in range(3)]
     assert row.attempts == 3
-    assert messages.count("trial 0000: has 4 units; it is begun again") == 2
+    assert messages.count("trial 0000: has 4 units; it is started again") == 2
 
 
 def test_what_raises_once_has_the_score_of_its_second_seed(searching):
@@ -292,17 +296,17 @@ def test_what_raises_once_has_the_score_of_its_second_seed(searching):
 
 @pytest.mark.parametrize(
     ("fault", "times", "message"),
-    [("segfault", 2, "SIGSEGV"), ("abort", 2, "SIGABRT"), ("hang", 1, "no sign of life")],
+    [("segfault", 2, "SIGSEGV"), ("abort", 2, "SIGABRT"), ("hang", 1, "no heartbeat")],
 )
 def test_what_dies_is_tried_again_from_its_seed_and_last_epoch(searching, fault, times, message):
     one = searching(trials=2)
     told = []
     rows = one.run(
-        2, lambda moment: told.append(moment.message or ""), budget=Budget(stall_seconds=2.0),
+        2, lambda progress: told.append(progress.message or ""), budget=Budget(stall_seconds=2.0),
         faults={fault: {"units": [4]}}, at_epoch=2, times=times,
     )  # fmt: skip
     (row, other) = rows
-    assert any(message in words and "it is begun again" in words for words in told)
+    assert any(message in words and "it is started again" in words for words in told)
     assert (row.state, row.message, row.attempts) == ("COMPLETED", None, 1 + times)
     assert (row.seed, row.score) == (one.seeds(0)[0], max(scores_of(DEFAULTS, row.seed, 3)))
     assert one.count("epoch") == {"0000": 3, "0001": 3}
@@ -329,10 +333,10 @@ def test_what_came_further_than_before_is_not_blamed_for_its_death(searching):
 
 
 def killing(one, name, times, after):
-    """A watch that kills a trial or a nursery, each time once there are ``after`` more epochs."""
+    """A watch that kills a trial or a fork server, each time after ``after`` more epochs."""
     killed = []
 
-    def watch(moment):
+    def watch(progress):
         due = after * (len(killed) + 1)
         if len(killed) < times and sum(one.count("epoch").values()) >= due:
             victim = events_of(one.events, "begin")[-1][name]
@@ -343,22 +347,22 @@ def killing(one, name, times, after):
     return watch, killed
 
 
-@pytest.mark.parametrize("victim", ["pid", "nursery"])
+@pytest.mark.parametrize("victim", ["pid", "fork_server"])
 def test_whatever_is_killed_every_trial_ends_with_its_exact_score(searching, victim):
     one = searching(trials=4, epochs=10)
     watch, killed = killing(one, victim, times=4, after=6)
     rows = one.run(2, watch, epoch_seconds=0.1)
     assert len(killed) == 4
     assert [row.state for row in rows] == ["COMPLETED"] * 4
-    for slot, row in enumerate(rows):
-        assert row.seed == one.seeds(slot)[0]
+    for number, row in enumerate(rows):
+        assert row.seed == one.seeds(number)[0]
         assert row.score == max(scores_of(row.values, row.seed, 10))
     # A kill costs no more than the epoch under way of each trial that it ends.
     assert sum(one.count("epoch").values()) <= 40 + 4 * (1 if victim == "pid" else 2)
 
 
-def edit(one, slot, **changes):
-    path = one.directory / "trials" / f"{slot:04d}" / "trial.json"
+def edit(one, number, **changes):
+    path = one.directory / "trials" / f"{number:04d}" / "trial.json"
     record = json.loads(path.read_text())
     record["attempts"][-1]["outcome"] = None
     write_json(path, {**record, "state": "RUNNING", **changes})
@@ -369,7 +373,7 @@ def test_a_result_that_the_last_owner_did_not_hear_of_is_taken_up(searching):
     rows, events = one.run(), events_of(one.events)
     edit(one, 1, score=None, message="lost")
     told = []
-    again = one.run(watch=lambda moment: told.append(moment.ended))
+    again = one.run(watch=lambda progress: told.append(progress.ended))
     assert events_of(one.events) == events
     assert [row.score for row in again] == [row.score for row in rows]
     assert (again[1].state, again[1].message, again[1].attempts) == ("COMPLETED", None, 1)
@@ -379,8 +383,8 @@ def test_a_result_that_the_last_owner_did_not_hear_of_is_taken_up(searching):
 def test_a_trial_with_which_every_owner_died_has_failed(searching):
     one = searching(trials=2)
     one.run()
-    dead = {"outcome": "abandoned", "blame": "owner", "epochs_before": 3}
-    for count, state in ((PATIENCE["owner"] - 1, "COMPLETED"), (PATIENCE["owner"], "FAILED")):
+    dead = {"outcome": "abandoned", "cause": "owner", "epochs_before": 3}
+    for count, state in ((TOLERANCE["owner"] - 1, "COMPLETED"), (TOLERANCE["owner"], "FAILED")):
         (one.directory / "trials" / "0000" / "result.json").unlink(missing_ok=True)
         edit(one, 0, score=None, attempts=[dead] * count + [{**dead, "outcome": None}])
         row = one.run()[0]
@@ -388,20 +392,20 @@ def test_a_trial_with_which_every_owner_died_has_failed(searching):
     assert row.message == "the search died with it"
 
 
-def test_an_interrupt_before_the_nursery_is_there_leaves_nothing_behind(searching, monkeypatch):
+def test_an_interrupt_before_the_fork_server_is_there_leaves_nothing_behind(searching, monkeypatch):
     one = searching(trials=2, epochs=100)
-    real, asked = attempts.nursery, threading.Event()
+    real, asked = attempts.fork_server, threading.Event()
 
     def slow(*args):
         asked.set()
         time.sleep(0.5)
         return real(*args)
 
-    def watch(moment):
+    def watch(progress):
         if asked.is_set():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(attempts, "nursery", slow)
+    monkeypatch.setattr(attempts, "fork_server", slow)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         one.run(watch=watch, epoch_seconds=0.1)
