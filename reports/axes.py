@@ -196,10 +196,12 @@ def score_scale(values: Iterable[float], mode: str) -> Scale:
     return fitted(kept, log=wide, below=0.14 if mode == "min" else None)  # space for a label
 
 
-def count_scale(most: int) -> Scale:
-    """A scale for counts from 1 to ``most``."""
+def count_scale(maximum: int) -> Scale:
+    """A scale for counts from 1 to ``maximum``."""
     return (
-        Scale(1 - 0.02 * most, 1.02 * most, whole=True) if most > 1 else Scale(0.5, 1.5, whole=True)
+        Scale(1 - 0.02 * maximum, 1.02 * maximum, whole=True)
+        if maximum > 1
+        else Scale(0.5, 1.5, whole=True)
     )
 
 
@@ -207,8 +209,8 @@ def tenths(scores: Sequence[float], mode: str) -> list[int]:
     """For each score, its tenth in the ranking of all scores: 0 is the worst, 9 the best."""
     order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=mode == "min")
     found = [0] * len(scores)
-    for place, i in enumerate(order):
-        found[i] = min(9, 10 * place // max(1, len(scores) - 1)) if len(scores) > 1 else 9
+    for rank, i in enumerate(order):
+        found[i] = min(9, 10 * rank // max(1, len(scores) - 1)) if len(scores) > 1 else 9
     return found
 
 
@@ -227,13 +229,13 @@ class Frame:
         """Pixel coordinates of a pair of values."""
         return (self.across(self.x.position(x)), self.down(self.y.position(y)))
 
-    def across(self, place: float) -> float:
+    def across(self, position: float) -> float:
         """Pixel coordinate of a position from 0 to 1 along x."""
-        return self.left + self.width * place
+        return self.left + self.width * position
 
-    def down(self, place: float) -> float:
+    def down(self, position: float) -> float:
         """Pixel coordinate of a position from 0 to 1 along y, upwards."""
-        return self.top + self.height * (1 - place)
+        return self.top + self.height * (1 - position)
 
     def draw(
         self,
@@ -246,8 +248,8 @@ class Frame:
     ) -> None:
         """Draws grid, ticks and titles."""
         right, bottom = self.left + self.width, self.top + self.height
-        for place, label in self.y.ticks(4 if self.height < 220 else 5):
-            y = self.down(place)
+        for position, label in self.y.ticks(4 if self.height < 220 else 5):
+            y = self.down(position)
             drawing.line([(self.left, y), (right, y)], Style("grid"))
             if y_labels:
                 drawing.text((self.left - 8, y + 4), label, size=11, anchor="end")
@@ -257,8 +259,8 @@ class Frame:
         # Labels get all the available space; if there are very many, only some are drawn.
         room = self.width / max(len(x_ticks), 1)
         every = max(1, math.ceil(34 / room))
-        for place, label in list(x_ticks)[::every]:
-            x, word = self.across(place), shortened(label, max(5, int(every * room / 5.6)))
+        for position, label in list(x_ticks)[::every]:
+            x, word = self.across(position), shortened(label, max(5, int(every * room / 5.6)))
             drawing.line([(x, bottom), (x, bottom + 4)], Style("line"))
             drawing.text((x, bottom + 17), word, size=10.5, anchor="middle")
         if title:

@@ -83,18 +83,22 @@ def progress(search: Search) -> Chart | None:
         times = [row.ended_at / seconds for row in ended]
         panels.append((times, Scale(0, max(times) * 1.03 or 1.0), f"{unit} of search"))
     width = (WIDTH - 70 * len(panels)) / len(panels)
-    for i, (places, across, title) in enumerate(panels):
+    for i, (positions, across, title) in enumerate(panels):
         frame = Frame(58 + i * (width + 70), 46, width - 10, 236, across, scale)
         frame.draw(drawing, name if i == 0 else "", title)
-        _best_so_far(drawing, frame, places, ended, search)
+        _best_so_far(drawing, frame, positions, ended, search)
     return Chart("progress", "Progress", _progress_caption(search, ended, timed), drawing)
 
 
 def _best_so_far(
-    drawing: Drawing, frame: Frame, places: Sequence[float], ended: list[TrialRow], search: Search
+    drawing: Drawing,
+    frame: Frame,
+    positions: Sequence[float],
+    ended: list[TrialRow],
+    search: Search,
 ) -> None:
     best, steps, winner = None, [], best_row(search.rows)
-    for x, row in zip(places, ended, strict=True):
+    for x, row in zip(positions, ended, strict=True):
         if row.score is None or row.state == "FAILED":
             at = (frame.across(frame.x.position(x)), frame.down(0))
             drawing.cross(at, 3.5, Style("bad", width=1.6), tip=tooltip(row), trial=row.trial)
@@ -110,7 +114,7 @@ def _best_so_far(
     steps.append((frame.left + frame.width, steps[-1][1]))
     drawing.line(steps, Style("best", width=2))
     # Of equal scores, the trial with the lower number is the best, whichever ended first.
-    at = frame.at(places[ended.index(winner)], winner.score)
+    at = frame.at(positions[ended.index(winner)], winner.score)
     drawing.circle(at, 5, Style("background", "best", 1.5), tip=tooltip(winner), trial=winner.trial)
     late = at[0] > frame.left + 0.7 * frame.width
     drawing.text(
@@ -173,9 +177,8 @@ def pareto(search: Search) -> Chart | None:
 
 
 def _front(drawing: Drawing, frame: Frame, front: list[TrialRow], cost: str) -> None:
-    points = [
-        frame.at(getattr(row, cost), row.score) for row in front
-    ]  # from the most expensive down
+    # From the most to the least expensive.
+    points = [frame.at(getattr(row, cost), row.score) for row in front]
     steps = [(frame.left + frame.width, points[0][1])]
     for (x, y), (_, after) in zip(points, [*points[1:], points[-1]], strict=True):
         steps += [(x, y), (x, after)]
@@ -226,12 +229,12 @@ def learning_curves(search: Search) -> Chart | None:
         before = _before(row, rows, alone)
         is_best = best is not None and row.trial == best.trial
         curves[row.trial] = (before if is_best else before[-1:]) + alone[row.trial]
-    most = max(points[-1][0] for points in curves.values())
+    epochs = max(points[-1][0] for points in curves.values())
     last = [points[-1][1] for points in curves.values()]
     seen = [value for points in curves.values() for _, value in points[len(points) // 4 :]]
     drawing = Drawing(WIDTH, 390, "learning curves")
     scale = score_scale([*seen, *last], search.mode)
-    frame = Frame(58, 46, WIDTH - 68, 280, count_scale(int(most)), scale)
+    frame = Frame(58, 46, WIDTH - 68, 280, count_scale(int(epochs)), scale)
     frame.draw(drawing, score_name(search), "epoch")
     colors = tenths([-i for i in range(len(rows))], "max")  # rows are ranked already
     for row, tenth in reversed(list(zip(rows, colors, strict=True))):
@@ -247,7 +250,7 @@ def learning_curves(search: Search) -> Chart | None:
             drawing.line(points, look, tip=tooltip(row), trial=row.trial)
     if best is not None and best.trial in curves:
         _kept_epoch(drawing, frame, curves[best.trial], best, search.mode)
-    return Chart("curves", "Learning curves", _curves_caption(search, curves, int(most)), drawing)
+    return Chart("curves", "Learning curves", _curves_caption(search, curves, int(epochs)), drawing)
 
 
 def _curve(search: Search, trial: str, metric: str) -> list[tuple[float, float]]:
@@ -291,11 +294,11 @@ def _kept_epoch(
     )  # fmt: skip
 
 
-def _curves_caption(search: Search, curves: dict, most: int) -> str:
+def _curves_caption(search: Search, curves: dict, epochs: int) -> str:
     # Hyperband ends most trials early on purpose; only trials of the last rounds count here.
     done = [r for r in finished(search) if r.trial in curves and (r.bracket or 0) == (r.round or 0)]
     text = "Each line is a trial; better trials have stronger colours, the best is orange. "
-    if not done or most < 2:
+    if not done or epochs < 2:
         return text
     pick = max if search.mode == "max" else min
     late = sum(

@@ -190,10 +190,10 @@ def color(name: str, theme: int) -> str:
     """The colour with this name on a light (``theme`` 0) or dark (``theme`` 1) page."""
     if name in COLORS:
         return COLORS[name][theme]
-    place = 2 * int(name[1:]) / (TENTHS - 1)
-    part = min(int(place), 1)
+    position = 2 * int(name[1:]) / (TENTHS - 1)
+    part = min(int(position), 1)
     ends = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in _RAMP[theme][part : part + 2]]
-    mixed = (a + (b - a) * (place - part) for a, b in zip(*ends, strict=True))
+    mixed = (a + (b - a) * (position - part) for a, b in zip(*ends, strict=True))
     return "#" + "".join(f"{round(value):02x}" for value in mixed)
 
 
@@ -219,13 +219,13 @@ def _element(mark: Mark) -> str:
     if mark.kind == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size[0]:g}"{about}>{tip}</circle>'
     if mark.kind == "box":
-        place = f'x="{x:.1f}" y="{y:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}"'
-        return f"<rect {place}{about}>{tip}</rect>"
+        geometry = f'x="{x:.1f}" y="{y:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}"'
+        return f"<rect {geometry}{about}>{tip}</rect>"
     if mark.kind == "text":
         anchor = "" if mark.anchor == "start" else f' text-anchor="{mark.anchor}"'
         weight = ' font-weight="600"' if mark.bold else ""
-        place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size[0]:g}"{anchor}{weight}'
-        return f"<text {place}{about}>{escape(mark.text)}</text>"
+        geometry = f'x="{x:.1f}" y="{y:.1f}" font-size="{size[0]:g}"{anchor}{weight}'
+        return f"<text {geometry}{about}>{escape(mark.text)}</text>"
     return f'<path d="{_path(mark)}"{about}>{tip}</path>'
 
 

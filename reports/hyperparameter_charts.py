@@ -93,13 +93,13 @@ def importance_bars(found: Importance) -> Chart | None:
         bars.append(("combinations", found.interactions))
     drawing = Drawing(WIDTH, 27 * len(bars) + 14, "importance of each hyperparameter")
     left = 24 + max(text_width(shortened(name, 26), 13) for name, _ in bars)
-    most = max(share for _, share in bars) or 1.0
+    longest = max(share for _, share in bars) or 1.0
     for i, (name, share) in enumerate(bars):
         y, last = 8 + 27 * i, name == "combinations" and i == len(bars) - 1
         color = "muted" if last else "foreground"
         drawing.text((left - 10, y + 15), shortened(name, 26), color, size=13, anchor="end")
         certain = found.oob_r2 >= MIN_OOB_R2 and not last
-        length = (WIDTH - left - 70) * share / most
+        length = (WIDTH - left - 70) * share / longest
         drawing.box((left, y + 2), max(length, 1), 18, Style(fill="accent" if certain else "line"))
         drawing.text((left + max(length, 1) + 8, y + 15), percent(share), "foreground", size=13)
     return Chart("importance", "What mattered", _importance_caption(found), drawing)
@@ -149,9 +149,9 @@ def slices(search: Search, found: Importance) -> Chart | None:
 def _slice(drawing: Drawing, frame: Frame, axis: Axis, rows: Sequence[TrialRow], mode: str) -> None:
     colors = tenths([row.score for row in rows], mode)
     marks = list(zip(rows, axis.spread(rows, ranked=False), colors, strict=True))
-    for rank, (row, place, tenth) in reversed(list(enumerate(marks))):
+    for rank, (row, position, tenth) in reversed(list(enumerate(marks))):
         look = Style("", f"q{tenth}") if rank else Style("background", "best", 1)
-        at = (frame.across(place), frame.down(frame.y.position(row.score)))
+        at = (frame.across(position), frame.down(frame.y.position(row.score)))
         drawing.circle(at, 3 if rank else 4.5, look, tip=tooltip(row), trial=row.trial)
 
 
@@ -187,8 +187,8 @@ def _slices_caption(search: Search, found: Importance) -> str:
 
 def by_importance(varied: list[Hyperparameter], found: Importance) -> list[Hyperparameter]:
     """Sorts hyperparameters, most important first; unchanged if no importance is known."""
-    places = {effect.name: place for place, effect in enumerate(found.effects)}
-    return sorted(varied, key=lambda h: places.get(h.name, len(places)))
+    ranks = {effect.name: rank for rank, effect in enumerate(found.effects)}
+    return sorted(varied, key=lambda h: ranks.get(h.name, len(ranks)))
 
 
 def parallel(search: Search, found: Importance) -> Chart | None:
@@ -259,8 +259,8 @@ def _upright(
     """Draws a vertical axis with labels on its left, or with ``after`` on its right."""
     drawing.line([(x, top), (x, top + height)], Style("line", width=1.5))
     side = 1 if after else -1
-    for place, label in ticks:
-        y = top + height * (1 - place)
+    for position, label in ticks:
+        y = top + height * (1 - position)
         drawing.line([(x, y), (x + 4 * side, y)], Style("line"))
         drawing.text((x + 7 * side, y + 4), shortened(label, 14), "foreground", size=11,
                     anchor="start" if after else "end", halo=True)  # fmt: skip

@@ -133,8 +133,8 @@ def comparable(rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[str]]:
     for row in done:
         if row.bracket is not None and row.round is not None:
             levels.setdefault(row.bracket - row.round, []).append(row)
-    most = max(map(len, levels.values()))
-    enough = max(most / 2, min(most, 2 * MIN_TRIALS))
+    largest = max(map(len, levels.values()))
+    enough = max(largest / 2, min(largest, 2 * MIN_TRIALS))
     kept = levels[min(level for level, group in levels.items() if len(group) >= enough)]
     epochs = max((row.epochs or 0 for row in kept), default=0)
     note = (

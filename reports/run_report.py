@@ -91,9 +91,9 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         ("Settings", _settings(config)),
         ("Environment", [settings(_environment(about))]),
     ]
-    place = run.path.resolve()
-    within = place.name in ("model", "best") or place.name.startswith("run-")
-    title = "/".join(place.parts[-2:] if within else place.parts[-1:])
+    path = run.path.resolve()
+    within = path.name in ("model", "best") or path.name.startswith("run-")
+    title = "/".join(path.parts[-2:] if within else path.parts[-1:])
     return page(
         "Seqloom run", f"{config['task']}: {title}", " · ".join(filter(None, parts)), head, sections
     )

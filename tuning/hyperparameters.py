@@ -75,8 +75,8 @@ def _hyperparameter(name: str, about: Mapping[str, Any], rows: list[TrialRow]) -
         present.sort()
     else:
         listed = list(about.get("values") or ())
-        places = {str(value): place for place, value in enumerate(listed)}
-        present.sort(key=lambda value: (places.get(str(value), len(places)), str(value)))
+        order = {str(value): index for index, value in enumerate(listed)}
+        present.sort(key=lambda value: (order.get(str(value), len(order)), str(value)))
     whole = numeric and all(float(v).is_integer() for v in present)
     log = about.get("sampling") == "log" and numeric and bool(present) and present[0] > 0
     listed = about.get("class_name") in ("Choice", "Boolean", "Fixed")
