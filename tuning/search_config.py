@@ -57,7 +57,8 @@ def save_search_config(
     pending = before.get("max_pending", about.get("max_pending"))
     written = {"format": FORMAT, **about, "max_pending": pending}
     if found:
-        past = {"trials": len(list(directory.glob("trials/*"))), "space": before["space"]}
+        trials = sum(path.is_dir() for path in directory.glob("trials/*"))
+        past = {"trials": trials, "space": before["space"]}
         written["extended"] = [*before.get("extended", []), past]
     elif "extended" in before:
         written["extended"] = before["extended"]

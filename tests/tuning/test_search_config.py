@@ -258,6 +258,7 @@ def test_each_extension_is_remembered_with_the_trials_before_it(tmp_path, before
     save_search_config(tmp_path, before)
     for number in range(3):
         (tmp_path / "trials" / f"{number:04d}").mkdir(parents=True)
+    (tmp_path / "trials" / "fork-server-here.log").touch()
     wide = before | {"space": declared(units=(32, 64, 128))}
     wider = before | {"space": declared(units=(32, 64, 128, 256))}
     save_search_config(tmp_path, wide, extend=True)
