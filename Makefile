@@ -20,11 +20,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed   ## tune, train, evaluate, export, serve and query on synthetic data
 	$(BIN)/seqloom run sentiment --data synthetic:4000 --trials 6 --trial-epochs 2
 
+# On all cores; tests that share what is trained once stay together, see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope --durations=10
+
 test: $(VENV)/.installed-dev   ## the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.installed-dev   ## all tests, those that kill processes too
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

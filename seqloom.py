@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from tasks.commands import about, deploying, searching, training  # noqa: F401 they register
+from tasks.commands import about, deploying, searching, starting, training  # noqa: F401 they register
 from tasks.commands.app import app
 from tasks.stages.console import guarded
 

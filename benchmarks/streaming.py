@@ -46,7 +46,7 @@ def main() -> None:
         def window(t: int) -> None:
             rows = slice(max(0, t - WINDOW), t + 1)
             raw = {"values": values[rows], "time": times[rows]}
-            predictor.run(predictor.preprocessor.to_wire([raw]))
+            predictor.run(predictor.preprocessor.to_request([raw]))
 
         rows = [
             {

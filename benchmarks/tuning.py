@@ -170,14 +170,14 @@ def measure(order: dict[str, Any]) -> None:
     import tasks
 
     if order["who"] == "ours":
-        from tasks.stages.recipes import warm
+        from tasks.stages.trainers import start_fork_server
 
-        warm(order["workers"])  # as the command does
+        start_fork_server(order["workers"])  # as the command does
     task = tasks.get(order["task"])
     data = task.data_options(order["source"], **order.get("reading", {}))
     changes = {**order.get("settings", {}), "epochs": order["epochs"]}
     settings = task.with_settings(task.settings, changes)
-    tell(order, {"mode": task.mode, "metric": task.monitor})
+    tell(order, {"mode": task.metric.mode, "metric": task.metric.key})
     (bare if order["who"] == "bare" else ours)(order, task, data, settings)
 
 
@@ -199,9 +199,9 @@ def ours(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
     """Seqloom's search."""
     from tasks.stages.tuning import Budget, SearchOptions, tune
 
-    def watch(moment: Any) -> None:
-        if moment.ended is not None:
-            tell(order, {"score": moment.ended.score, "resident": resident()})
+    def watch(progress: Any) -> None:
+        if progress.ended is not None:
+            tell(order, {"score": progress.ended.score, "resident": resident()})
 
     left = order["until"] - (time.perf_counter() - BEGAN) if "until" in order else None
     options = SearchOptions(
@@ -218,7 +218,8 @@ def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
     import keras
     import keras_tuner as kt
 
-    from models.training import AveragedValidation, Calibration
+    from models.callbacks import AfterEpoch, AveragedValidation, NamedMetrics
+    from models.training import for_model
     from tasks.stages.training import prepare
 
     ready = prepare(task, settings, task.load(data))
@@ -228,23 +229,32 @@ def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
         batches: Any = None
 
         def build(self, hp):
-            return task.build(task.search_space(hp, settings), ready.preprocessor, ready.statistics)
+            return task.build(task.search_space(hp, settings), ready.preprocessor, ready.counts)
 
         def fit(self, hp, model, callbacks=(), **kwargs):
             if self.batches is None:
                 self.batches = (
-                    task.training_batches(ready.preprocessor, ready.train, size, 0),
-                    task.batches(ready.preprocessor, ready.validation, 2 * size),
+                    ready.train.training_batches(size, 0),
+                    ready.validation.batches(2 * size),
                 )
             train, validation = self.batches
             stop = keras.callbacks.EarlyStopping(
-                task.monitor, mode=task.mode, patience=settings.model.patience
+                task.metric.key, mode=task.metric.mode, patience=settings.model.patience
             )
-            own = [AveragedValidation(), Calibration(task.calibrate, validation), stop]
+            own = [
+                NamedMetrics({task.metric.logged: task.metric.name}),
+                AveragedValidation(),
+                AfterEpoch(task.after_epoch, validation),
+                stop,
+            ]
             return model.fit(
-                train.starting_with(kwargs.pop("initial_epoch", 0)), steps_per_epoch=train.steps,
-                validation_data=validation, shuffle=False, callbacks=[*own, *callbacks], **kwargs,
-            )  # fmt: skip
+                for_model(train.starting_with(kwargs.pop("initial_epoch", 0)), model),
+                steps_per_epoch=train.steps,
+                validation_data=for_model(validation, model),
+                shuffle=False,
+                callbacks=[*own, *callbacks],
+                **kwargs,
+            )
 
     def told(kind: type) -> Any:
         class Telling(kind):
@@ -255,7 +265,7 @@ def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
 
         return Telling
 
-    objective = kt.Objective(task.monitor, task.mode)
+    objective = kt.Objective(task.metric.key, task.metric.mode)
     common = {"directory": order["directory"], "project_name": "bare", "seed": order["seed"] + 1}
     if order["strategy"] == "hyperband":
         tuner = told(kt.Hyperband)(
@@ -277,12 +287,13 @@ def drawn_values(task: Any, settings: Any, order: dict[str, Any]) -> list[dict[s
     from tuning.strategies import discover, make_strategy
 
     space = discover(lambda hp: task.search_space(hp, settings))
-    objective = kt.Objective(task.monitor, task.mode)
+    objective = kt.Objective(task.metric.key, task.metric.mode)
     strategy = make_strategy("random", space, objective, epochs=1, seed=order["seed"])
     rows: dict[int, TrialRow] = {}
-    for slot in range(order["trials"]):
-        rows[slot] = TrialRow(f"{slot:04d}", "COMPLETED", strategy.propose(slot, rows).values)
-    return [rows[slot].values for slot in range(order["trials"])]
+    for number in range(order["trials"]):
+        proposal = strategy.propose(number, rows)
+        rows[number] = TrialRow(f"{number:04d}", "COMPLETED", proposal.values)
+    return [rows[number].values for number in range(order["trials"])]
 
 
 def give(oracle: Any, values: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
 from common.errors import ConfigError
@@ -35,12 +35,14 @@ def text(default: str, help: str) -> Any:
 class Config:
     """A frozen dataclass whose values are checked as it is made.
 
-    An unknown key, a value of another type or out of range is a ``ConfigError``.
+    An unknown key, a value of another type or out of range is a ``ConfigError``. Fields that are
+    not declared by ``number``, ``choice``, ``switch`` or ``text`` are no settings: they hold what
+    is learnt, and are not checked.
     """
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for item in fields(self):
+        for item in self.settings():
             checked = _checked(item.name, getattr(self, item.name), hints[item.name], item.metadata)
             object.__setattr__(self, item.name, checked)
 
@@ -51,8 +53,13 @@ class Config:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Of all settings."""
-        return [item.name for item in fields(cls)]
+        """Names of all settings."""
+        return [item.name for item in cls.settings()]
+
+    @classmethod
+    def settings(cls) -> list[Any]:
+        """The fields that are settings; ``metadata`` has the help, choices and limits of each."""
+        return [item for item in fields(cls) if item.metadata]
 
     def updated(self, **values: Any) -> Any:
         """The same with other values."""
@@ -63,8 +70,8 @@ class Config:
         return replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values of all settings, for JSON."""
+        return {name: getattr(self, name) for name in self.names()}
 
 
 def _checked(name: str, value: Any, kind: type, limits: Mapping[str, Any]) -> Any:

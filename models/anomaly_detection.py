@@ -20,8 +20,9 @@ from keras import ops
 from common.errors import ConfigError
 from models.anomaly_detection_config import AnomalyConfig
 from models.recurrent import CELLS, recurrent_stack
+from models.training import compile_model
 
-LEAST_SCALE = 1e-3  # standardised units: of a column that train always foretold exactly
+MIN_SCALE = 1e-3  # standardised units: of a column that train always foretold exactly
 
 
 def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) -> keras.Model:
@@ -35,8 +36,8 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
 
     Returns:
         ``previous <float32>[batch, time, columns]``, the rows before, and ``calendar [batch, time,
-        calendar]`` to ``[batch, time, 2 * columns]``, the next and the usual rows. Or ``values
-        [batch, window, columns]`` to the same shape.
+        calendar]`` to ``next`` and ``usual [batch, time, columns]``: what comes next, and what
+        there is at that time. Or ``values [batch, window, columns]`` to ``rebuilt`` of that shape.
 
     Raises:
         ConfigError: settings that do not go together.
@@ -56,13 +57,12 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
     x = recurrent_stack(x, config)
     change = keras.layers.Dense(columns, name="change")(x)
     following = keras.layers.Add(name="next")([previous, change])
-    # Without a calendar the usual row is always the same one: the bias of a layer of noughts.
+    # Without a calendar the usual row is always the same one: the bias of a layer of zeros.
     clock = inputs.get("calendar", previous * 0.0)
     u = keras.layers.Dense(config.units, "tanh", name="clock")(clock)
     u = keras.layers.Dense(config.units, "tanh", name="clock_deep")(u)
     usual = keras.layers.Dense(columns, name="usual")(u)
-    y = keras.layers.Concatenate(name="expected")([following, usual])
-    return keras.Model(inputs, y, name="expectation")
+    return keras.Model(inputs, {"next": following, "usual": usual}, name="expectation")
 
 
 def _autoencoder(config: AnomalyConfig, columns: int, window: int) -> keras.Model:
@@ -72,77 +72,51 @@ def _autoencoder(config: AnomalyConfig, columns: int, window: int) -> keras.Mode
     x = keras.layers.RepeatVector(window, name="repeated")(x)
     x = CELLS[config.cell](config.units, return_sequences=True, name="decoder")(x)
     y = keras.layers.Dense(columns, name="head")(x)
-    return keras.Model({"values": values}, y, name="autoencoder")
+    return keras.Model({"values": values}, {"rebuilt": y}, name="autoencoder")
 
 
-@keras.saving.register_keras_serializable("seqloom")
-class ExpectationLoss(keras.losses.Loss):
+def compile_expectation(model: keras.Model, config: AnomalyConfig) -> None:
     """Mean absolute error of each expectation: a wild row in train moves a median little."""
-
-    def call(self, y_true, y_pred):
-        """``[batch, time, columns]`` and ``[batch, time, n * columns]`` to ``[batch, time]``."""
-        return ops.mean(ops.abs(repeated(y_true, y_pred.shape[-1]) - y_pred), -1)
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class ErrorOfExpectation(keras.metrics.MeanMetricWrapper):
-    """Mean absolute error of the first expectation, or of a reconstruction."""
-
-    def __init__(self, name: str = "mae", dtype=None) -> None:
-        super().__init__(error_of_expectation, name=name, dtype=dtype)
-
-    def get_config(self):
-        """For compiled models that are saved."""
-        return {"name": self.name}
-
-
-def error_of_expectation(y_true, y_pred):
-    """``[batch, time, columns]`` and ``[..., n * columns]``, to ``[batch, time, columns]``."""
-    return ops.abs(y_true - y_pred[..., : y_true.shape[-1]])
-
-
-def repeated(rows, width: int):
-    """``[..., columns]`` side by side until it is ``width`` wide."""
-    copies = width // rows.shape[-1]
-    return ops.concatenate([rows] * copies, -1) if copies > 1 else rows
+    outputs = list(model.output)
+    mae = keras.metrics.MeanAbsoluteError(name="mae")
+    compile_model(
+        model, config, dict.fromkeys(outputs, "mae"), {outputs[0]: [mae]},
+        loss_weights=dict.fromkeys(outputs, 1 / len(outputs)),
+    )  # fmt: skip
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Strangeness(keras.layers.Layer):
+class AnomalyScore(keras.layers.Layer):
     """Score of a row: one and more is an anomaly.
 
-    Called on ``[values [batch, time, columns], expected [batch, time, n * columns]]``; gives
+    Called on ``[values, expectation, ...]``, ``<float32>[batch, time, columns]`` each; gives
     ``[batch, time]``: of the expectation that is farthest off, the root mean square over columns of
     the error in units of ``scale``, in units of ``threshold``. ``calibrate_scores`` sets both.
     """
 
     def build(self, shapes) -> None:
         """Units of one."""
-        self.columns, width = shapes[0][-1], shapes[1][-1]
-        self.scale = self.add_weight((width,), "ones", trainable=False, name="scale")
-        count = width // self.columns
+        count, columns = len(shapes) - 1, shapes[0][-1]
+        self.scale = self.add_weight((count, columns), "ones", trainable=False, name="scale")
         self.threshold = self.add_weight((count,), "ones", trainable=False, name="threshold")
 
     def call(self, inputs):
-        """Per row."""
-        values, expected = inputs
-        error = (repeated(values, expected.shape[-1]) - expected) / self.scale
-        scores = [
-            ops.sqrt(ops.mean(ops.square(part), -1)) / self.threshold[i]
-            for i, part in enumerate(ops.split(error, self.threshold.shape[0], axis=-1))
-        ]
-        score = scores[0]
-        for other in scores[1:]:
-            score = ops.maximum(score, other)
+        """For each row."""
+        values, *expectations = inputs
+        score = None
+        for i, expected in enumerate(expectations):
+            error = ops.square((values - expected) / self.scale[i])
+            mine = ops.sqrt(ops.mean(error, -1)) / self.threshold[i]
+            score = mine if score is None else ops.maximum(score, mine)
         return score
 
     def compute_output_shape(self, shapes):
-        """One number a row."""
+        """One number for each row."""
         return shapes[0][:-1]
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Frames(keras.layers.Layer):
+class SlidingWindows(keras.layers.Layer):
     """The window that ends at each row: ``[batch, time, n]`` to ``[batch * time, window, n]``.
 
     Before the first row the first row is repeated.
@@ -168,8 +142,8 @@ class Frames(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class LastOfFrames(keras.layers.Layer):
-    """Frames ``[batch * time, window, n]`` to ``[batch, time, n]``.
+class LastOfWindows(keras.layers.Layer):
+    """SlidingWindows ``[batch * time, window, n]`` to ``[batch, time, n]``.
 
     Called on ``[frames, series]``; the series says how many rows there are.
     """
@@ -184,45 +158,26 @@ class LastOfFrames(keras.layers.Layer):
         return (shapes[1][0], shapes[1][1], shapes[0][-1])
 
 
-@keras.saving.register_keras_serializable("seqloom")
-class FirstColumns(keras.layers.Layer):
-    """``[..., n]`` to its first ``columns``."""
-
-    def __init__(self, columns: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.columns = columns
-
-    def call(self, x):
-        """Along the last axis."""
-        return x[..., : self.columns]
-
-    def get_config(self):
-        """For ``model.keras``."""
-        return {**super().get_config(), "columns": self.columns}
-
-
 def scoring_model(
     core: keras.Model, config: AnomalyConfig, columns: int, window: int
 ) -> keras.Model:
     """The trained model with its scorer: what is saved, exported and served.
 
     Returns:
-        ``values``, and what ``core`` takes, to ``{"score" <float32>[batch, time], "expected"
-        [batch, time, columns], "all_expected" [batch, time, n * columns]}``.
+        ``values``, and what ``core`` takes, to ``score <float32>[batch, time]`` and the
+        expectations ``[batch, time, columns]``, by the names that ``core`` gives them.
     """
     values = keras.Input((None, columns), name="values")
     inputs = {"values": values}
     if config.scorer == "autoencoder":
-        written = core({"values": Frames(window, name="frames")(values)})
-        expected = LastOfFrames(name="last")([written, values])
+        written = core({"values": SlidingWindows(window, name="frames")(values)})
+        expected = {"rebuilt": LastOfWindows(name="last")([written["rebuilt"], values])}
     else:
         for name, tensor in core.input.items():
             inputs[name] = keras.Input((None, tensor.shape[-1]), name=name)
         expected = core({name: x for name, x in inputs.items() if name != "values"})
-    score = Strangeness(name="score")([values, expected])
-    first = FirstColumns(columns, name="expected_rows")(expected)
-    outputs = {"score": score, "expected": first, "all_expected": expected}
-    return keras.Model(inputs, outputs, name="detector")
+    score = AnomalyScore(name="score")([values, *(expected[name] for name in sorted(expected))])
+    return keras.Model(inputs, {"score": score, **expected}, name="detector")
 
 
 def calibrate_scores(
@@ -239,21 +194,27 @@ def calibrate_scores(
         The threshold of each expectation.
     """
     layer, errors = detector.get_layer("score"), []
+    names = expectations(detector)
     for inputs in series:
-        expected = detector.predict_on_batch(inputs)["all_expected"][0]
-        copies = expected.shape[-1] // inputs["values"].shape[-1]
-        errors.append(np.abs(np.tile(inputs["values"][0], (1, copies)) - expected))
+        found = detector.predict_on_batch(inputs)
+        expected = np.stack([found[name][0] for name in names], 1)  # (T, E, C)
+        errors.append(np.abs(inputs["values"][0][:, None] - expected))
     error = np.concatenate(errors)
-    scale = np.maximum(np.median(error, 0), LEAST_SCALE)
+    scale = np.maximum(np.median(error, 0), MIN_SCALE)
     layer.scale.assign(scale)
-    parts = np.split((error / scale) ** 2, layer.threshold.shape[0], -1)
+    scores = np.sqrt(np.square(error / scale).mean(-1))
     thresholds = np.array([
-        threshold_of(np.sqrt(part.mean(-1)), config.threshold, config.alarm_rate) for part in parts
+        threshold_of(mine, config.threshold, config.alarm_rate) for mine in scores.T
     ])  # fmt: skip
     if len(thresholds) > 1:  # what comes next is the harder to foretell: it must be farther off
         thresholds[0] /= config.surprise
     layer.threshold.assign(np.maximum(thresholds, 1e-3))
     return thresholds
+
+
+def expectations(detector: keras.Model) -> list[str]:
+    """Names of what a detector expects; the first one is shown to people."""
+    return [name for name in ("next", "usual", "rebuilt") if name in detector.output]
 
 
 def threshold_of(scores: np.ndarray, kind: str, alarm_rate: float) -> float:

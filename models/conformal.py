@@ -67,21 +67,22 @@ def calibrate_intervals(
     levels: Sequence[float],
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sets the offsets of a ``models.forecasting``; the mean is left alone.
+    """Sets the offsets of a model of ``models.forecasting``; the mean is left alone.
 
     Args:
-        model: its layer ``calibrated`` is changed.
-        validation: batches of (inputs, ``<float>[batch, horizon, columns]``).
+        model: its layer ``quantiles`` is changed.
+        validation: batches of (inputs, ``{"quantiles": <float>[batch, horizon, columns]}``).
         levels: of the quantiles.
-        weights: of the examples; all alike unless told.
+        weights: of the examples; all alike if None.
 
     Returns:
         The offsets.
     """
-    layer = model.get_layer("calibrated")
-    pairs = [(model.predict_on_batch(inputs), np.asarray(truth)) for inputs, truth in validation]
-    outputs = np.concatenate([output for output, _ in pairs]) - np.asarray(layer.offset)
+    layer = model.get_layer("quantiles")
+    pairs = [(model.predict_on_batch(x)["quantiles"], np.asarray(y["quantiles"]))
+             for x, y in validation]  # fmt: skip
+    quantiles = np.concatenate([found for found, _ in pairs]) - np.asarray(layer.offset)
     truth = np.concatenate([truth for _, truth in pairs])
-    offsets = conformal_offsets(truth, outputs[..., 1:], levels, weights)
-    layer.offset.assign(np.concatenate([np.zeros_like(offsets[..., :1]), offsets], -1))
+    offsets = conformal_offsets(truth, quantiles, levels, weights)
+    layer.offset.assign(offsets)
     return offsets

@@ -17,14 +17,15 @@ from keras import ops
 from common.errors import ConfigError
 from models.forecasting_config import ForecastConfig
 from models.recurrent import CELLS, recurrent_stack
+from models.training import compile_model
 from models.window_layers import (
-    Calibrated,
+    CalibrateQuantiles,
     ColumnsToRows,
+    Denormalize,
     FutureRows,
-    Normalised,
-    Queries,
-    Restored,
-    Rows,
+    Normalize,
+    PositionalQueries,
+    Repeat,
     RowsToColumns,
     SegmentsToRows,
     WindowLevel,
@@ -66,8 +67,8 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
             ``known <float32>[batch, lookback + horizon, known]``.
 
     Returns:
-        A model to ``<float32>[batch, horizon, targets, 1 + quantiles]``: mean and quantiles, in the
-        units of the input.
+        A model to ``mean <float32>[batch, horizon, targets]`` and ``quantiles [batch, horizon,
+        targets, levels]``, in the units of the input.
 
     Raises:
         ConfigError: settings that do not go together.
@@ -83,14 +84,23 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
     x, level, scale = values, None, None
     if config.normalise != "none":
         level, scale = WindowLevel(config.normalise, name="level")(values)
-        x = Normalised(name="normalised")([values, level, scale])
+        x = Normalize(name="normalised")([values, level, scale])
     y = HEADS[config.head](config, shape, x, known)
     if config.linear:
         y = keras.layers.Add(name="paths")([y, _linear_path(config, shape, x)])
     if level is not None:
-        y = Restored(name="restored")([y, level, scale])
-    y = Calibrated(name="calibrated", dtype="float32")(y)  # (B, H, C, 1 + Q)
-    return keras.Model(inputs, y, name="forecaster")
+        y = Denormalize(name="restored")([y, level, scale])  # (B, H, C, 1 + Q)
+    mean = keras.layers.Activation("linear", name="mean", dtype="float32")(y[..., 0])
+    quantiles = CalibrateQuantiles(name="quantiles", dtype="float32")(y[..., 1:])
+    return keras.Model(inputs, {"mean": mean, "quantiles": quantiles}, name="forecaster")
+
+
+def compile_forecaster(model: keras.Model, config: ForecastConfig, levels: Sequence[float]) -> None:
+    """The error of the mean as ``config.loss`` says, and the pinball loss of the quantiles."""
+    point = keras.losses.Huber() if config.loss == "huber" else config.loss
+    loss = {"mean": point, "quantiles": Pinball(levels)}
+    mse = keras.metrics.MeanSquaredError(name="mse")
+    compile_model(model, config, loss, {"mean": [mse]})
 
 
 def _check(config: ForecastConfig, shape: WindowShape) -> None:
@@ -136,11 +146,11 @@ def _segment_head(config, shape: WindowShape, x, known):
             x = keras.layers.Dropout(config.dropout, name=f"dropout_{depth}")(x)
         x, *state = cell(x)
         states.append(state)
-    y = Queries(future, columns, config.embedding_dim, name="queries")(states[0][0])
+    y = PositionalQueries(future, columns, config.embedding_dim, name="queries")(states[0][0])
     if ahead is not None:
         y = keras.layers.Add(name="with_known_future")([y, ahead])
     y = keras.layers.Reshape((1, config.embedding_dim), name="steps")(y)
-    copies = Rows(future, name="copies")
+    copies = Repeat(future, name="copies")
     for cell, state in zip(cells, states, strict=True):
         y, *_ = cell(y, initial_state=[copies(part) for part in state])
     y = keras.layers.Reshape((config.units,), name="decoded")(y)
@@ -158,7 +168,7 @@ def _known_segments(config, shape: WindowShape, known, count: int, future: int, 
     size, lookback = config.segment, shape.lookback
     short = future * size - shape.horizon
     dense = keras.layers.Dense(config.embedding_dim, name="known_embedding")
-    copies = Rows(columns, name="known_of_columns")
+    copies = Repeat(columns, name="known_of_columns")
 
     past = known[:, lookback - count * size : lookback]
     past = dense(keras.layers.Reshape((count, size * shape.known), name="known_past")(past))
@@ -211,7 +221,7 @@ def _step_inputs(config, shape: WindowShape, x, known):
 
 
 def _for_columns(known, columns: int, name: str):
-    return known if columns == 1 else Rows(columns, name=name)(known)
+    return known if columns == 1 else Repeat(columns, name=name)(known)
 
 
 def _by_column(shape: WindowShape, y, columns: int):
@@ -241,44 +251,23 @@ HEADS = {
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class MeanAndQuantiles(keras.losses.Loss):
-    """Squared (absolute, Huber's) error of the mean, and the pinball loss of each quantile."""
+class Pinball(keras.losses.Loss):
+    """Quantile loss (Koenker & Bassett 1978), the mean over the levels.
 
-    def __init__(self, levels: Sequence[float], kind: str = "mse", **kwargs) -> None:
-        super().__init__(**{"name": "mean_and_quantiles", **kwargs})
-        self.levels, self.kind = tuple(levels), kind
+    Args:
+        levels: of the quantiles, rising.
+    """
+
+    def __init__(self, levels: Sequence[float], **kwargs) -> None:
+        super().__init__(**{"name": "pinball", **kwargs})
+        self.levels = tuple(levels)
 
     def call(self, y_true, y_pred):
-        """``[batch, horizon, columns]`` and the same with outputs, to ``[batch, horizon]``."""
-        error = y_true - y_pred[..., 0]
-        if self.kind == "mse":
-            point = ops.square(error)
-        elif self.kind == "mae":
-            point = ops.abs(error)
-        else:
-            point = ops.where(ops.abs(error) < 1, ops.square(error) / 2, ops.abs(error) - 0.5)
-        errors = y_true[..., None] - y_pred[..., 1:]
+        """``[batch, horizon, columns]`` and the same with levels, to the shape of the first."""
+        errors = y_true[..., None] - y_pred
         levels = ops.convert_to_tensor(self.levels, dtype=errors.dtype)
-        pinball = ops.maximum(levels * errors, (levels - 1) * errors)
-        return ops.mean(point, -1) + ops.mean(pinball, (-2, -1))
+        return ops.mean(ops.maximum(levels * errors, (levels - 1) * errors), -1)
 
     def get_config(self):
         """For compiled models that are saved."""
-        return {**super().get_config(), "levels": self.levels, "kind": self.kind}
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class ErrorOfMean(keras.metrics.MeanMetricWrapper):
-    """Squared error of the mean, the first of the outputs."""
-
-    def __init__(self, name: str = "mse", dtype=None) -> None:
-        super().__init__(squared_error_of_mean, name=name, dtype=dtype)
-
-    def get_config(self):
-        """For compiled models that are saved."""
-        return {"name": self.name}
-
-
-def squared_error_of_mean(y_true, y_pred):
-    """``[batch, horizon, columns]`` and the same with outputs, to ``[batch, horizon, columns]``."""
-    return ops.square(y_true - y_pred[..., 0])
+        return {**super().get_config(), "levels": self.levels}

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
+from models.training import compile_model
 from models.wide import WideTables, wide_logits
 
 FIRST_SHARE = 0.25
@@ -57,17 +58,18 @@ class TokenDropout(keras.layers.Layer):
 def text_classifier(
     config: TextConfig, vocabulary_size: int, classes: int, tables: WideTables | None = None
 ) -> keras.Model:
-    """Embedding, recurrent stack, pooling and logits, with the linear n-gram path beside it.
+    """Embedding, recurrent stack, pooling and logits, with the linear n-gram path next to it.
 
     Args:
         config: the whole of it.
-        vocabulary_size: greatest token id plus one; id 0 is padding.
+        vocabulary_size: largest token id plus one; id 0 is padding.
         classes: number of labels.
         tables: n-grams of the training texts; None leaves the linear path out.
 
     Returns:
-        A model from ``tokens <int32>[batch, time]`` to ``<float32>[batch, heads + 1, classes]``:
-        the logits of each path, and last those of the answer, their weighted sum.
+        A model from ``tokens <int32>[batch, time]`` to logits ``<float32>[batch, classes]``:
+        ``deep`` of the recurrent path, ``wide`` of the linear one where there is one, and
+        ``answer``, their weighted sum.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = TokenDropout(config.token_dropout, name="token_dropout")(tokens)
@@ -77,16 +79,24 @@ def text_classifier(
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
-    heads = [keras.layers.Dense(classes, dtype="float32", name="deep")(x)]
+    logits = {"deep": keras.layers.Dense(classes, dtype="float32", name="deep")(x)}  # (B, C)
     if tables is not None:
-        heads.append(wide_logits(tokens, tables, config.wide == "characters", config.wide_l2))
-    outputs = WeightedSum(name="heads")(heads)  # (B, H + 1, C)
-    return keras.Model({"tokens": tokens}, outputs, name="text_classifier")
+        logits["wide"] = wide_logits(tokens, tables, config.wide == "characters", config.wide_l2)
+    answer = WeightedSum(name="heads")(list(logits.values()))
+    return keras.Model({"tokens": tokens}, {**logits, "answer": answer}, name="text_classifier")
+
+
+def compile_classifier(model: keras.Model, config: TextConfig) -> None:
+    """Each path has its own cross-entropy; the accuracy is that of their sum."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    paths = {name: loss for name in model.output if name != "answer"}
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    compile_model(model, config, paths, {"answer": [accuracy]})
 
 
 @keras.saving.register_keras_serializable("seqloom")
 class WeightedSum(keras.layers.Layer):
-    """Stacks logits ``<float32>[batch, classes]`` of the paths, and their weighted sum.
+    """Weighted sum of the logits of the paths, ``<float32>[batch, classes]`` each.
 
     ``share`` is the weight of the first path, the recurrent one; it is no trainable weight, since
     on its own training examples each path looks better than it is: ``choose_share`` sets it.
@@ -100,12 +110,12 @@ class WeightedSum(keras.layers.Layer):
         first = 1.0 if len(input_shape) == 1 else FIRST_SHARE
         self.share = self.add_weight((), keras.initializers.Constant(first), trainable=False)
 
-    def call(self, heads):
-        """A list of H to ``<float32>[batch, H + 1, classes]``."""
-        total = heads[0] * self.share
-        for head in heads[1:]:
-            total = total + head
-        return ops.stack([*heads, total], 1)
+    def call(self, logits):
+        """A list of paths to their sum."""
+        total = logits[0] * self.share
+        for other in logits[1:]:
+            total = total + other
+        return total
 
 
 def choose_share(model: keras.Model, validation: Iterable) -> float:
@@ -116,55 +126,25 @@ def choose_share(model: keras.Model, validation: Iterable) -> float:
 
     Args:
         model: of ``text_classifier``; its share is changed, unless it has one path only.
-        validation: batches of ``({"tokens"}, labels)``.
+        validation: batches of ``({"tokens"}, {"answer": labels})``.
 
     Returns:
         The accuracy on validation with that share.
     """
-    batches = [(model.predict_on_batch(inputs), np.asarray(y)) for inputs, y in validation]
-    heads = np.concatenate([outputs for outputs, _ in batches])  # (N, H + 1, C)
+    batches = [(model.predict_on_batch(x), np.asarray(y["answer"])) for x, y in validation]
+    logits = {name: np.concatenate([found[name] for found, _ in batches]) for name in batches[0][0]}
     labels = np.concatenate([y for _, y in batches])
 
-    def logits(share: float) -> np.ndarray:
-        return share * heads[:, 0] + heads[:, 1]
+    def weighted(share: float) -> np.ndarray:
+        return share * logits["deep"] + logits["wide"]
 
     def cross_entropy(share: float) -> float:
-        z = logits(share)
+        z = weighted(share)
         return float(np.mean(logsumexp(z, 1) - z[np.arange(len(labels)), labels]))
 
-    answer = heads[:, -1]
-    if heads.shape[1] == 3:
+    answer = logits["answer"]
+    if "wide" in logits:
         best = min(SHARES, key=cross_entropy)
         model.get_layer("heads").share.assign(best)
-        answer = logits(best)
+        answer = weighted(best)
     return float(np.mean(answer.argmax(1) == labels))
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class AnswerSoftmax(keras.layers.Layer):
-    """``<float32>[batch, heads + 1, classes]`` to the probabilities of the answer."""
-
-    def call(self, heads):
-        """To ``<float32>[batch, classes]``."""
-        return ops.softmax(heads[:, -1], axis=-1)
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class PathsLoss(keras.losses.Loss):
-    """Sum of the cross-entropies of the paths, each judged alone."""
-
-    def call(self, y_true, y_pred):
-        """``<int>[batch]`` and ``<float32>[batch, heads + 1, classes]`` to ``<float32>[batch]``."""
-        return sum(
-            keras.losses.sparse_categorical_crossentropy(y_true, y_pred[:, path], from_logits=True)
-            for path in range(y_pred.shape[1] - 1)
-        )
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class AnswerAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """Accuracy of the answer, the last of the stacked logits."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        """``<int>[batch]`` and ``<float32>[batch, heads + 1, classes]``."""
-        return super().update_state(y_true, y_pred[:, -1], sample_weight)

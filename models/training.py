@@ -7,23 +7,31 @@ last epoch whose backup is whole and ends with the model that an undisturbed tra
 
 from __future__ import annotations
 
-import csv
 import math
-import os
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from common.errors import SeqloomError
+from models.callbacks import (
+    AfterEpoch,
+    AveragedValidation,
+    Backup,
+    BestWeights,
+    EpochSeeds,
+    HistoryFile,
+    LinearDecay,
+    NamedMetrics,
+    Replay,
+    backup_epoch,
+    newest_backup,
+    read_history,
+)
 from models.config import RecurrentConfig
 
 
@@ -45,147 +53,6 @@ class History:
         return self.rows[self.best_epoch]
 
 
-class Backup(keras.callbacks.BackupAndRestore):
-    """BackupAndRestore whose files are whole or absent.
-
-    Keras writes the weights and then, in a second file, the epoch that they belong to: a kill in
-    between pairs new weights with an old epoch, a kill within leaves a torn file. Here the epoch is
-    the file's name, and the file appears by a rename.
-    """
-
-    def _load_model(self) -> None:
-        newest = newest_backup(Path(self.backup_dir))
-        if newest is None:
-            return
-        self.model.optimizer.build(self.model.trainable_variables)
-        self.model.load_weights(newest)
-        self.model._initial_epoch = backup_epoch(newest)
-
-    def _save_model(self) -> None:
-        directory = Path(self.backup_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        # Keras looks at the suffix, hence a prefix for what is being written.
-        aside = directory / "writing.weights.h5"
-        self.model.save_weights(aside, overwrite=True)
-        older = list(directory.glob("epoch-*.weights.h5"))
-        os.replace(aside, directory / f"epoch-{self._current_epoch:06d}.weights.h5")
-        for path in older:
-            path.unlink(missing_ok=True)
-
-
-def newest_backup(directory: Path) -> Path | None:
-    """The last whole backup in ``directory``."""
-    return max(directory.glob("epoch-*.weights.h5"), default=None)
-
-
-def backup_epoch(path: Path) -> int:
-    """Number of epochs finished when a backup was written."""
-    return int(re.findall(r"epoch-(\d+)", path.name)[0])
-
-
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within, the model has the running average of its weights, where its optimizer keeps one.
-
-    Averages along the path of the weights generalise better than its last point (Polyak & Juditsky
-    1992). The optimizer saves the average with its state, so a backup holds both.
-    """
-    averages = model.optimizer._model_variables_moving_average if model.optimizer.use_ema else []
-    pairs = list(zip(model.trainable_variables, averages, strict=False))
-
-    def swap() -> None:
-        for weight, average in pairs:
-            value = ops.copy(weight.value)
-            weight.assign(average)
-            average.assign(value)
-
-    swap()
-    try:
-        yield
-    finally:
-        swap()
-
-
-class AveragedValidation(keras.callbacks.Callback):
-    """Validates the averaged weights, which are the ones that are kept."""
-
-    def on_test_begin(self, logs=None):
-        """Puts the average in."""
-        self.swapped = averaged_weights(self.model)
-        self.swapped.__enter__()
-
-    def on_test_end(self, logs=None):
-        """And takes it out again, for the next epoch."""
-        self.swapped.__exit__(None, None, None)
-
-
-class BestWeights(keras.callbacks.ModelCheckpoint):
-    """ModelCheckpoint by rename, so that the best weights so far are always loadable.
-
-    Weights that went through a NaN are never the best, whatever the metric says of them.
-    """
-
-    def _should_save_model(self, epoch, batch, logs, filepath):
-        finite = all(math.isfinite(value) for value in (logs or {}).values())
-        return finite and super()._should_save_model(epoch, batch, logs, filepath)
-
-    def _save_model(self, epoch, batch, logs):
-        final, aside = self.filepath, f"{self.filepath[: -len('.weights.h5')]}-new.weights.h5"
-        self.filepath = aside
-        try:
-            with averaged_weights(self.model):
-                super()._save_model(epoch, batch, logs)
-        finally:
-            self.filepath = final
-        if Path(aside).exists():
-            os.replace(aside, final)
-
-
-class Replay(keras.callbacks.Callback):
-    """After a resume, tells the callbacks that count epochs what they had already seen."""
-
-    def __init__(self, rows: list[dict[str, float]], callbacks: Sequence[keras.callbacks.Callback]):
-        super().__init__()
-        self.rows, self.callbacks = rows, callbacks
-
-    def on_train_begin(self, logs=None):
-        """Replays each earlier epoch's metrics."""
-        for epoch, row in enumerate(self.rows):
-            for callback in self.callbacks:
-                callback.on_epoch_end(epoch, dict(row))
-
-
-class HistoryFile(keras.callbacks.Callback):
-    """``history.csv``, one row an epoch, written as it happens."""
-
-    def __init__(self, path: Path, rows: list[dict[str, float]]):
-        super().__init__()
-        self.path, self.rows, self.started = path, rows, 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock of the epoch."""
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds the epoch's row; the file is whole at any moment."""
-        row = {"epoch": epoch, **(logs or {}), "seconds": time.perf_counter() - self.started}
-        self.rows.append({key: float(value) for key, value in row.items()})
-        aside = self.path.with_suffix(".csv.new")
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(aside, self.path)
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of ``history.csv``; none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 class Epochs(Protocol):
     """Training batches, as ``pipelines.batching.ShuffledEpochs`` has them."""
 
@@ -195,74 +62,17 @@ class Epochs(Protocol):
         """Batches of this epoch and all after it, ``steps`` an epoch."""
 
 
-class EpochSeeds(keras.callbacks.Callback):
-    """Lets dropout draw from (seed, epoch), so that a resumed epoch drops what it would have.
-
-    Keras saves the state of its random generators neither with the weights nor with a backup.
-    """
-
-    def on_train_begin(self, logs=None):
-        """Remembers the generators' seeds, which come from the global seed."""
-        self.generators = [
-            (variable, int(ops.convert_to_numpy(variable)[0]))
-            for variable in self.model.non_trainable_variables
-            if variable.path.endswith("seed_generator_state")
-        ]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Sets each counter far from those of other epochs."""
-        for variable, seed in self.generators:
-            variable.assign([seed, (epoch + 1) << 20])
-
-
-class Calibration(keras.callbacks.Callback):
-    """After each epoch, sets what is chosen on validation, and puts the changed metrics right.
-
-    It must come before the callbacks that read those metrics.
-
-    Args:
-        calibrate: takes the model and the validation batches, gives metrics by name.
-        validation: batches.
-    """
-
-    def __init__(self, calibrate: Callable, validation: tf.data.Dataset) -> None:
-        super().__init__()
-        self.calibrate, self.validation = calibrate, validation
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Changes the epoch's metrics in place, as ReduceLROnPlateau does with the rate."""
-        changed = self.calibrate(self.model, self.validation)
-        logs.update({f"val_{name}": value for name, value in changed.items()})
-
-
-class LinearDecay(keras.callbacks.Callback):
-    """Lowers the learning rate in equal steps to ``share`` of itself at the last epoch.
-
-    It multiplies what it finds, so that ReduceLROnPlateau may lower it further.
-    """
-
-    def __init__(self, share: float, epochs: int) -> None:
-        super().__init__()
-        self.share, self.epochs = share, epochs
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """One step down, from the second epoch on."""
-        if epoch and self.epochs > 1:
-            rate = self.model.optimizer.learning_rate
-            rate.assign(rate * self._at(epoch) / self._at(epoch - 1))
-
-    def _at(self, epoch: int) -> float:
-        return 1 - (1 - self.share) * epoch / (self.epochs - 1)
-
-
-def compile_model(model: keras.Model, config: RecurrentConfig, loss, metrics) -> None:
-    """Adam with a clipped global norm; no XLA, which compiles anew for every length of batch."""
+def compile_model(
+    model: keras.Model, config: RecurrentConfig, loss, metrics, loss_weights=None
+) -> None:
+    """Adam with a clipped global norm; no XLA, which compiles again for every length of batch."""
     averaging = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     model.compile(
         optimizer=keras.optimizers.Adam(
             config.learning_rate, global_clipnorm=config.clipnorm, **averaging
         ),
         loss=loss,
+        loss_weights=loss_weights,
         metrics=metrics,
         jit_compile=False,
     )
@@ -278,7 +88,8 @@ def fit(
     monitor: str,
     mode: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    calibrate: Callable | None = None,
+    names: Mapping[str, str] | None = None,
+    after_epoch: Callable | None = None,
     tensorboard: bool = True,
     until: int | None = None,
 ) -> History:
@@ -295,7 +106,8 @@ def fit(
         monitor: validation metric to choose by, such as "val_accuracy".
         mode: "max" or "min" of that metric.
         callbacks: further ones, such as a progress display.
-        calibrate: see ``Calibration``; None where there is nothing to set.
+        names: see ``NamedMetrics``.
+        after_epoch: see ``AfterEpoch``; None where there is nothing to set.
         tensorboard: also write ``tensorboard/``.
         until: stop after that many epochs of the ``config.epochs`` that the learning rate is made
             for; a later call may go on to more of them.
@@ -321,16 +133,17 @@ def fit(
     until = min(until or config.epochs, config.epochs)
     if not _finished(rows, until, config.patience, monitor, mode):
         model.fit(
-            train.starting_with(done),
+            for_model(train.starting_with(done), model),
             steps_per_epoch=train.steps,
-            validation_data=validation,
+            validation_data=for_model(validation, model),
             epochs=until,
             verbose=0,
             shuffle=False,  # the data set shuffles itself
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
+                NamedMetrics(names or {}),
                 AveragedValidation(),
-                *([Calibration(calibrate, validation)] if calibrate else []),
+                *([AfterEpoch(after_epoch, validation)] if after_epoch else []),
                 stop,
                 plateau,
                 Replay(list(rows), [stop, plateau]),
@@ -351,6 +164,23 @@ def fit(
         )
     model.load_weights(best_path)
     return History(rows, best_row(rows, monitor, mode), sum(row["seconds"] for row in rows))
+
+
+def for_model(batches: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
+    """Batches with the targets (and weights) of those outputs alone that a model has.
+
+    Keras refuses targets of further names; encoded examples may have them, for another model.
+    """
+    if not isinstance(model.output, Mapping):
+        return batches
+    outputs = set(model.output)
+
+    def matching(inputs, *named):
+        return inputs, *({n: x for n, x in part.items() if n in outputs} for part in named)
+
+    if all(set(part) <= outputs for part in batches.element_spec[1:]):
+        return batches
+    return batches.map(tf.autograph.experimental.do_not_convert(matching))
 
 
 def discard_state(directory: Path) -> None:

@@ -39,7 +39,7 @@ class WindowLevel(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Normalised(keras.layers.Layer):
+class Normalize(keras.layers.Layer):
     """``(x - level) / scale``; called on ``[x, level, scale]``."""
 
     def call(self, inputs):
@@ -49,7 +49,7 @@ class Normalised(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Restored(keras.layers.Layer):
+class Denormalize(keras.layers.Layer):
     """``y * scale + level`` for ``y [batch, horizon, columns, outputs]``.
 
     Called on ``[y, level, scale]``; levels of the first columns count, inputs may have more.
@@ -70,7 +70,7 @@ class Restored(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Rows(keras.layers.Layer):
+class Repeat(keras.layers.Layer):
     """Each row ``copies`` times in a row: ``[batch, ...]`` to ``[batch * copies, ...]``."""
 
     def __init__(self, copies: int, **kwargs) -> None:
@@ -132,7 +132,7 @@ class RowsToColumns(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Queries(keras.layers.Layer):
+class PositionalQueries(keras.layers.Layer):
     """Learnt vectors for each segment of the future and each column, side by side.
 
     Takes the encoder's last state for its batch size, gives
@@ -173,22 +173,21 @@ class Queries(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Calibrated(keras.layers.Layer):
-    """Sorts the quantiles and moves them by what ``models.conformal`` found; the mean stays.
+class CalibrateQuantiles(keras.layers.Layer):
+    """Sorts quantiles and moves them by what ``models.conformal`` found.
 
     Quantiles are learnt apart and may cross; sorted they are no worse (Chernozhukov et al. 2010).
 
-    ``[batch, horizon, columns, outputs]``, to which an offset of all axes but the first is added.
+    ``[batch, horizon, columns, levels]``, to which an offset of all axes but the first is added.
     """
 
     def build(self, shape) -> None:
         """No offset before the first calibration."""
         self.offset = self.add_weight(tuple(shape[1:]), "zeros", trainable=False, name="offset")
 
-    def call(self, y):
+    def call(self, quantiles):
         """To the same shape."""
-        ordered = ops.concatenate([y[..., :1], ops.sort(y[..., 1:], axis=-1)], -1)
-        return ordered + self.offset
+        return ops.sort(quantiles, axis=-1) + self.offset
 
 
 @keras.saving.register_keras_serializable("seqloom")

@@ -9,8 +9,9 @@ from typing import Any
 
 _HOME = {
     "DataError": "common.errors",
-    "Splits": "pipelines.sources",
-    "TextExample": "pipelines.sources",
+    "Splits": "pipelines.splits",
+    "make_splits": "pipelines.splits",
+    "TextExample": "pipelines.text_examples",
     "load_labelled_text": "pipelines.sources",
     "TextEncoder": "pipelines.text",
     "TextClassificationPreprocessor": "pipelines.text_classification",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
+from pipelines.encoded import EncodedWindows
 from pipelines.frequency import HARMONICS, Frequency, calendar_features, calendar_names, iso
-from pipelines.preprocessor import Arrays
+from pipelines.preprocessor import save_state
+from pipelines.program import DEFAULT, Program
+from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
 from pipelines.series import Series
@@ -20,7 +22,7 @@ from pipelines.windows import Windows, covered_spans, joined
 
 
 @dataclass(frozen=True)
-class Watched:
+class SeriesExample:
     """A whole series, whose rows count from ``first`` on; the rows before warm the state up."""
 
     series: Series
@@ -33,8 +35,11 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class AnomalyPreprocessor:
+class AnomalyPreprocessor(Program):
     """Scales columns as train was, and tells the model the row before and the time.
+
+    It is the program of whole series; where the model expects the next row from those before,
+    there is one of single rows too.
 
     Attributes:
         columns: that are watched.
@@ -81,13 +86,13 @@ class AnomalyPreprocessor:
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Wire form: ``values`` and, where used, ``time`` to three outputs a row."""
+        """``values`` and, where used, ``time`` to three outputs a row."""
         rows = [-1, -1, len(self.columns)]
-        wire = {"values": {"dtype": "float32", "shape": rows}}
+        inputs = {"values": {"dtype": "float32", "shape": rows}}
         if self.calendar:
-            wire["time"] = {"dtype": "int64", "shape": [-1, -1]}
+            inputs["time"] = {"dtype": "int64", "shape": [-1, -1]}
         return {
-            "inputs": wire,
+            "inputs": inputs,
             "outputs": {
                 "score": {"dtype": "float32", "shape": [-1, -1]},
                 "anomaly": {"dtype": "int32", "shape": [-1, -1]},
@@ -95,68 +100,73 @@ class AnomalyPreprocessor:
             },
         }
 
-    def to_wire(self, raw: Sequence[dict[str, Any]]) -> Arrays:
+    @property
+    def programs(self) -> dict[str, Program]:
+        """Whole series; and row by row, where the model has steps."""
+        return {DEFAULT: self, **({"step": AnomalyStep(self)} if self.previous else {})}
+
+    def encoded(self, examples: Windows) -> EncodedWindows:
+        """Gathered and scaled batch by batch."""
+        return EncodedWindows(examples, self)
+
+    def raw(self, examples: Windows | Sequence[SeriesExample]) -> list[dict[str, Any]]:
+        """Windows, or whole series, in their own units."""
+        if not isinstance(examples, Windows):
+            return [one.raw() for one in examples]
+        table, size = examples.table, examples.lookback
+        spans = [slice(start, start + size) for start in examples.starts]
+        return [{"values": table.values[span], "time": table.times[span]} for span in spans]
+
+    def edge_inputs(self) -> list[dict[str, Any]]:
+        """Rows of zeros, and rows that never change, at the beginning of time and in 2100."""
+        found = []
+        for level, time in ((0.0, 0), (1.0, 4_102_444_800)):
+            shape = (self.window, len(self.columns))
+            values = np.full(shape, level, np.float32) * self.scaler.center
+            steps = np.arange(self.window) * self.frequency.seconds
+            found.append({"values": values, "time": time + steps})
+        return found
+
+    def validate(self, examples: Any) -> None:
+        """Any row can be judged."""
+
+    def to_request(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """``{"values": [time, columns], "time": [time]}`` each, all equally long."""
         check_times(raw)
-        wire = stacked(raw, self.signature["inputs"])
+        request = stacked(raw, self.signature["inputs"])
         for i, one in enumerate(raw):
-            if "time" in one and len(np.atleast_1d(one["time"])) != wire["values"].shape[1]:
+            if "time" in one and len(np.atleast_1d(one["time"])) != request["values"].shape[1]:
                 raise DataError(
                     f"input {i}: {len(np.atleast_1d(one['time']))} times for "
-                    f"{wire['values'].shape[1]} rows of values; give one time a row"
+                    f"{request['values'].shape[1]} rows of values; give one time a row"
                 )
-        return wire
+        return request
 
-    def encode(self, wire: Arrays) -> Arrays:
+    def encode(self, request: Arrays) -> Arrays:
         """Scaled ``values``; ``previous``, the rows before, the first one its own; ``calendar``."""
-        values = self.scaler.apply(wire["values"])
-        if self.calendar and wire["time"].shape != values.shape[:2]:
+        values = self.scaler.apply(request["values"])
+        if self.calendar and request["time"].shape != values.shape[:2]:
             raise ValueError(
-                f"time has shape {list(wire['time'].shape)}, values {list(values.shape)}: "
+                f"time has shape {list(request['time'].shape)}, values {list(values.shape)}: "
                 "each row of values has one time"
             )
-        core = {"values": values}
+        encoded = {"values": values}
         if self.previous:
-            core["previous"] = np.concatenate([values[:, :1], values[:, :-1]], 1)
+            encoded["previous"] = np.concatenate([values[:, :1], values[:, :-1]], 1)
         if self.calendar:
-            core["calendar"] = calendar_features(wire["time"], self.calendar, HARMONICS)
-        return core
+            encoded["calendar"] = calendar_features(request["time"], self.calendar, HARMONICS)
+        return encoded
 
-    def first_memory(self, rows: int) -> Arrays:
-        """What ``encode_row`` remembers before the first row of each of so many series."""
-        if not self.previous:
-            return {}
-        return {
-            "previous": np.zeros((rows, len(self.columns)), np.float32),
-            "seen": np.zeros(rows, np.float32),
-        }
-
-    def encode_row(self, wire: Arrays, memory: Arrays) -> tuple[Arrays, Arrays]:
-        """``encode`` for one row of each series, ``values [rows, columns]`` and ``time [rows]``.
-
-        Returns:
-            Core inputs without a time axis, and the memory for the next rows.
-        """
-        core = self.encode({name: np.asarray(x)[:, None] for name, x in wire.items()})
-        core = {name: x[:, 0] for name, x in core.items()}
-        if not self.previous:
-            return core, {}
-        seen = memory["seen"][:, None] > 0
-        before = np.where(seen, memory["previous"], wire["values"])
-        core["previous"] = self.scaler.apply(before.astype(np.float32))
-        values = np.asarray(wire["values"], np.float32)
-        return core, {"previous": values, "seen": np.ones(len(values), np.float32)}
-
-    def decode(self, core: Arrays) -> Arrays:
+    def decode(self, outputs: Arrays) -> Arrays:
         """Scores of one and more are anomalies; ``expected`` in the data's units."""
         return {
-            "score": core["score"],
-            "anomaly": (core["score"] >= 1).astype(np.int32),
-            "expected": self.scaler.invert(core["expected"]),
+            "score": outputs["score"],
+            "anomaly": (outputs["score"] >= 1).astype(np.int32),
+            "expected": self.scaler.invert(outputs["expected"]),
         }
 
-    def answers(self, wire: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """``{"score", "anomaly", "alarms", "expected": {column: [...]}}`` a series.
+    def answers(self, response: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``{"score", "anomaly", "alarms", "expected": {column: [...]}}`` for each series.
 
         ``alarms`` are the rows, from 0, at which a person would be called.
         """
@@ -165,14 +175,40 @@ class AnomalyPreprocessor:
             answer: dict[str, Any] = {"series": one.get("series", "")}
             if "time" in one:
                 answer["times"] = iso(one["time"])
-            answer["score"] = wire["score"][i].tolist()
-            answer["anomaly"] = wire["anomaly"][i].tolist()
-            answer["alarms"] = np.flatnonzero(alarms(wire["anomaly"][i], self.quiet)).tolist()
+            answer["score"] = response["score"][i].tolist()
+            answer["anomaly"] = response["anomaly"][i].tolist()
+            answer["alarms"] = np.flatnonzero(alarms(response["anomaly"][i], self.quiet)).tolist()
             answer["expected"] = {
-                name: wire["expected"][i, :, c].tolist() for c, name in enumerate(self.columns)
+                name: response["expected"][i][:, c].tolist() for c, name in enumerate(self.columns)
             }
             found.append(answer)
         return found
+
+    @property
+    def waits(self) -> int:
+        """See ``Streaming``: the first row has an answer."""
+        return 1
+
+    @property
+    def remembers(self) -> int:
+        """See ``Streaming``."""
+        return self.window
+
+    def raw_window(self, rows: Sequence[Any], known: Any = None) -> dict[str, Any]:
+        """See ``Streaming``."""
+        times = np.array([time or 0 for _, time in rows], np.int64)
+        return {"values": np.stack([row for row, _ in rows]), "time": times}
+
+    def row_answer(self, response: Arrays, raw: Any, since_alarm: int | None) -> dict[str, Any]:
+        """See ``Streaming``: an anomaly raises an alarm, but for the ``quiet`` rows after one."""
+        last = response if raw is None else {name: x[-1] for name, x in response.items()}
+        anomaly = int(last["anomaly"])
+        return {
+            "score": float(last["score"]),
+            "anomaly": anomaly,
+            "alarm": bool(anomaly) and (since_alarm is None or since_alarm >= self.quiet),
+            "expected": last["expected"].tolist(),
+        }
 
     def graph(self) -> Any:
         """The same as TensorFlow ops."""
@@ -182,34 +218,81 @@ class AnomalyPreprocessor:
 
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json``."""
-        state = {
-            "type": "anomalies",
-            "columns": self.columns,
-            "frequency": vars(self.frequency),
-            "calendar": self.calendar,
-            "previous": self.previous,
-            "quiet": self.quiet,
-            "window": self.window,
-            "scaler": self.scaler.to_json(),
-        }
-        text = json.dumps(state, ensure_ascii=False, indent=2)
-        (directory / "preprocessor.json").write_text(text, encoding="utf-8")
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        state = {**plain, "frequency": vars(self.frequency), "scaler": self.scaler.to_json()}
+        save_state(directory, "anomaly_detection", state)
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> AnomalyPreprocessor:
         """Reads back what ``save`` wrote."""
-        try:
-            return cls(
-                tuple(state["columns"]),
-                Frequency(**state["frequency"]),
-                tuple(state["calendar"]),
-                state["previous"],
-                state["quiet"],
-                state["window"],
-                Scaler.from_json(state["scaler"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{directory / 'preprocessor.json'} is incomplete: {error}") from error
+        return cls(
+            tuple(state["columns"]),
+            Frequency(**state["frequency"]),
+            tuple(state["calendar"]),
+            state["previous"],
+            state["quiet"],
+            state["window"],
+            Scaler.from_json(state["scaler"]),
+        )
+
+
+_PLAIN = ("columns", "calendar", "previous", "quiet", "window")
+
+
+class AnomalyStep(Program):
+    """One row of several series; the row before is remembered among the states.
+
+    Args:
+        preprocessor: of whole series.
+    """
+
+    cores = ("step",)
+    stateful = True
+
+    def __init__(self, preprocessor: AnomalyPreprocessor) -> None:
+        self.preprocessor = preprocessor
+        self.memory = {"previous": (len(preprocessor.columns),), "seen": ()}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """That of whole series, without the time axis."""
+        return {
+            side: {
+                name: {**spec, "shape": [spec["shape"][0], *spec["shape"][2:]]}
+                for name, spec in specs.items()
+            }
+            for side, specs in self.preprocessor.signature.items()
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """``values [rows, columns]``, the row before, the time; and what is to be remembered."""
+        whole, pre = self.preprocessor, self.preprocessor.signature["inputs"]
+        rows = {name: np.asarray(request[name])[:, None] for name in pre}
+        encoded = {name: x[:, 0] for name, x in whole.encode(rows).items()}
+        values = np.asarray(request["values"], np.float32)
+        before = np.where(request["seen"][:, None] > 0, request["previous"], values)
+        return {
+            **encoded,
+            "previous": whole.scaler.apply(before.astype(np.float32)),
+            "previous_next": values,
+            "seen_next": np.ones(len(values), np.float32),
+        }
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """As of whole series."""
+        return self.preprocessor.decode(outputs)
+
+    def examples(self, request: Arrays) -> Iterator[Arrays]:
+        """The rows of a series, one after the other."""
+        names = self.signature["inputs"]
+        for t in range(request["values"].shape[1]):
+            yield {name: request[name][:, t] for name in names}
+
+    def graph(self) -> Any:
+        """The same as TensorFlow ops."""
+        from pipelines.anomaly_detection_graph import AnomalyStepGraph
+
+        return AnomalyStepGraph(self.preprocessor)
 
 
 PREPROCESSOR = AnomalyPreprocessor

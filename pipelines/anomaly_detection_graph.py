@@ -1,42 +1,68 @@
-"""The TensorFlow face of ``pipelines.anomaly_detection``."""
+"""``pipelines.anomaly_detection`` as TensorFlow ops."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import tensorflow as tf
 
 from pipelines.frequency import HARMONICS
-from pipelines.series_graph import Tensors, calendar, scaled
+from pipelines.program_graph import GraphProgram, Tensors
+from pipelines.series_graph import calendar, scaled
 
 
-class AnomalyGraph(tf.Module):
-    """``encode`` and ``decode`` as TensorFlow ops."""
+class AnomalyGraph(GraphProgram):
+    """``AnomalyPreprocessor``, and ``examples`` of gathered windows."""
 
-    def __init__(self, preprocessor) -> None:
+    def __init__(self, preprocessor: Any) -> None:
         super().__init__()
         self._pre = preprocessor
 
-    def encode(self, wire: Tensors) -> Tensors:
-        """Wire inputs to core inputs."""
+    def encode(self, request: Tensors) -> Tensors:
+        """Scaled values, the rows before, the time."""
         pre = self._pre
-        values = scaled(wire["values"], pre.scaler)
-        core = {"values": values}
+        values = scaled(request["values"], pre.scaler)
+        encoded = {"values": values}
         if pre.previous:
-            core["previous"] = tf.concat([values[:, :1], values[:, :-1]], 1)
+            encoded["previous"] = tf.concat([values[:, :1], values[:, :-1]], 1)
         if pre.calendar:
-            core["calendar"] = calendar(wire["time"], pre.calendar, HARMONICS)
-        return core
+            encoded["calendar"] = calendar(request["time"], pre.calendar, HARMONICS)
+        return encoded
 
-    def examples(self, rows: Tensors) -> tuple[Tensors, tf.Tensor]:
-        """Gathered rows to (what the model sees, scaled rows); an autoencoder sees these."""
-        core = self.encode({"values": rows["values"], "time": rows["times"]})
-        values = core["values"]
-        return ({k: v for k, v in core.items() if k != "values"} or core), values
+    def examples(self, rows: Tensors) -> tuple[Tensors, Tensors]:
+        """Gathered rows to what the model sees, and the scaled rows for each of its outputs."""
+        encoded = self.encode({"values": rows["values"], "time": rows["times"]})
+        values = encoded["values"]
+        if not self._pre.previous:
+            return {"values": values}, {"rebuilt": values}
+        seen = {name: x for name, x in encoded.items() if name != "values"}
+        return seen, {"next": values, "usual": values}
 
-    def decode(self, core: Tensors) -> Tensors:
-        """Core outputs to wire outputs."""
+    def decode(self, outputs: Tensors) -> Tensors:
+        """Scores of one and more are anomalies; ``expected`` in the data's units."""
         scaler = self._pre.scaler
         return {
-            "score": core["score"],
-            "anomaly": tf.cast(core["score"] >= 1, tf.int32),
-            "expected": core["expected"] * scaler.scale + scaler.center,
+            "score": outputs["score"],
+            "anomaly": tf.cast(outputs["score"] >= 1, tf.int32),
+            "expected": outputs["expected"] * scaler.scale + scaler.center,
         }
+
+
+class AnomalyStepGraph(AnomalyGraph):
+    """``AnomalyStep``."""
+
+    cores = ("step",)
+
+    def encode(self, request: Tensors) -> Tensors:
+        """The row, the row before, the time; and what is to be remembered."""
+        pre, values = self._pre, request["values"]
+        before = tf.where(request["seen"][:, None] > 0, request["previous"], values)
+        encoded = {
+            "values": scaled(values, pre.scaler),
+            "previous": scaled(before, pre.scaler),
+            "previous_next": values,
+            "seen_next": tf.ones_like(request["seen"]),
+        }
+        if pre.calendar:
+            encoded["calendar"] = calendar(request["time"], pre.calendar, HARMONICS)
+        return encoded

@@ -7,8 +7,9 @@ epoch, and two iterations under one seed give the same batches in the same order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -61,21 +62,23 @@ class ShuffledEpochs:
 def shuffled_epochs(
     examples: tf.data.Dataset,
     *,
-    length_key: str,
+    length_key: str | Sequence[str],
     batch_size: int,
     seed: int,
     buckets: int = 10,
     lengths: Sequence[int] | None = None,
+    padding: Mapping[str, Any] | None = None,
 ) -> ShuffledEpochs:
     """Shuffles the examples of each epoch and batches them by length.
 
     Args:
         examples: as for ``bucketed_batches``.
-        length_key: likewise.
-        batch_size: likewise.
-        seed: of the order.
-        buckets: likewise.
-        lengths: likewise.
+        length_key: as for ``bucketed_batches``.
+        batch_size: rows in a batch.
+        seed: decides the order, together with the number of the epoch.
+        buckets: number of length classes.
+        lengths: as for ``bucketed_batches``.
+        padding: as for ``bucketed_batches``.
 
     Raises:
         ValueError: there is no example.
@@ -91,7 +94,7 @@ def shuffled_epochs(
         # The factor keeps (seed 0, epoch 1) apart from (seed 1, epoch 0).
         mixed = seed * 1_000_003 + epoch
         rows = examples.shuffle(len(lengths), seed=mixed, reshuffle_each_iteration=False)
-        return _bucketed(rows, length_key, boundaries, batch_size)
+        return _bucketed(rows, length_key, boundaries, batch_size, padding)
 
     return ShuffledEpochs(batches_of, _number_of_batches(lengths, boundaries, batch_size))
 
@@ -99,20 +102,22 @@ def shuffled_epochs(
 def bucketed_batches(
     examples: tf.data.Dataset,
     *,
-    length_key: str,
+    length_key: str | Sequence[str],
     batch_size: int,
     buckets: int = 10,
     lengths: Sequence[int] | None = None,
+    padding: Mapping[str, Any] | None = None,
 ) -> tf.data.Dataset:
-    """Batches of ``(inputs, target)`` examples, each padded with zeros to its own longest row.
+    """Batches of ``(inputs, targets[, weights])``, each padded to its own longest row.
 
     Args:
-        examples: unbatched ``(inputs, target)``, deterministic from one pass to the next.
-        length_key: the input whose first axis is the length.
-        batch_size: rows a batch.
+        examples: unbatched, deterministic from one pass to the next.
+        length_key: the input whose first axis is the length; of several the longest counts.
+        batch_size: rows in a batch.
         buckets: number of length classes.
-        lengths: of all examples, which are then taken to lie in memory; None has this function
-            make a first pass, after which they do.
+        lengths: length of every example; they are then taken to be in memory. With None this
+            function makes a first pass, after which they are.
+        padding: value that lengthens an input, target or weight, by name; zero where not named.
 
     Raises:
         ValueError: there is no example.
@@ -120,29 +125,54 @@ def bucketed_batches(
     examples, lengths = _remembered(examples, length_key, lengths)
     boundaries = bucket_boundaries(lengths, buckets)
     steps = _number_of_batches(lengths, boundaries, batch_size)
-    batches = _bucketed(examples, length_key, boundaries, batch_size)
+    batches = _bucketed(examples, length_key, boundaries, batch_size, padding)
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 def _remembered(
-    examples: tf.data.Dataset, length_key: str, lengths: Sequence[int] | None
+    examples: tf.data.Dataset, length_key: str | Sequence[str], lengths: Sequence[int] | None
 ) -> tuple[tf.data.Dataset, Sequence[int]]:
     """The examples, kept in memory, and their lengths."""
     if lengths is None:
-        examples = examples.cache()
-        lengths = [len(inputs[length_key]) for inputs, _ in examples.as_numpy_iterator()]
+        examples, names = examples.cache(), _names(length_key)
+        lengths = [
+            max(len(inputs[name]) for name in names) for inputs, *_ in examples.as_numpy_iterator()
+        ]
     if not len(lengths):
         raise ValueError("no examples to batch")
     return examples, lengths
 
 
+def _names(length_key: str | Sequence[str]) -> Sequence[str]:
+    return (length_key,) if isinstance(length_key, str) else length_key
+
+
 def _bucketed(
-    examples: tf.data.Dataset, length_key: str, boundaries: list[int], batch_size: int
+    examples: tf.data.Dataset,
+    length_key: str | Sequence[str],
+    boundaries: list[int],
+    batch_size: int,
+    padding: Mapping[str, Any] | None,
 ) -> tf.data.Dataset:
+    names, values = _names(length_key), padding or {}
+    if not names:  # every row is as long as the others
+        return examples.batch(batch_size)
+
+    def value(path: str, spec: tf.TensorSpec) -> tf.Tensor:
+        usual = "" if spec.dtype == tf.string else 0
+        return tf.cast(values.get(path, usual), spec.dtype) if usual == 0 else tf.constant(
+            values.get(path, usual))  # fmt: skip
+
+    def values_of(part: Any) -> Any:
+        if not isinstance(part, Mapping):
+            return value("", part)
+        return {name: value(name, spec) for name, spec in part.items()}
+
     return examples.bucket_by_sequence_length(
-        _plain(lambda inputs, _: tf.shape(inputs[length_key])[0]),
+        _plain(lambda inputs, *_: tf.reduce_max([tf.shape(inputs[name])[0] for name in names])),
         bucket_boundaries=boundaries,
         bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
+        padding_values=tuple(values_of(part) for part in examples.element_spec),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
+from pipelines.encoded import EncodedWindows
 from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
-from pipelines.preprocessor import Arrays
+from pipelines.preprocessor import OneProgram, save_state
+from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
+from pipelines.series import Series
+from pipelines.series_reader import SeriesColumns, read_series
 from pipelines.windows import Windows, covered_spans, joined
 
 
 @dataclass(frozen=True)
-class ForecastPreprocessor:
+class ForecastPreprocessor(OneProgram):
     """Scales columns as train was, and adds the calendar.
 
     Attributes:
@@ -90,55 +93,78 @@ class ForecastPreprocessor:
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Wire form: ``values``, with ``known`` and ``time`` where used, to mean and quantiles."""
-        inputs = len(self.targets) + len(self.covariates)
-        wire = {"values": {"dtype": "float32", "shape": [-1, self.lookback, inputs]}}
+        """``values``, with ``known`` and ``time`` where used, to mean and quantiles."""
+        columns = len(self.targets) + len(self.covariates)
+        inputs = {"values": {"dtype": "float32", "shape": [-1, self.lookback, columns]}}
         if self.known:
             shape = [-1, self.lookback + self.horizon, len(self.known)]
-            wire["known"] = {"dtype": "float32", "shape": shape}
+            inputs["known"] = {"dtype": "float32", "shape": shape}
         if self.calendar:
-            wire["time"] = {"dtype": "int64", "shape": [-1]}
+            inputs["time"] = {"dtype": "int64", "shape": [-1]}
         mean = [-1, self.horizon, len(self.targets)]
         return {
-            "inputs": wire,
+            "inputs": inputs,
             "outputs": {
                 "mean": {"dtype": "float32", "shape": mean},
                 "quantiles": {"dtype": "float32", "shape": [*mean, len(self.levels)]},
             },
         }
 
-    def to_wire(self, raw: Sequence[dict[str, Any]]) -> Arrays:
+    def encoded(self, examples: Windows) -> EncodedWindows:
+        """Gathered and scaled batch by batch."""
+        return EncodedWindows(examples, self)
+
+    def raw(self, examples: Windows) -> list[dict[str, Any]]:
+        """The windows in their own units, as views of the series."""
+        return [examples[i] for i in range(len(examples))]
+
+    def edge_inputs(self) -> list[dict[str, Any]]:
+        """A window of zeros and one that never changes, at the beginning of time and in 2100."""
+        found = []
+        for level, time in ((0.0, 0), (1.0, 4_102_444_800)):
+            shapes = {n: s["shape"][1:] for n, s in self.signature["inputs"].items()}
+            window = {n: np.full(s, level, np.float32) for n, s in shapes.items() if n != "time"}
+            window["values"] *= self.scaler.center
+            found.append({"series": "edge", **window, "time": time})
+        return found
+
+    def to_request(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """Windows as arrays; one of another shape, or with gaps, is a DataError."""
         check_times(raw)
         return stacked(raw, self.signature["inputs"])
 
-    def encode(self, wire: Arrays) -> Arrays:
+    def encode(self, request: Arrays) -> Arrays:
         """``values`` scaled; ``known <float32>[batch, lookback + horizon, features]``."""
-        core = {"values": self.scaler.apply(wire["values"])}
-        parts = [self.known_scaler.apply(wire["known"])] if self.known else []
+        core = {"values": self.scaler.apply(request["values"])}
+        parts = [self.known_scaler.apply(request["known"])] if self.known else []
         if self.calendar:
-            times = wire["time"][:, None] + self.steps * self.frequency.seconds
+            times = request["time"][:, None] + self.steps * self.frequency.seconds
             parts.append(calendar_features(times, self.calendar))
         if parts:
             core["known"] = np.concatenate(parts, -1)
         return core
 
-    def decode(self, core: Arrays) -> Arrays:
-        """``forecast <float32>[batch, horizon, targets, 1 + quantiles]`` in the data's units.
+    def decode(self, outputs: Arrays) -> Arrays:
+        """``mean`` and ``quantiles`` in the data's units.
 
         Quantiles come sorted, but for what calibration moved across another.
         """
-        y, scaler = core["forecast"], self.scaler.first(len(self.targets))
+        if "forecast" in outputs:  # of a bundle of the version before: both on one axis
+            y = outputs["forecast"]
+            outputs = {"mean": y[..., 0], "quantiles": y[..., 1:]}
+        scaler = self.scaler.first(len(self.targets))
         center, scale = scaler.center[:, None], scaler.scale[:, None]
         return {
-            "mean": scaler.invert(y[..., 0]),
-            "quantiles": np.sort(y[..., 1:], -1) * scale + center,
+            "mean": scaler.invert(outputs["mean"]),
+            "quantiles": np.sort(outputs["quantiles"], -1) * scale + center,
         }
 
-    def answers(self, wire: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """``{"series", "times": [...], column: {"mean": [...], "0.1": [...]}}`` a window."""
+    def answers(self, response: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``{"series", "times": [...], column: {"mean": [...], "0.1": [...]}}`` for each window."""
         found = []
-        for window, mean, quantiles in zip(raw, wire["mean"], wire["quantiles"], strict=True):
+        for window, mean, quantiles in zip(
+            raw, response["mean"], response["quantiles"], strict=True
+        ):
             answer: dict[str, Any] = {"series": window.get("series", "")}
             if "time" in window:
                 steps = np.arange(1, self.horizon + 1)
@@ -151,6 +177,25 @@ class ForecastPreprocessor:
             found.append(answer)
         return found
 
+    @property
+    def waits(self) -> int:
+        """See ``Streaming``: as many rows as it looks back over."""
+        return self.lookback
+
+    @property
+    def remembers(self) -> int:
+        """See ``Streaming``."""
+        return self.lookback
+
+    def raw_window(self, rows: Sequence[Any], known: Any = None) -> dict[str, Any]:
+        """See ``Streaming``."""
+        values = np.stack([row for row, _ in rows])
+        return {"values": values, "time": rows[-1][1], "known": known}
+
+    def row_answer(self, response: Arrays, raw: Any, since_alarm: int | None) -> dict[str, Any]:
+        """See ``Streaming``: the forecast from here."""
+        return self.answers({name: array[None] for name, array in response.items()}, [raw])[0]
+
     def graph(self) -> Any:
         """The same as TensorFlow ops."""
         from pipelines.forecasting_graph import ForecastGraph
@@ -159,32 +204,24 @@ class ForecastPreprocessor:
 
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json``."""
-        state = {
-            "type": "forecasting",
-            **{name: getattr(self, name) for name in _PLAIN},
-            "frequency": vars(self.frequency),
-            "scaler": self.scaler.to_json(),
-            "known_scaler": self.known_scaler.to_json(),
-        }
-        text = json.dumps(state, ensure_ascii=False, indent=2)
-        (directory / "preprocessor.json").write_text(text, encoding="utf-8")
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        scalers = {"scaler": self.scaler.to_json(), "known_scaler": self.known_scaler.to_json()}
+        state = {**plain, "frequency": vars(self.frequency), **scalers}
+        save_state(directory, "forecasting", state)
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> ForecastPreprocessor:
         """Reads back what ``save`` wrote."""
-        try:
-            plain = {
-                name: tuple(state[name]) if isinstance(state[name], list) else state[name]
-                for name in _PLAIN
-            }
-            return cls(
-                **plain,
-                frequency=Frequency(**state["frequency"]),
-                scaler=Scaler.from_json(state["scaler"]),
-                known_scaler=Scaler.from_json(state["known_scaler"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{directory / 'preprocessor.json'} is incomplete: {error}") from error
+        plain = {
+            name: tuple(state[name]) if isinstance(state[name], list) else state[name]
+            for name in _PLAIN
+        }
+        return cls(
+            **plain,
+            frequency=Frequency(**state["frequency"]),
+            scaler=Scaler.from_json(state["scaler"]),
+            known_scaler=Scaler.from_json(state["known_scaler"]),
+        )
 
 
 _PLAIN = (
@@ -199,3 +236,43 @@ def _seasonal_error(series: list[np.ndarray], season: int) -> tuple[float, ...]:
     errors = np.concatenate(differences).mean(0, dtype=np.float64)
     # A series that repeats itself exactly has no error to measure in.
     return tuple(float(error) or 1.0 for error in errors)
+
+
+def last_windows(
+    path: Path, columns: SeriesColumns, pre: ForecastPreprocessor
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The last window of each series of a file, to be forecast from where it ends, and notes.
+
+    Where columns are known in advance, the rows of the future must be there, with these columns
+    filled and the targets empty.
+
+    Raises:
+        DataError: the file cannot be read, or is too short.
+    """
+    if not path.is_file():
+        raise DataError(f"--file {path} is not there; name a csv or tsv file")
+    series, notes = read_series(path, columns, open_end=bool(pre.known))
+    return [_last_window(one, path, pre) for one in series], notes
+
+
+def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str, Any]:
+    targets, inputs = len(pre.targets), len(pre.targets) + len(pre.covariates)
+    now = len(one) - int(np.isnan(one.values[:, :targets]).all(1)[::-1].argmin())
+    first, end = now - pre.lookback, now + pre.horizon if pre.known else now
+    if first < 0:
+        raise DataError(
+            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}"
+        )
+    if end > len(one):
+        raise DataError(
+            f"{path}: {one.name} has {len(one) - now} rows after the last {one.columns[0]}; "
+            f"{', '.join(pre.known)} must be given for all {pre.horizon} steps of the future, "
+            "in rows with empty targets"
+        )
+    return {
+        "series": one.name,
+        "values": one.values[first:now, :inputs],
+        "time": int(one.times[now - 1]),
+        "known": one.values[first:end, inputs:],
+        "times": one.times[first:now],
+    }

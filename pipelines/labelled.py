@@ -2,7 +2,7 @@
 
 Columns are found by name (`TEXT_NAMES`, `LABEL_NAMES`) unless the caller names them. A csv or tsv
 file without a header is understood when it has two columns of which exactly one looks like a
-label. Lines of a txt file are understood in three styles, told from the training part alone:
+label. Lines of a txt file are understood in three styles, which the training part decides:
 
 - `__label__good a fine film` (fastText), when every line begins so;
 - `good<TAB>a fine film` or the other way round, when every line has exactly one tab;
@@ -14,7 +14,6 @@ A column or first words *look like labels* when there are at most 50 distinct on
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +22,14 @@ from typing import Any
 
 from common.errors import DataError
 from pipelines.layout import Layout, PartFile
-from pipelines.readers import TEXT_COLUMN, Row, file_format, first_cells, read_rows
-from pipelines.splits import TextExample, name_list, shorten
+from pipelines.messages import name_list, shorten
+from pipelines.readers import LINES, Row, file_format, read_rows
+from pipelines.readers.delimited import first_cells
+from pipelines.readers.lines import TEXT_COLUMN
+from pipelines.records import Records
+from pipelines.text_examples import LABEL_NAMES, TEXT_NAMES, TextExample, label_text
 from pipelines.textfile import TextFile, inspect_file, read_document
 
-TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "body", "message",
-              "utterance", "tweet", "phrase")  # fmt: skip
-LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "polarity", "intent", "topic")
 MAX_LABELS, MAX_LABEL_LENGTH, MIN_OCCURRENCES = 50, 40, 2
 _FASTTEXT = "__label__"
 
@@ -58,10 +58,10 @@ def read_labelled(
     """Reads every part of a layout as labelled text.
 
     Args:
-        layout: the files.
+        layout: the files, or tables in memory.
         text_column: the text's column; guessed by name if None. For csv and tsv without header
             both columns may be given as numbers from 1.
-        label_column: the label's column, likewise.
+        label_column: the label's column; guessed by name if None.
 
     Returns:
         (examples by part in the order of files and rows, notes for the user).
@@ -70,7 +70,7 @@ def read_labelled(
         DataError: with file and line, for anything that is not a text with a label.
     """
     reading = _Reading(text_column, label_column)
-    if (text_column or label_column) and all(file.form == "txt" for file in layout.parts["train"]):
+    if (text_column or label_column) and all(file.form == LINES for file in layout.parts["train"]):
         raise DataError(
             f"{layout.name} has no columns; leave --text-column and --label-column away, or give "
             "csv, tsv, jsonl or json."
@@ -93,72 +93,55 @@ def looks_like_labels(values: Sequence[str]) -> bool:
     )
 
 
-def label_text(value: Any, where: str) -> str:
-    """Returns a label as a string: 1 and 1.0 are "1", True is "true", white space is stripped.
-
-    Args:
-        value: what the data holds.
-        where: file and line, for the message.
-
-    Raises:
-        DataError: it is empty, null, NaN, a list or an object.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # pandas writes 1 as 1.0 when a column had a gap
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        value = ""
-    if isinstance(value, (list, dict)):
-        raise DataError(
-            f"{where}: the label is {shorten(value)}; give one string or number per example."
-        )
-    label = str(value).strip()
-    if not label:
-        raise DataError(f"{where}: the label is empty; give one or remove the row.")
-    return label
-
-
-def _file_examples(file: PartFile, reading: _Reading) -> Iterator[TextExample]:
-    source = inspect_file(file.path)
-    if source.bad_line:
-        reading.guessed.append(source)
-    if file.document:
-        rows: Iterable[Row] = [Row({TEXT_COLUMN: read_document(source)}, str(file.path), 1)]
-        pairs = ((row, row.values[TEXT_COLUMN], file.label) for row in rows)
-    elif file.label is not None:
-        rows = _refuse_empty(read_rows(source, form="txt"), source)
-        pairs = ((row, row.values[TEXT_COLUMN], file.label) for row in rows)
-    elif file.form == "txt":
-        pairs = _line_pairs(source, reading)
-    else:
-        pairs = _column_pairs(source, file.form, reading)
-    for row, text, label in pairs:
+def _file_examples(file: PartFile | Records, reading: _Reading) -> Iterator[TextExample]:
+    for row, text, label in _pairs(file, reading):
         example = _example(row, text, label, reading)
         if example:
             yield example
 
 
-def _refuse_empty(rows: Iterator[Row], source: TextFile) -> Iterator[Row]:
+def _pairs(file: PartFile | Records, reading: _Reading) -> Iterator[tuple[Row, Any, Any]]:
+    """Yields (row, text, label) of a file or a table in memory."""
+    if isinstance(file, Records):
+        return _column_pairs(file.rows(), file.name, reading)
+    source = inspect_file(file.path)
+    if source.bad_line:
+        reading.guessed.append(source)
+    if file.document:
+        row = Row({TEXT_COLUMN: read_document(source)}, str(file.path), 1)
+        return iter([(row, row.values[TEXT_COLUMN], file.label)])
+    if file.label is not None:
+        rows = _refuse_empty(read_rows(source, form=LINES), str(file.path))
+        return ((row, row.values[TEXT_COLUMN], file.label) for row in rows)
+    if file.form == LINES:
+        return _line_pairs(source, reading)
+    options = {}
+    if file.form == "delimited":
+        if reading.columns is None:
+            _find_header(source, reading)
+        options = {"header": reading.header}
+    return _column_pairs(read_rows(source, form=file.form, **options), str(file.path), reading)
+
+
+def _refuse_empty(rows: Iterator[Row], name: str) -> Iterator[Row]:
     row = None
     for row in rows:
         yield row
     if row is None:
-        raise DataError(f"{source.path} is empty: it holds no example; fill it or remove it.")
+        raise DataError(f"{name} is empty: it holds no example; fill it or remove it.")
 
 
 def _example(row: Row, text: Any, label: Any, reading: _Reading) -> TextExample | None:
     """Checks one text and its label; None where there is no text to speak of."""
-    where = f"{row.file}:{row.line}"
     if not isinstance(text, str):
         what = "null" if text is None else f"{shorten(text)}, not a string"
-        raise DataError(f"{where}: the text is {what}; give a string or remove the row.")
+        raise DataError(f"{row.where}: the text is {what}; give a string or remove the row.")
     text = text.strip()
     if not text:
         reading.empty += 1
         return None
-    label = _repair(label_text(label, where), reading)
-    return TextExample(_repair(text, reading), label, row.file, row.line)
+    label = _repair(label_text(label, row.where), reading)
+    return TextExample(_repair(text, reading), label, row.file, row.line, row.unit)
 
 
 def _repair(text: str, reading: _Reading) -> str:
@@ -194,13 +177,13 @@ def _counted_notes(reading: _Reading) -> list[str]:
 
 
 def _line_pairs(source: TextFile, reading: _Reading) -> Iterator[tuple[Row, str, str]]:
-    rows: Iterable[Row] = _refuse_empty(read_rows(source, form="txt"), source)
+    rows: Iterable[Row] = _refuse_empty(read_rows(source, form=LINES), str(source.path))
     if reading.line_style is None:
         rows = list(rows)
         reading.line_style = _find_line_style([row.values[TEXT_COLUMN] for row in rows])
     if reading.line_style is None:
         raise DataError(
-            f"{source.path}: no labels can be told; write each line as '<label> <text>', "
+            f"{source.path}: no labels are recognised; write each line as '<label> <text>', "
             "'<label><TAB><text>' or '__label__<label> <text>' with at most "
             f"{MAX_LABELS} labels each occurring at least {MIN_OCCURRENCES} times, or use csv, "
             "tsv or jsonl with named columns."
@@ -209,7 +192,7 @@ def _line_pairs(source: TextFile, reading: _Reading) -> Iterator[tuple[Row, str,
         try:
             label, text = reading.line_style(row.values[TEXT_COLUMN])
         except ValueError as error:
-            raise DataError(f"{row.file}:{row.line}: {error}") from error
+            raise DataError(f"{row.where}: {error}") from error
         yield row, text, label
 
 
@@ -259,10 +242,10 @@ def _split_token(line: str) -> tuple[str, str]:
 # ---- columns
 
 
-def _column_pairs(source: TextFile, form: str, reading: _Reading) -> Iterator[tuple[Row, Any, Any]]:
-    if reading.columns is None and form in ("csv", "tsv"):
-        _find_header(source, form, reading)
-    rows = _refuse_empty(read_rows(source, form=form, header=reading.header), source)
+def _column_pairs(
+    rows: Iterator[Row], name: str, reading: _Reading
+) -> Iterator[tuple[Row, Any, Any]]:
+    rows = _refuse_empty(rows, name)
     text = label = None
     for row in rows:
         if text is None:
@@ -271,15 +254,15 @@ def _column_pairs(source: TextFile, form: str, reading: _Reading) -> Iterator[tu
         for column in (text, label):
             if column not in row.values:
                 raise DataError(
-                    f"{row.file}:{row.line}: there is no '{column}' here, only "
+                    f"{row.where}: there is no '{column}' here, only "
                     f"{name_list(list(row.values))}; every row needs it."
                 )
         yield row, row.values[text], row.values[label]
 
 
-def _find_header(source: TextFile, form: str, reading: _Reading) -> None:
+def _find_header(source: TextFile, reading: _Reading) -> None:
     """Sets whether the first row names the columns, and the columns where it does not."""
-    cells = [cell.strip() for cell in first_cells(source, form)]
+    cells = [cell.strip() for cell in first_cells(source)]
     flags = [flag for flag in (reading.text_column, reading.label_column) if flag is not None]
     if any(flag in cells for flag in flags):
         return
@@ -292,7 +275,7 @@ def _find_header(source: TextFile, form: str, reading: _Reading) -> None:
         return
     if flags or any(cell.lower() in TEXT_NAMES + LABEL_NAMES for cell in cells) or len(cells) != 2:
         return
-    table = [list(row.values.values()) for row in read_rows(source, form=form, header=False)]
+    table = [list(row.values.values()) for row in read_rows(source, form="delimited", header=False)]
     is_label = [looks_like_labels(column) for column in zip(*table, strict=True)]
     if sum(is_label) == 1:
         label = is_label.index(True)
@@ -348,14 +331,14 @@ def read_texts(path: Path, text_column: str = "") -> list[str]:
     """
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file")
-    form = file_format(path)
+    is_lines = file_format(path) == LINES
     texts = []
     for row in read_rows(path):
-        name = TEXT_COLUMN if form == "txt" else text_column or _only_text(row, path)
+        name = TEXT_COLUMN if is_lines else text_column or _only_text(row, path)
         value = row.values.get(name)
         if not isinstance(value, str):
             raise DataError(
-                f"{row.file}:{row.line}: column {name!r} holds no text; "
+                f"{row.where}: column {name!r} holds no text; "
                 f"there are: {', '.join(row.values)}; choose one with --text-column"
             )
         texts.append(value)

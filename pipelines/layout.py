@@ -16,10 +16,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common.errors import DataError
-from pipelines.readers import FORMATS, data_extension, file_format
-from pipelines.splits import name_list
+from pipelines.messages import name_list
+from pipelines.readers import LINES, data_extension, file_format, formats, listed_extensions
 
 PART_WORDS = {
     "train": "train",
@@ -46,7 +47,7 @@ class PartFile:
 
     Attributes:
         path: where it is.
-        form: csv, tsv, jsonl, json or txt.
+        form: the name of its reader, such as delimited.
         label: the class of everything in it where its name gives it.
         document: whether the whole file is one example.
     """
@@ -63,12 +64,12 @@ class Layout:
 
     Attributes:
         name: a short name.
-        parts: sorted files by part; "train" is always there.
+        parts: sorted files by part; "train" is always there. Of a source in memory its tables.
         notes: plain sentences that the user should see.
     """
 
     name: str
-    parts: dict[str, list[PartFile]]
+    parts: dict[str, list[Any]]
     notes: list[str] = field(default_factory=list)
 
 
@@ -83,7 +84,7 @@ def locate_parts(spec: str | Path) -> Layout:
         The files by part; what has no parts is all "train".
 
     Raises:
-        DataError: nothing is there, or nothing that can be told apart.
+        DataError: nothing is there, or no layout is recognised.
     """
     path = Path(spec).expanduser()
     if path.is_dir():
@@ -95,10 +96,34 @@ def locate_parts(spec: str | Path) -> Layout:
     raise DataError(f"{path}: there is no such file or directory; check the path.")
 
 
+def locate_members(spec: str | Path) -> tuple[list[PartFile], list[str]]:
+    """Finds the files of one part: one file, or a directory in a layout without parts.
+
+    Args:
+        spec: a file, a directory, or what a group of file names begins with.
+
+    Returns:
+        (sorted files, notes).
+
+    Raises:
+        DataError: nothing is there, or several parts.
+    """
+    path = Path(spec).expanduser()
+    if path.is_file():
+        return [PartFile(path, _form(path))], []
+    layout = locate_parts(path)
+    if set(layout.parts) != {"train"}:
+        raise DataError(
+            f"{path} holds the parts {', '.join(layout.parts)}, where the files of one are needed; "
+            "give one of its files, or it alone as the data source."
+        )
+    return layout.parts["train"], layout.notes
+
+
 def part_of(name: str) -> tuple[str, str] | None:
     """Tells the part that a file name speaks of, and the rest of the name.
 
-    The part word must stand between dots, dashes or underscores and be the only one:
+    The part word must be between dots, dashes or underscores and be the only one:
     `"stsa.binary.dev"` gives `("validation", "stsa.binary")`, `"Test.csv.gz"` gives
     `("test", "")`, `"attestation.csv"` gives None.
 
@@ -126,9 +151,9 @@ def _locate_in_directory(directory: Path) -> Layout:
     if members:
         return Layout(name, {"train": members}, notes)
     raise DataError(
-        f"{directory} holds no data that can be told apart ({_listing(directory)}); name the files "
-        "train.csv, valid.csv and test.csv (or .tsv, .jsonl, .json, .txt), or give one folder or "
-        "one .txt file per label."
+        f"{directory} holds no data in a known layout ({_listing(directory)}); name the files "
+        f"train.csv, valid.csv and test.csv (known are {listed_extensions()}), or give one folder "
+        "or one .txt file per label."
     )
 
 
@@ -234,7 +259,7 @@ def _members(directory: Path) -> tuple[list[PartFile], list[str]]:
     members = _class_files(files)
     if members:
         return members, [_label_note(members, "file names")]
-    data = [path for path in files if data_extension(path.name) in FORMATS]
+    data = [path for path in files if data_extension(path.name) in formats()]
     if len(data) == 1 or (data and all(_SHARD.search(path.name) for path in data)):
         return [PartFile(path, _form(path)) for path in data], []
     return [], []
@@ -248,9 +273,9 @@ def _class_directories(folders: Sequence[Path]) -> tuple[list[PartFile], list[st
             notes.append(f"The folder {folder.name} holds unlabelled text and was left out.")
             continue
         documents = [
-            PartFile(path, "txt", folder.name, document=True)
+            PartFile(path, LINES, folder.name, document=True)
             for path in _entries(folder)[0]
-            if data_extension(path.name) in ("txt", "text", "")
+            if not data_extension(path.name) or _is_lines(path)
         ]
         if not documents:
             notes.append(f"The folder {folder.name} holds no .txt file and was left out.")
@@ -264,7 +289,7 @@ def _class_files(files: Sequence[Path]) -> list[PartFile]:
     candidates = [
         path
         for path in files
-        if FORMATS.get(data_extension(path.name), "txt") == "txt" and not part_of(path.name)
+        if formats().get(data_extension(path.name), LINES) == LINES and not part_of(path.name)
     ]
     names = [re.split(r"[._\-]", _without_extension(path.name)) for path in candidates]
     if len(names) < 2 or len({len(name) for name in names}) > 1:
@@ -275,7 +300,7 @@ def _class_files(files: Sequence[Path]) -> list[PartFile]:
     labels = [name[varying[0]] for name in names]
     if len(set(labels)) < len(labels):  # pos.txt beside pos.txt.gz
         return []
-    return [PartFile(path, "txt", label) for path, label in zip(candidates, labels, strict=True)]
+    return [PartFile(path, LINES, label) for path, label in zip(candidates, labels, strict=True)]
 
 
 def _entries(directory: Path) -> tuple[list[Path], list[Path]]:
@@ -290,19 +315,23 @@ def _entries(directory: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _form(path: Path) -> str:
-    return "txt" if data_extension(path.name) in PART_WORDS else file_format(path)
+    return LINES if data_extension(path.name) in PART_WORDS else file_format(path)
+
+
+def _is_lines(path: Path) -> bool:
+    return formats().get(data_extension(path.name)) == LINES
 
 
 def _has_form(path: Path) -> bool:
     extension = data_extension(path.name)
-    return not extension or extension in FORMATS or extension in PART_WORDS
+    return not extension or extension in formats() or extension in PART_WORDS
 
 
 def _without_extension(name: str) -> str:
     if name.lower().endswith(".gz"):
         name = name[:-3]
     stem, dot, extension = name.rpartition(".")
-    return stem if dot and extension.lower() in FORMATS else name
+    return stem if dot and extension.lower() in formats() else name
 
 
 def _label_note(members: Iterable[PartFile], origin: str) -> str:

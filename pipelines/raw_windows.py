@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from common.errors import DataError
-from pipelines.preprocessor import Arrays
+from pipelines.ragged import Arrays
 
 LATEST = 10**11  # seconds: the year 5138; milliseconds are greater
 
 
 def stacked(raw: Sequence[Any], inputs: Mapping[str, Mapping[str, Any]]) -> Arrays:
-    """Dicts of numbers as one array an input.
+    """Dicts of numbers as one array for each input.
 
     Args:
-        raw: one mapping an example.
+        raw: one mapping for each example.
         inputs: of the signature: dtype, and shape with -1 for what may vary.
 
     Raises:
         DataError: an input is missing, is no array of numbers, has another shape, holds NaN or
             infinity, or is longer than its neighbours; the message says which.
     """
-    wire = {}
+    request = {}
     for name, spec in inputs.items():
         parts = []
         for i, window in enumerate(raw):
@@ -33,8 +34,8 @@ def stacked(raw: Sequence[Any], inputs: Mapping[str, Mapping[str, Any]]) -> Arra
             parts.append(_checked(window[name], spec, f"input {i}: {name}"))
         if len({part.shape for part in parts}) > 1:
             raise DataError(f"{name} must be equally long in all inputs of one request")
-        wire[name] = np.stack(parts)
-    return wire
+        request[name] = np.stack(parts)
+    return request
 
 
 def check_times(raw: Sequence[Any]) -> None:
@@ -63,3 +64,25 @@ def _checked(value: Any, spec: Mapping[str, Any], where: str) -> np.ndarray:
             f"{where} holds NaN or infinity; fill gaps first, as seqloom predict --file does"
         )
     return array
+
+
+def window_from_json(text: str) -> dict[str, Any]:
+    """A raw input that was typed: ``{"values": [[...], ...], "time": "2018-01-01T00:00:00"}``.
+
+    ``time`` is ISO text or seconds since 1970, of the last row or of each row.
+
+    Raises:
+        DataError: it is no such JSON.
+    """
+    try:
+        window = json.loads(text)
+        time = window.get("time")
+        if isinstance(time, str) or (time and isinstance(time, list) and isinstance(time[0], str)):
+            stamps = np.array(time, "datetime64[s]").astype(np.int64)
+            window["time"] = stamps if stamps.ndim else int(stamps)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{text[:60]!r} is no window ({error}); give JSON with values and time, "
+            "or a csv with --file"
+        ) from error
+    return window

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from common.config import Config, choice, switch
 from common.errors import DataError
 
 SCALERS = ("standard", "minmax", "robust")
 _CHUNK = 1 << 18
+
+
+@dataclass(frozen=True)
+class SeriesPreprocessing(Config):
+    """How numbers of a series become model inputs."""
+
+    scaler: str = choice("standard", SCALERS, "how columns are scaled")
+    calendar: bool = switch(True, "tell the model the time of the day, week and year")
 
 
 @dataclass(frozen=True)

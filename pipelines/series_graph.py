@@ -7,8 +7,6 @@ import tensorflow as tf
 from pipelines.frequency import calendar_speeds
 from pipelines.scaling import Scaler
 
-Tensors = dict[str, tf.Tensor]
-
 
 def scaled(x: tf.Tensor, scaler: Scaler) -> tf.Tensor:
     """``Scaler.apply``."""

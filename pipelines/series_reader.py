@@ -1,7 +1,8 @@
-"""Reads time series from csv and tsv files: finds the columns, checks the times, fills the holes.
+"""Reads time series: finds the columns, checks the times, fills the holes.
 
-The file is streamed once. Its values go as float32 to a temporary file without a name, which is
-mapped into memory where it is large; times, ids and line numbers are kept as arrays.
+The rows of a file or of a table in memory are streamed once. Their values go as float32 to a
+temporary file without a name, which is mapped into memory where it is large; times, ids and line
+numbers are kept as arrays.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import json
 import re
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from common.errors import DataError
 from pipelines.frequency import infer_frequency, iso
-from pipelines.readers import FORMATS, Row, data_extension, first_cells, read_rows
+from pipelines.messages import name_list, shorten
+from pipelines.readers import Row
 from pipelines.series import Series
+from pipelines.series_rows import open_rows
+from pipelines.series_table import RawTable, TextRows
 from pipelines.series_times import (
     NAT,
     NUMBER,
@@ -34,8 +38,7 @@ from pipelines.series_times import (
     stamp_seconds,
     time_zone,
 )
-from pipelines.splits import name_list, shorten
-from pipelines.textfile import TextFile, inspect_file, read_document
+from pipelines.textfile import read_document
 
 # The earlier ones before the later ones.
 TIME_NAMES = (
@@ -65,50 +68,14 @@ class SeriesColumns:
     flat: bool = False
 
 
-@dataclass
-class Table:
-    """The rows of a file as they stand there, and what to tell of them."""
-
-    source: TextFile
-    time: str
-    formats: tuple[str, ...]
-    id: str
-    columns: tuple[str, ...]  # the targets first
-    targets: int
-    left_out: list[str]
-    ids: dict[str, int]
-    pieces: list[tuple[np.ndarray, ...]] = field(default_factory=list)
-    offset: bool | None = None
-    commas: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-    mended: dict[tuple[str, str], tuple[int, int, str]] = field(default_factory=dict)
-
-    def error(self, line: int, text: str) -> DataError:
-        return DataError(f"{self.source.path}:{line}: {text}")
-
-    def tell(self, what: str, done: str, count: int, size: int = 0, where: object = "") -> None:
-        """Adds up what was mended in all series; tells the greatest size and where it was."""
-        if count:
-            total, *most = self.mended.get((what, done), (0, size, str(where)))
-            most = max((tuple(most), (size, str(where))), key=lambda pair: pair[0])
-            self.mended[what, done] = (total + int(count), *most)
-
-    def all_notes(self) -> list[str]:
-        notes = list(self.notes)
-        for (what, done), (count, size, where) in self.mended.items():
-            done = done.replace("{size}", str(size)).replace("{where}", where)
-            what = what.replace("{s}", "" if count == 1 else "s", 1)
-            notes.append(f"{count} {what} {'was' if count == 1 else 'were'} {done}")
-        return notes
-
-
 def read_series(
-    path: str | Path, wanted: SeriesColumns, *, regular: bool = True, open_end: bool = False
+    source: Any, wanted: SeriesColumns, *, regular: bool = True, open_end: bool = False
 ) -> tuple[list[Series], list[str]]:
-    """Reads every series of a csv or tsv file, perhaps gzip.
+    """Reads every series of a file or of a table in memory.
 
     Args:
-        path: the file.
+        source: path of a csv, tsv or JSON file, perhaps gzip; a DataFrame, a list of dicts, or
+            `Records`.
         wanted: which columns are what.
         regular: put the rows on a grid of one step and fill its holes. Otherwise rows are only
             sorted, and those of one time made one.
@@ -118,11 +85,11 @@ def read_series(
         (series in the order in which they first appear, notes for the user).
 
     Raises:
-        DataError: with file and line, for what cannot be read or mended.
+        DataError: with file and line or row, for what cannot be read or mended.
     """
     zone = time_zone(wanted.timezone)
     with tempfile.TemporaryFile() as spool:
-        table = _read_table(path, wanted, spool)
+        table = _read_table(open_rows(source), wanted, spool)
         readings, codes, lines = (
             np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)
         )
@@ -132,7 +99,7 @@ def read_series(
     groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     parts = []
     for name, rows in zip(table.ids, groups, strict=True):
-        where = f"{path}, series '{name}'" if table.id else str(path)
+        where = f"{table.name}, series '{name}'" if table.id else table.name
         rows, stamps = in_order(table, where, rows, times[rows], lines, zone)
         step, places = infer_frequency(stamps)[0], np.arange(len(rows))
         if regular:
@@ -200,30 +167,14 @@ def read_windows(path: str | Path, series: Series, file_name: str) -> tuple[tupl
 # ---- columns and cells
 
 
-def _read_table(path: str | Path, wanted: SeriesColumns, spool: IO[bytes]) -> Table:
-    source = inspect_file(path)
-    form = FORMATS.get(data_extension(source.path.name))
-    form = "tsv" if form == "tsv" else "csv"
-    header = [cell.strip() for cell in first_cells(source, form)]
-    if len(header) == 1:
-        raise DataError(
-            f"{path}:1: the header is one column, '{shorten(header[0])}', but a time and a value "
-            "are needed; the separator may be wrong: use comma, semicolon or tab, not | or spaces."
-        )
-    rows = read_rows(source, form=form)
+def _read_table(source: TextRows, wanted: SeriesColumns, spool: IO[bytes]) -> RawTable:
+    rows = source.rows
     head = list(itertools.islice(rows, HEAD))
-    if not head:
-        what = "has a header but no rows" if header else "is empty"
-        raise DataError(f"{path} {what}; give a csv or tsv file with a header and rows.")
-    table = _find_columns(source, head, header, wanted)
+    table = _find_columns(source, head, wanted)
     if not table.targets:
         raise _no_target(table)
-    if source.bad_line:
-        table.notes.append(
-            f"{source.path.name} is not UTF-8 (line {source.bad_line}) and read as "
-            f"{source.encoding}; convert it to UTF-8 if that is wrong."
-        )
-    rows, size = itertools.chain(head, rows), min(CHUNK_ROWS, CHUNK_CELLS // len(header) + 1)
+    table.notes += [source.note] * bool(source.note)
+    rows, size = itertools.chain(head, rows), min(CHUNK_ROWS, CHUNK_CELLS // len(source.header) + 1)
     while chunk := list(itertools.islice(rows, size)):
         _add_rows(table, chunk, spool)
     spool.flush()
@@ -239,11 +190,11 @@ def _read_table(path: str | Path, wanted: SeriesColumns, spool: IO[bytes]) -> Ta
     return table
 
 
-def _find_columns(
-    source: TextFile, head: list[Row], header: list[str], wanted: SeriesColumns
-) -> Table:
-    file, names, targets = str(source.path), list(head[0].values), list(wanted.targets)
-    if all(NUMBER.fullmatch(name) or stamp_formats([name])[1] for name in header):
+def _find_columns(source: TextRows, head: list[Row], wanted: SeriesColumns) -> RawTable:
+    file, header = source.name, source.header
+    names, targets = list(head[0].values), list(wanted.targets)
+    data = [name for name in header if NUMBER.fullmatch(name) or stamp_formats([name])[1]]
+    if source.unit == "line" and data == header:
         raise DataError(f"{file}:1: the first line is data; put a line of column names above it.")
     asked = [*filter(None, (wanted.time, wanted.id)), *targets, *wanted.others]
     for name, count in Counter(asked).items():
@@ -267,9 +218,10 @@ def _find_columns(
             targets.append(name)
         else:
             left_out.append(f"'{name}' ({'not numeric' if title else 'without a name'})")
-    ids = {} if identity else {source.path.name: 0}
+    ids = {} if identity else {source.short: 0}
     columns = (*targets, *wanted.others)
-    return Table(source, time, formats, identity, columns, len(targets), left_out, ids)
+    about = (source.name, source.unit, time, formats, identity)
+    return RawTable(*about, columns, len(targets), left_out, ids)
 
 
 def _find_time(head: list[Row], taken: set[str], wanted: str) -> tuple[str, tuple[str, ...]]:
@@ -290,7 +242,7 @@ def _find_time(head: list[Row], taken: set[str], wanted: str) -> tuple[str, tupl
     )
 
 
-def _add_rows(table: Table, rows: list[Row], spool: IO[bytes]) -> None:
+def _add_rows(table: RawTable, rows: list[Row], spool: IO[bytes]) -> None:
     lines = np.array([row.line for row in rows])
     cells = [row.values[table.time].strip() for row in rows]
     readings = np.stack([stamp_seconds(cells, way) for way in table.formats])
@@ -324,7 +276,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _numbers(table: Table, name: str, cells: list[str], lines: np.ndarray) -> np.ndarray:
+def _numbers(table: RawTable, name: str, cells: list[str], lines: np.ndarray) -> np.ndarray:
     import pandas as pd
 
     numbers = np.array(pd.to_numeric(np.array(cells, object), errors="coerce"), np.float64)
@@ -355,7 +307,7 @@ def _values(file: IO[bytes], rows: int, columns: int) -> np.ndarray:
     return np.fromfile(file, np.float32).reshape(rows, columns)
 
 
-def _useful(table: Table, raw: np.ndarray, named: bool, flat: bool) -> list[int]:
+def _useful(table: RawTable, raw: np.ndarray, named: bool, flat: bool) -> list[int]:
     """Returns the columns that stay: those asked for and, of the others, those that vary."""
     keep = list(range(len(table.columns)))
     for index, name in enumerate(table.columns[: table.targets]):
@@ -365,7 +317,7 @@ def _useful(table: Table, raw: np.ndarray, named: bool, flat: bool) -> list[int]
         what = f"always {known[0]:g}" if known.size else "empty"
         if named:
             raise DataError(
-                f"{table.source.path}: the target '{name}' is {what}: there is nothing to learn; "
+                f"{table.name}: the target '{name}' is {what}: there is nothing to learn; "
                 "name another with --target."
             )
         keep.remove(index)
@@ -377,9 +329,9 @@ def _useful(table: Table, raw: np.ndarray, named: bool, flat: bool) -> list[int]
     return keep
 
 
-def _no_target(table: Table) -> DataError:
+def _no_target(table: RawTable) -> DataError:
     why = f" but {name_list(table.left_out)}" if table.left_out else ""
     return DataError(
-        f"{table.source.path} has no columns to use as targets{why}; name columns of numbers that "
+        f"{table.name} has no columns to use as targets{why}; name columns of numbers that "
         "change with --target."
     )

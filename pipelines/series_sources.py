@@ -1,13 +1,16 @@
-"""Where series come from: generated, a file, or a directory of one file or of three parts."""
+"""Where series come from: files or memory, one table or three parts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from common.errors import DataError
-from pipelines.layout import Layout, locate_parts
+from pipelines.frames import Source, located
+from pipelines.layout import Layout
+from pipelines.records import Records
 from pipelines.series import Series
 from pipelines.series_reader import SeriesColumns, read_series
 from pipelines.splits import PARTS
@@ -32,22 +35,25 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
 
 
-def load_series(source: str, wanted: SeriesColumns, *, regular: bool = True) -> Loaded:
-    """Reads the series of a file or directory.
+def load_series(source: Source, wanted: SeriesColumns, *, regular: bool = True) -> Loaded:
+    """Reads the series of a file, a directory or memory.
 
-    A directory may hold ``train.*``, ``valid.*`` and ``test.*``, which follow one another in time.
+    A directory may hold ``train.*``, ``valid.*`` and ``test.*``, which follow one another in time;
+    so do the parts of a mapping.
 
     Args:
-        source: a path.
-        wanted: which columns.
-        regular: see ``read_series``.
+        source: a path; a DataFrame or a list of dicts; or a mapping of the three parts to
+            DataFrames, lists of dicts and paths (see ``pipelines.frames.located``).
+        wanted: which columns are what.
+        regular: whether rows are put on a grid of one step (see ``read_series``).
 
     Raises:
-        DataError: one sentence that names the file, line, column or flag, and the way out.
+        DataError: one sentence that names the file and line, or part and row, the column or flag,
+            and the way out.
     """
-    if source.startswith("tfds:"):
+    if isinstance(source, str) and source.startswith("tfds:"):
         raise DataError(f"--data {source}: series are read from csv or tsv files; give a path")
-    layout = locate_parts(source)
+    layout = located(source)
     series, notes, split = _parts(layout, wanted, regular)
     targets = len(series[0].columns) - len(wanted.others)
     return Loaded(series, targets, layout.name, split, [*layout.notes, *notes])
@@ -80,26 +86,31 @@ def chosen_columns(series: Series, wanted: SeriesColumns) -> Series:
 
 
 def _parts(layout: Layout, wanted: SeriesColumns, regular: bool) -> tuple[list[Series], list, str]:
-    paths = {part: [file.path for file in files] for part, files in layout.parts.items()}
-    if set(paths) == {"train"} and len(paths["train"]) == 1:
-        return (*read_series(paths["train"][0], wanted, regular=regular), "")
-    if set(paths) != set(PARTS) or any(len(found) != 1 for found in paths.values()):
-        listed = ", ".join(str(path) for found in paths.values() for path in found)
+    tables = {
+        part: [file if isinstance(file, Records) else file.path for file in files]
+        for part, files in layout.parts.items()
+    }
+    if set(tables) == {"train"} and len(tables["train"]) == 1:
+        return (*read_series(tables["train"][0], wanted, regular=regular), "")
+    if set(tables) != set(PARTS) or any(len(found) != 1 for found in tables.values()):
+        listed = ", ".join(_name(table) for found in tables.values() for table in found)
         raise DataError(
-            f"{layout.name} holds {listed}: give one csv, or train.csv, valid.csv and test.csv"
+            f"{layout.name} holds {listed}: give one table, or all of train, valid and test "
+            "(train.csv, valid.csv and test.csv)."
         )
-    found = {part: read_series(paths[part][0], wanted, regular=regular) for part in PARTS}
+    found = {part: read_series(tables[part][0], wanted, regular=regular) for part in PARTS}
     if any(len(series) != 1 for series, _ in found.values()):
         raise DataError(
-            f"{layout.name}: several series in three files; join them into one csv and use --split"
+            f"{layout.name}: several series in three parts; join the parts into one table and use "
+            "--split."
         )
     ones = [found[part][0][0] for part in PARTS]
     for before, after, part in zip(ones, ones[1:], PARTS[1:], strict=False):
         expected = int(before.frequency.after(before.times[-1], 1))
         if after.columns != before.columns or int(after.times[0]) < expected:
             raise DataError(
-                f"{paths[part][0]} does not continue {before.name}: it must have the same columns "
-                "and begin after the last row before it"
+                f"{_name(tables[part][0])} does not continue {before.name}: it must have the same "
+                "columns and begin after the last row before it."
             )
     joined = replace(
         ones[0],
@@ -109,3 +120,7 @@ def _parts(layout: Layout, wanted: SeriesColumns, regular: bool) -> tuple[list[S
     )
     notes = [note for _, more in found.values() for note in more]
     return [joined], notes, ",".join(str(len(one)) for one in ones)
+
+
+def _name(table: Path | Records) -> str:
+    return table.name if isinstance(table, Records) else str(table)

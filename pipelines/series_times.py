@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from common.errors import DataError
 from pipelines.frequency import DAY, Frequency, iso
+from pipelines.messages import shorten
 from pipelines.readers import Row
-from pipelines.splits import shorten
-
-if TYPE_CHECKING:
-    from pipelines.series_reader import Table
+from pipelines.series_table import RawTable
 
 NAT = np.iinfo(np.int64).min
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
@@ -37,14 +34,14 @@ _FORMATS = [("ISO8601",)] + [
 def bad_stamp(row: Row, column: str) -> DataError:
     """The error of a cell that is no stamp."""
     return DataError(
-        f"{row.file}:{row.line}: column '{column}': '{shorten(row.values[column])}' is not read as "
+        f"{row.where}: column '{column}': '{shorten(row.values[column])}' is not read as "
         "a date or time (2016-07-01 13:00, 1949-01, 07/01/2016 13:00, Jan 1949 or seconds since "
         "1970 are, all rows alike); correct it, or name another column with --time-column."
     )
 
 
 def stamp_formats(cells: Sequence[str]) -> tuple[tuple[str, ...], float]:
-    """The ways to read stamps (two where days and months can be mistaken), and how many fit."""
+    """The ways to read stamps (two where day and month may be mistaken), and how many fit."""
     best, most = (), 0.0
     numeric = [cell for cell in cells if NUMBER.fullmatch(cell)]
     plain = 2 * len(numeric) > len(cells)
@@ -70,7 +67,7 @@ def stamp_seconds(cells: Sequence[str], way: str) -> np.ndarray:
     return np.where(np.isnan(numbers), NAT, np.nan_to_num(np.floor(numbers)).astype(np.int64))
 
 
-def one_reading(table: Table, readings: np.ndarray, lines: np.ndarray) -> np.ndarray:
+def one_reading(table: RawTable, readings: np.ndarray, lines: np.ndarray) -> np.ndarray:
     """Decides which of month and day comes first."""
     good = (readings != NAT).all(1)
     if not good.any():
@@ -100,7 +97,7 @@ def time_zone(name: str) -> ZoneInfo | None:
         ) from error
 
 
-def _utc(table: Table, local: np.ndarray, zone: ZoneInfo) -> np.ndarray:
+def _utc(table: RawTable, local: np.ndarray, zone: ZoneInfo) -> np.ndarray:
     """Local seconds, in the order of the file, as seconds of UTC."""
     import pandas as pd
 
@@ -124,7 +121,7 @@ def _utc(table: Table, local: np.ndarray, zone: ZoneInfo) -> np.ndarray:
 
 
 def in_order(
-    table: Table, where: str, rows: np.ndarray, times: np.ndarray, lines: np.ndarray,
+    table: RawTable, where: str, rows: np.ndarray, times: np.ndarray, lines: np.ndarray,
     zone: ZoneInfo | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Returns the rows of a series in order of time, one of each time, and their times."""
@@ -133,8 +130,8 @@ def in_order(
     late = np.flatnonzero(times < np.maximum.accumulate(times))
     if late.size:
         line = lines[rows[late[0]]]
-        done = "out of order and sorted (the first on line {where})."
-        table.tell("row{s}", done, late.size, -line, line)
+        done = "out of order and sorted (the first {where})."
+        table.tell("row{s}", done, late.size, -line, table.at(line))
     order = np.argsort(times, kind="stable")
     rows, times = rows[order], times[order]
     last = np.append(np.diff(times) > 0, True)
@@ -147,15 +144,15 @@ def in_order(
                 f"{twice.size} of {len(rows)} rows have the stamp of another row (to the second); "
                 "name the column that tells several series apart with --id-column.",
             )
-        done = "left out, as a later row has the same stamp (the first on line {where})."
-        table.tell("row{s}", done, twice.size, -line, line)
+        done = "left out, as a later row has the same stamp (the first {where})."
+        table.tell("row{s}", done, twice.size, -line, table.at(line))
     if last.sum() < 2:
         raise DataError(f"{where} has one row; give at least 2.")
     return rows[last], times[last]
 
 
 def on_grid(
-    table: Table, where: str, times: np.ndarray, step: Frequency
+    table: RawTable, where: str, times: np.ndarray, step: Frequency
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows that stay, the times of the grid, and the rows' places on it."""
     months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
@@ -199,7 +196,7 @@ def on_grid(
 
 
 def fill(
-    table: Table, where: str, raw: np.ndarray, rows: np.ndarray, places: np.ndarray,
+    table: RawTable, where: str, raw: np.ndarray, rows: np.ndarray, places: np.ndarray,
     grid: np.ndarray, keep: list[int], block: np.ndarray, open_end: bool,
 ) -> None:  # fmt: skip
     """Writes the rows to their places in the block, and what lies between them."""

@@ -1,43 +1,48 @@
-"""Where labelled text comes from: one name for generated, TensorFlow Datasets' and own data.
+"""Where labelled text comes from: generated, TensorFlow Datasets, files, or memory.
 
     splits = load_labelled_text("synthetic")
     splits = load_labelled_text("tfds:imdb_reviews")
     splits = load_labelled_text("data/reviews")          # a directory
     splits = load_labelled_text("data/reviews.csv.gz")   # a file
     splits = load_labelled_text("data/stsa.fine")        # files that begin so
+    splits = load_labelled_text(frame)                   # a pandas DataFrame
+    splits = load_labelled_text({"train": frame, "test": "data/test.csv"})
 
 docs/data.md shows every layout that is understood.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from common.errors import DataError
+from pipelines.frames import Source, located
 from pipelines.labelled import read_labelled
-from pipelines.layout import locate_parts
-from pipelines.splits import Splits, TextExample, make_splits
+from pipelines.splits import Splits
 from pipelines.synthetic import DEFAULT_SIZE, synthetic_reviews
+from pipelines.text_examples import TextExample, labelled_splits
 
 __all__ = ["Splits", "TextExample", "load_labelled_text"]
 
 
 def load_labelled_text(
-    spec: str,
+    source: Source,
     *,
     text_column: str | None = None,
     label_column: str | None = None,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
-) -> Splits:
+) -> Splits[TextExample]:
     """Loads a text classification data set.
 
     Args:
-        spec: "synthetic", "synthetic:SIZE", "tfds:NAME[/CONFIG]", a directory, a file, or what a
-            group of file names begins with.
+        source: "synthetic", "synthetic:SIZE", "tfds:NAME[/CONFIG]", a directory, a file, or what
+            a group of file names begins with; a DataFrame or a list of dicts; or a mapping of
+            parts to DataFrames, lists of dicts and paths (see `pipelines.frames.located`).
         text_column: the text's column (csv, tsv, jsonl, json, TFDS feature); found by name if None.
-        label_column: the label's column, likewise.
+        label_column: the label's column; found by name if None.
         seed: which examples are split off for missing parts, and which synthetic ones are made.
         validation_fraction: share of the training examples for a missing validation part.
         test_fraction: share of the training examples for a missing test part.
@@ -46,39 +51,41 @@ def load_labelled_text(
         The three parts; `notes` says what was decided on the way.
 
     Raises:
-        DataError: one sentence that names the file, line, column or value, and the way out.
+        DataError: one sentence that names file and line (or part and row), column and way out.
     """
-    kind, _, rest = spec.partition(":")
     split = {
         "seed": seed,
         "validation_fraction": validation_fraction,
         "test_fraction": test_fraction,
     }
     columns = {"text_column": text_column, "label_column": label_column}
-    if kind == "synthetic":
-        if text_column or label_column:
-            raise DataError(
-                "synthetic data has no columns: leave --text-column and --label-column away."
-            )
-        size = _synthetic_size(spec, rest)
-        examples = synthetic_reviews(size, seed)
-        splits = make_splits({"train": examples}, name=f"synthetic-{size}", **split)
-        # Generated data never had parts of its own: that they were split off is no news.
-        return replace(splits, notes=[])
-    if spec.startswith("tfds:"):
-        from pipelines.tfds_source import load_tfds
+    if isinstance(source, (str, os.PathLike)):
+        source = os.fspath(source)
+        kind, _, rest = source.partition(":")
+        if kind == "synthetic":
+            if text_column or label_column:
+                raise DataError(
+                    "synthetic data has no columns: leave --text-column and --label-column away."
+                )
+            size = _synthetic_size(source, rest)
+            examples = synthetic_reviews(size, seed)
+            splits = labelled_splits({"train": examples}, name=f"synthetic-{size}", **split)
+            # Generated data never had parts of its own: that they were split off is no news.
+            return replace(splits, notes=[])
+        if kind == "tfds" and ":" in source:
+            from pipelines.tfds_source import load_tfds
 
-        return load_tfds(rest, **columns, **split)
-    if not spec.strip():
-        raise DataError("the data source is empty: give a path, tfds:NAME or synthetic.")
-    layout = locate_parts(spec)
+            return load_tfds(rest, **columns, **split)
+        if not source.strip():
+            raise DataError("the data source is empty: give a path, tfds:NAME or synthetic.")
+    layout = located(source)
     parts, notes = read_labelled(layout, **columns)
-    return make_splits(parts, name=layout.name, notes=notes, **split)
+    return labelled_splits(parts, name=layout.name, notes=notes, **split)
 
 
-def _synthetic_size(spec: str, size: str) -> int:
-    if ":" not in spec:
+def _synthetic_size(source: str, size: str) -> int:
+    if ":" not in source:
         return DEFAULT_SIZE
     if not size.isdecimal():
-        raise DataError(f"'{spec}': the size after the colon must be a number, as synthetic:5000.")
+        raise DataError(f"'{source}': the size after the colon must be a number: synthetic:5000.")
     return int(size)

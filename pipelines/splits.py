@@ -1,38 +1,34 @@
-"""Examples, their three parts, and the one rule by which missing parts are split off."""
+"""Train, validation and test, and the one rule by which missing parts are split off.
+
+Nothing here knows what an example is. Whoever makes splits gives functions of one example:
+
+- `key`: the bytes that identify it. Examples are split off in the order of a hash of these bytes,
+  so that the choice does not depend on the order of files or rows, nor on the machine.
+- `strata`, where parts must hold the same proportions of something, such as a label.
+
+`content` makes a key of strings and of sequences of strings:
+
+    make_splits({"train": sentences}, key=lambda one: content(one.tokens, one.tags), name="mine")
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Generic, TypeVar
 
 from common.errors import DataError
 
 PARTS = ("train", "validation", "test")
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
-class TextExample:
-    """One labelled text.
-
-    Attributes:
-        text: the text, white space at its ends removed, never empty.
-        label: the class, as a string.
-        file: where it came from, for messages; not part of the example's identity.
-        line: the line it began on, from 1; 0 where there is none.
-    """
-
-    text: str
-    label: str
-    file: str = field(default="", compare=False)
-    line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True)
-class Splits:
+class Splits(Generic[E]):
     """Train, validation and test examples of one data set.
 
     Attributes:
@@ -41,127 +37,178 @@ class Splits:
         test: examples to report on.
         name: a short name of the data set.
         fingerprint: sha256 (hexadecimal) over all examples in order; the same on every machine and
-            wherever the files lie.
+            wherever the files are.
         notes: plain sentences that the user should see.
-        labels: sorted labels of `train`.
     """
 
-    train: list[TextExample]
-    validation: list[TextExample]
-    test: list[TextExample]
+    train: Sequence[E]
+    validation: Sequence[E]
+    test: Sequence[E]
     name: str
     fingerprint: str
     notes: list[str]
-    labels: list[str]
 
 
 def make_splits(
-    parts: Mapping[str, Sequence[TextExample]],
+    parts: Mapping[str, Sequence[E]],
     *,
+    key: Callable[[E], bytes],
+    strata: Callable[[E], Hashable] | None = None,
+    copies: Callable[[E], bytes] | None = None,
+    fields: Callable[[E], Iterable[bytes]] | None = None,
     name: str,
     notes: Sequence[str] = (),
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
-) -> Splits:
-    """Checks the parts there are, splits the missing ones off train, and describes the result.
+    noun: str = "examples",
+    stratum: str = "kind",
+) -> Splits[E]:
+    """Splits the missing parts off train, and describes the result.
 
-    The rule: with N examples in train, a missing test part takes `test_fraction` of N, then a
-    missing validation part takes `validation_fraction` of N, each stratified by label (see
+    With N examples in train, a missing test part takes `test_fraction` of N, then a missing
+    validation part takes `validation_fraction` of N, each in the proportions of the strata (see
     `split_off`). A part that is there is never touched.
 
     Args:
         parts: examples by part name; "train" is required.
+        key: the bytes that identify an example (see `content`).
+        strata: what parts must hold in proportion: a string, a number or a tuple of them.
+        copies: the bytes by which an example of another part is found again in train, for a note;
+            `key` if None.
+        fields: the byte strings that the fingerprint is taken over, the same number for every
+            example; the key alone if None.
         name: a short name of the data set.
         notes: sentences to carry on.
         seed: which examples are split off.
         validation_fraction: share of train for validation where that part is missing.
         test_fraction: share of train for test where that part is missing.
+        noun: what the examples are called in notes, in the plural.
+        stratum: what a stratum is called in messages, in the singular.
 
     Returns:
         The three parts.
 
     Raises:
-        DataError: no example, one class only, a label that train does not have, too few examples
-            to split, or fractions that leave nothing to train on.
+        DataError: a part without examples, too few examples to split, or fractions that leave
+            nothing to train on.
     """
     _check_fractions(validation_fraction, test_fraction)
-    train = list(parts["train"])
-    _check_train(train, name)
-    labels = sorted({example.label for example in train})
-    notes = list(notes)
-    given = {part: list(parts[part]) for part in PARTS[1:] if part in parts}
-    for part, examples in given.items():
-        _check_part(examples, part, labels, name)
-
-    total = len(train)
-    wanted = {"test": test_fraction, "validation": validation_fraction}
-    for part in ("test", "validation"):
-        if part in given:
+    _check_parts(parts, name)
+    found, notes = {part: list(examples) for part, examples in parts.items()}, list(notes)
+    total, how = len(found["train"]), f"stratified by {stratum}, " if strata else ""
+    for part, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+        if part in found:
             continue
-        train, given[part] = split_off(train, _share(wanted[part], total), seed=seed)
-        if wanted[part] and not given[part]:
+        count = _share(fraction, total)
+        rest, taken = split_off(found["train"], count, key=key, strata=strata, seed=seed)
+        if count and not taken:
+            by = f" by {stratum}" if strata else ""
             raise DataError(
-                f"{name}: {total} examples of {len(labels)} labels are too few to split a {part} "
-                f"part off; give more examples or a {part} file."
+                f"{name}: {total} {noun} are too few to split a {part} part off{by}; "
+                f"give more {noun} or a {part} part."
             )
+        found["train"], found[part] = rest, taken
         notes.append(
-            f"There is no {part} part: {len(given[part])} of {total} training examples were split "
-            f"off for it (stratified by label, seed {seed})."
+            f"There is no {part} part: {len(taken)} of {total} training examples were split off "
+            f"for it ({how}seed {seed})."
         )
-    notes += _duplicate_notes(train, given)
-    everything = (train, given["validation"], given["test"])
-    return Splits(*everything, name, fingerprint(*everything), notes, labels)
+    notes += _copy_notes(found, copies or key, noun)
+    everything = [found[part] for part in PARTS]
+    digest = fingerprint(*everything, fields=fields or (lambda example: (key(example),)))
+    return Splits(*everything, name, digest, notes)
 
 
 def split_off(
-    examples: Sequence[TextExample], count: int, *, seed: int
-) -> tuple[list[TextExample], list[TextExample]]:
-    """Takes `count` examples away, each label in proportion.
+    examples: Sequence[E],
+    count: int,
+    *,
+    key: Callable[[E], bytes],
+    strata: Callable[[E], Hashable] | None = None,
+    seed: int,
+) -> tuple[list[E], list[E]]:
+    """Takes `count` examples away, each stratum in proportion.
 
-    Within a label the examples are ranked by a hash of seed and content and the first ones are
+    Within a stratum the examples are ranked by a hash of seed and key and the first ones are
     taken. So the choice does not depend on the order of files or rows, hardly changes when
-    examples are added, and copies of an example stay together (but for the one at the border).
-    Shares that are not whole go to the labels with the largest remainder. At least one example of
-    every label stays, hence fewer than `count` are taken where labels are that rare.
+    examples are added, and copies of an example stay together (except at the border).
+    Shares that are not whole go to the strata with the largest remainder. At least one example of
+    every stratum stays, so fewer than `count` are taken where strata are that small.
 
     Args:
         examples: what to divide.
         count: how many to take.
+        key: the bytes that identify an example.
+        strata: what stays in proportion; None for all examples alike.
         seed: any integer; another seed takes other examples.
 
     Returns:
         Those that stay and those taken, both in their old order.
     """
-    by_label: dict[str, list[int]] = defaultdict(list)
+    members: dict[Hashable, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
-        by_label[example.label].append(index)
-    sizes = {label: len(indices) for label, indices in by_label.items()}
-    quotas = _stratified_quotas(sizes, count)
+        members[strata(example) if strata else ""].append(index)
+    quotas = _quotas({stratum: len(indices) for stratum, indices in members.items()}, count)
+    start = b"%d\0" % seed
     taken: set[int] = set()
-    for label, indices in by_label.items():
-        ranked = sorted(indices, key=lambda index: (_rank(examples[index], seed), index))
-        taken.update(ranked[: quotas[label]])
+    for stratum, indices in members.items():
+        ranks = {index: hashlib.sha256(start + key(examples[index])).digest() for index in indices}
+        taken.update(sorted(indices, key=lambda index: (ranks[index], index))[: quotas[stratum]])
     rest = [example for index, example in enumerate(examples) if index not in taken]
     return rest, [examples[index] for index in sorted(taken)]
 
 
-def fingerprint(*parts: Sequence[TextExample]) -> str:
-    """Returns sha256 (hexadecimal) over texts and labels, in order, part by part."""
+def fingerprint(*parts: Sequence[E], fields: Callable[[E], Iterable[bytes]]) -> str:
+    """Returns sha256 (hexadecimal) over the fields of all examples, in order, part by part.
+
+    Args:
+        parts: the examples of each part.
+        fields: the byte strings that an example consists of, the same number for every example.
+    """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(b"part %d\n" % len(part))
         for example in part:
-            for value in (example.text, example.label):
-                data = value.encode("utf-8")
-                # The length in front keeps ("ab", "c") and ("a", "bc") apart.
-                digest.update(b"%d:" % len(data))
-                digest.update(data)
+            for data in fields(example):
+                digest.update(_framed(data))
     return digest.hexdigest()
 
 
-def _rank(example: TextExample, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{example.label}\0{example.text}".encode()).digest()
+def content(*values: str | bytes | Sequence) -> bytes:
+    """Returns strings and (nested) sequences of strings as bytes that identify them.
+
+    Different values give different bytes: the lengths keep ("ab", "c") and ("a", "bc") apart.
+
+    >>> content("a", ["b", "cd"])
+    b'1:a[1:b2:cd]'
+    """
+    parts = []
+    for value in values:
+        if isinstance(value, (str, bytes)):
+            parts.append(_framed(value.encode("utf-8") if isinstance(value, str) else value))
+        else:
+            parts.append(b"[" + content(*value) + b"]")
+    return b"".join(parts)
+
+
+def check_not_empty(parts: Mapping[str, Sequence], name: str) -> None:
+    """Refuses a part that has no example.
+
+    Raises:
+        DataError: names the data set and the part.
+    """
+    for part, examples in parts.items():
+        if not examples:
+            way_out = (
+                "give some"
+                if part == "train"
+                else "fill it, or remove it to have that part split off train"
+            )
+            raise DataError(f"{name}: no example is left in the {part} part; {way_out}.")
+
+
+def _framed(data: bytes) -> bytes:
+    return b"%d:" % len(data) + data
 
 
 def _share(fraction: float, total: int) -> int:
@@ -171,19 +218,24 @@ def _share(fraction: float, total: int) -> int:
     return max(1, math.floor(Fraction(str(fraction)) * total + Fraction(1, 2)))
 
 
-def _stratified_quotas(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """Divides `count` among labels by the method of largest remainders, ties by label."""
+def _quotas(sizes: Mapping[Hashable, int], count: int) -> dict[Hashable, int]:
+    """Divides `count` among strata by the method of largest remainders, ties by their names."""
     total = sum(sizes.values())
-    exact = {label: Fraction(count * size, total) for label, size in sizes.items()}
-    quotas = {label: min(math.floor(exact[label]), size - 1) for label, size in sizes.items()}
-    by_remainder = sorted(sizes, key=lambda label: (math.floor(exact[label]) - exact[label], label))
+    exact = {stratum: Fraction(count * size, total) for stratum, size in sizes.items()}
+    quotas = {stratum: min(math.floor(exact[stratum]), size - 1) for stratum, size in sizes.items()}
+
+    def by_remainder(stratum: Hashable) -> tuple[Fraction, str]:
+        remainder = exact[stratum] - math.floor(exact[stratum])
+        return -remainder, stratum if isinstance(stratum, str) else repr(stratum)
+
+    ranked = sorted(sizes, key=by_remainder)
     missing = count - sum(quotas.values())
     while missing > 0:
-        open_labels = [label for label in by_remainder if quotas[label] < sizes[label] - 1]
-        if not open_labels:
+        open_strata = [stratum for stratum in ranked if quotas[stratum] < sizes[stratum] - 1]
+        if not open_strata:
             break
-        for label in open_labels[:missing]:
-            quotas[label] += 1
+        for stratum in open_strata[:missing]:
+            quotas[stratum] += 1
         missing = count - sum(quotas.values())
     return quotas
 
@@ -202,57 +254,25 @@ def _check_fractions(validation_fraction: float, test_fraction: float) -> None:
         )
 
 
-def _check_train(train: Sequence[TextExample], name: str) -> None:
-    if not train:
-        raise DataError(f"{name}: no example is left in the train part; give at least two labels.")
-    labels = {example.label for example in train}
-    if len(labels) < 2:
+def _check_parts(parts: Mapping[str, Sequence], name: str) -> None:
+    if "train" not in parts or not set(parts) <= set(PARTS):
         raise DataError(
-            f"{name}: every one of the {len(train)} training examples has the label "
-            f"'{train[0].label}'; a classifier needs at least two labels (is a file missing?)."
+            f"{name}: the parts are {', '.join(parts) or 'none'}; give train, and validation and "
+            "test where they exist."
         )
+    check_not_empty(parts, name)
 
 
-def _check_part(
-    examples: Sequence[TextExample], part: str, labels: Sequence[str], name: str
-) -> None:
-    if not examples:
-        raise DataError(
-            f"{name}: no example is left in the {part} part; fill it, or remove its file to have "
-            "that part split off train."
-        )
-    known = set(labels)
-    for example in examples:
-        if example.label not in known:
-            raise DataError(
-                f"{example.file}:{example.line}: label '{shorten(example.label)}' does not occur "
-                f"in train, whose labels are {name_list(labels)}; correct it, or add training "
-                "examples of it."
-            )
-
-
-def _duplicate_notes(
-    train: Sequence[TextExample], others: Mapping[str, Sequence[TextExample]]
+def _copy_notes(
+    parts: Mapping[str, Sequence[E]], copies: Callable[[E], bytes], noun: str
 ) -> list[str]:
-    known = Counter(example.text for example in train)
+    known = {copies(example) for example in parts["train"]}
     notes = []
     for part in PARTS[1:]:
-        shared = sum(example.text in known for example in others[part])
+        shared = sum(copies(example) in known for example in parts[part])
         if shared:
             notes.append(
-                f"{shared} of {len(others[part])} {part} texts occur in train too; they were kept, "
+                f"{shared} of {len(parts[part])} {part} {noun} occur in train too; they were kept, "
                 f"so the {part} score may flatter."
             )
     return notes
-
-
-def shorten(value: object, length: int = 60) -> str:
-    """Returns the value as one short printable line, for messages."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def name_list(names: Sequence[object], limit: int = 12) -> str:
-    """Returns "a, b, c" for messages, cut after `limit` names."""
-    shown = ", ".join(shorten(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -20,7 +20,7 @@ import random
 from collections.abc import Sequence
 
 from common.errors import DataError
-from pipelines.splits import TextExample
+from pipelines.text_examples import TextExample
 
 LABELS = ("negative", "positive")
 DEFAULT_SIZE = 5000

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from common.config import Config, choice, number, switch
 from common.errors import DataError
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
@@ -83,44 +84,38 @@ def as_text(raw: str | bytes) -> str:
 
 
 @dataclass(frozen=True)
-class TextEncoder:
+class TextPreprocessing(Config):
+    """How text becomes tokens."""
+
+    level: str = choice("word", LEVELS, "what a token is: byte is one of UTF-8, char a code point")
+    lowercase: bool = switch(True, "fold case first")
+    strip_markup: bool = switch(True, "replace <tags> by a space")
+    vocabulary_size: int = number(
+        50_000, 5, 10_000_000, "largest number of distinct tokens, the four special ones included"
+    )
+    min_count: int = number(
+        1, 1, 1_000_000, "tokens seen fewer times in the training text become [UNK]"
+    )
+    stem_unknown: bool = switch(
+        True,
+        "unknown words take the id of the most frequent word that begins alike",
+    )
+    max_length: int = number(400, 1, 1_000_000, "tokens kept of a text")
+    truncate: str = choice("ends", TRUNCATIONS, "which tokens of a longer text are kept")
+
+
+@dataclass(frozen=True)
+class TextEncoder(TextPreprocessing):
     """Splits text into words, characters or bytes and numbers them.
 
     Every sequence is ``[START] tokens [END]``, so no sequence is ever empty: a row without one
     valid step would abort cuDNN's kernels.
 
     Attributes:
-        level: "word", "char" (Unicode code points) or "byte" (of UTF-8).
-        lowercase: fold case first.
-        strip_markup: replace ``<tags>`` by a space.
-        vocabulary_size: greatest number of distinct tokens kept, the special ones included.
-        min_count: tokens seen fewer times in the training text become ``[UNK]``.
-        stem_unknown: a word that training never showed takes the id of the most frequent known word
-            that shares its longest beginning, of 8 letters down to 4; words only.
-        max_length: tokens kept of a text, ``[START]`` and ``[END]`` not counted.
-        truncate: which tokens of a longer text stay: its "head", its "tail", or half of each
-            ("ends").
         vocabulary: token of each id; empty before ``adapt``.
     """
 
-    level: str = "word"
-    lowercase: bool = True
-    strip_markup: bool = True
-    vocabulary_size: int = 50_000
-    min_count: int = 1
-    stem_unknown: bool = True
-    max_length: int = 400
-    truncate: str = "ends"
     vocabulary: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise DataError(f"level is {self.level!r}; use one of {', '.join(LEVELS)}")
-        if self.truncate not in TRUNCATIONS:
-            raise DataError(f"truncate is {self.truncate!r}; use one of {', '.join(TRUNCATIONS)}")
-        for name, least in (("vocabulary_size", 5), ("min_count", 1), ("max_length", 1)):
-            if getattr(self, name) < least:
-                raise DataError(f"{name} is {getattr(self, name)}; use {least} or more")
 
     def normalise(self, raw: str | bytes) -> str:
         """The text as it is cut into tokens: markup gone, case folded."""
@@ -179,9 +174,9 @@ class TextEncoder:
     def stem_ids(self) -> dict[str, int]:
         """Id of the most frequent word of each stem."""
         ids: dict[str, int] = {}
-        for token, number in self._numbers.items():
+        for token, identity in self._numbers.items():
             for stem in stems(token):
-                ids.setdefault(stem, number)
+                ids.setdefault(stem, identity)
         return ids
 
     @property
@@ -196,6 +191,13 @@ class TextEncoder:
         for row, values in zip(ids, rows, strict=True):
             row[: len(values)] = values
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out; words are joined by spaces."""
+        tokens = [self.vocabulary[i] for i in ids if i >= len(SPECIAL_TOKENS)]
+        if self.level == "byte":
+            return "".join(tokens).encode("latin-1").decode("utf-8", "replace")
+        return (" " if self.level == "word" else "").join(tokens)
 
     @property
     def kept_ends(self) -> tuple[int, int]:
@@ -232,3 +234,13 @@ def stems(word: str) -> list[str]:
     ['fine', 'finel', 'finely']
     """
     return [word[:length] for length in STEM_LENGTHS if length <= len(word)]
+
+
+def text_request(raw: Sequence[Any]) -> np.ndarray:
+    """Raw texts as ``<object>[batch]`` of UTF-8; anything that is not text is a DataError."""
+    for i, text in enumerate(raw):
+        if not isinstance(text, (str, bytes)):
+            raise DataError(f"input {i} is a {type(text).__name__}; give one text as each input")
+    return np.array(
+        [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in raw], object
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,33 +10,30 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.errors import DataError
-from pipelines.preprocessor import Arrays
-from pipelines.text import PAD, TextEncoder
+from pipelines.encoded import EncodedRows
+from pipelines.preprocessor import OneProgram, save_state
+from pipelines.ragged import Arrays, Field, Ragged
+from pipelines.text import PAD, TextEncoder, text_request
 
 
 @dataclass(frozen=True)
-class TextClassificationPreprocessor:
-    """A text encoder and the labels in the order of the model's outputs.
+class TextClassificationPreprocessor(OneProgram):
+    """A text encoder and the labels in the order of the model's outputs."""
 
-    Attributes:
-        padding: what models mask, so that a server may join texts of different lengths.
-    """
-
-    padding: ClassVar[dict[str, int]] = {"tokens": PAD}
+    fields: ClassVar[dict[str, Field]] = {"tokens": Field(PAD)}
 
     encoder: TextEncoder
     labels: tuple[str, ...]
 
     @classmethod
-    def adapt(
-        cls, encoder: TextEncoder, texts: Sequence[str], labels: Sequence[str]
-    ) -> TextClassificationPreprocessor:
+    def adapt(cls, encoder: TextEncoder, examples: Sequence[Any]) -> TextClassificationPreprocessor:
         """Learns the vocabulary and the labels from training examples."""
-        return cls(encoder.adapt(texts), tuple(sorted(set(labels))))
+        labels = sorted({example.label for example in examples})
+        return cls(encoder.adapt([example.text for example in examples]), tuple(labels))
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Wire form: ``text <string>[batch]`` to ``label`` and ``probabilities``."""
+        """``text <string>[batch]`` to ``label`` and ``probabilities``."""
         return {
             "inputs": {"text": {"dtype": "string", "shape": [-1]}},
             "outputs": {
@@ -45,6 +41,24 @@ class TextClassificationPreprocessor:
                 "probabilities": {"dtype": "float32", "shape": [-1, len(self.labels)]},
             },
         }
+
+    def encoded(self, examples: Sequence[Any]) -> EncodedRows:
+        """``tokens``, and the number of the label for each output of the model."""
+        tokens = Ragged.of((self.encoder.encode(example.text) for example in examples), np.int32)
+        labels = self.label_ids([example.label for example in examples])
+        return EncodedRows({"tokens": tokens}, dict.fromkeys(("deep", "wide", "answer"), labels))
+
+    def raw(self, examples: Sequence[Any]) -> list[str]:
+        """The texts."""
+        return [example.text for example in examples]
+
+    def edge_inputs(self) -> list[str]:
+        """No text, one letter, letters that no vocabulary holds."""
+        return ["", "a", "\u16a0\u16a1 \U0001f600"]
+
+    def validate(self, examples: Sequence[Any]) -> None:
+        """Refuses labels that training did not have."""
+        self.label_ids([example.label for example in examples])
 
     def label_ids(self, labels: Sequence[str]) -> np.ndarray:
         """Labels as ``<int32>[batch]``; a label unseen in training is a DataError."""
@@ -57,33 +71,29 @@ class TextClassificationPreprocessor:
             )
         return np.array([ids[label] for label in labels], np.int32)
 
-    def to_wire(self, raw: Sequence[str]) -> Arrays:
+    def to_request(self, raw: Sequence[str]) -> Arrays:
         """Texts as ``{"text": <object>[batch]}``; anything that is not text is a DataError."""
-        for i, text in enumerate(raw):
-            if not isinstance(text, (str, bytes)):
-                raise DataError(f"input {i} is a {type(text).__name__}; give one text an input")
-        encoded = [t if isinstance(t, bytes) else t.encode("utf-8", "replace") for t in raw]
-        return {"text": np.array(encoded, object)}
+        return {"text": text_request(raw)}
 
-    def encode(self, wire: Arrays) -> Arrays:
+    def encode(self, request: Arrays) -> Arrays:
         """``text`` to ``tokens <int32>[batch, time]``."""
-        return {"tokens": self.encoder(list(wire["text"]))}
+        return {"tokens": self.encoder(list(request["text"]))}
 
-    def decode(self, core: Arrays) -> Arrays:
-        """``probabilities <float32>[batch, classes]`` with the likeliest ``label`` beside them."""
+    def decode(self, outputs: Arrays) -> Arrays:
+        """``probabilities <float32>[batch, classes]`` and the likeliest ``label``."""
         names = np.array([label.encode("utf-8") for label in self.labels], object)
-        probabilities = core["probabilities"]
+        probabilities = outputs["probabilities"]
         return {"label": names[probabilities.argmax(-1)], "probabilities": probabilities}
 
-    def answers(self, wire: Arrays, raw: Sequence[str]) -> list[dict[str, Any]]:
-        """``{"label", "probability", "probabilities": {label: p}}`` a row."""
+    def answers(self, response: Arrays, raw: Sequence[str]) -> list[dict[str, Any]]:
+        """``{"label", "probability", "probabilities": {label: p}}`` for each row."""
         return [
             {
                 "label": label.decode("utf-8"),
                 "probability": float(row.max()),
                 "probabilities": {name: float(p) for name, p in zip(self.labels, row, strict=True)},
             }
-            for label, row in zip(wire["label"], wire["probabilities"], strict=True)
+            for label, row in zip(response["label"], response["probabilities"], strict=True)
         ]
 
     def graph(self) -> Any:
@@ -94,21 +104,13 @@ class TextClassificationPreprocessor:
 
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json`` and ``vocabulary.json``."""
-        state = {
-            "type": "text_classification",
-            "encoder": self.encoder.save(directory),
-            "labels": self.labels,
-        }
-        text = json.dumps(state, ensure_ascii=False, indent=2)
-        (directory / "preprocessor.json").write_text(text, encoding="utf-8")
+        encoder = self.encoder.save(directory)
+        save_state(directory, "text_classification", {"encoder": encoder, "labels": self.labels})
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> TextClassificationPreprocessor:
         """Reads back what ``save`` wrote."""
-        try:
-            return cls(TextEncoder.load(directory, state["encoder"]), tuple(state["labels"]))
-        except KeyError as error:
-            raise DataError(f"{directory / 'preprocessor.json'} has no {error}") from error
+        return cls(TextEncoder.load(directory, state["encoder"]), tuple(state["labels"]))
 
 
 PREPROCESSOR = TextClassificationPreprocessor

@@ -1,31 +1,29 @@
-"""The TensorFlow face of ``pipelines.text_classification``."""
+"""``pipelines.text_classification`` as TensorFlow ops."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import tensorflow as tf
 
+from pipelines.program_graph import GraphProgram, Tensors
 from pipelines.text_graph import TextEncoderGraph
 
-if TYPE_CHECKING:
-    from pipelines.text_classification import TextClassificationPreprocessor
 
+class TextClassificationGraph(GraphProgram):
+    """``TextClassificationPreprocessor`` as TensorFlow ops."""
 
-class TextClassificationGraph(tf.Module):
-    """TensorFlow face of ``TextClassificationPreprocessor``."""
-
-    def __init__(self, preprocessor: TextClassificationPreprocessor) -> None:
+    def __init__(self, preprocessor: Any) -> None:
         super().__init__()
         self.text = TextEncoderGraph(preprocessor.encoder)
         self.labels = tf.constant(preprocessor.labels)
 
-    def encode(self, wire: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def encode(self, request: Tensors) -> Tensors:
         """``text <string>[batch]`` to ``tokens <int32>[batch, time]``."""
-        return {"tokens": self.text(wire["text"])}
+        return {"tokens": self.text(request["text"])}
 
-    def decode(self, core: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """``probabilities <float32>[batch, classes]`` with the likeliest ``label`` beside them."""
-        probabilities = core["probabilities"]
+    def decode(self, outputs: Tensors) -> Tensors:
+        """``probabilities <float32>[batch, classes]`` and the likeliest ``label``."""
+        probabilities = outputs["probabilities"]
         label = tf.gather(self.labels, tf.argmax(probabilities, -1))
         return {"label": label, "probabilities": probabilities}

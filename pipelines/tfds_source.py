@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from pipelines.labelled import LABEL_NAMES, TEXT_NAMES, label_text
 from pipelines.layout import PART_WORDS
-from pipelines.splits import Splits, TextExample, make_splits, name_list, shorten
+from pipelines.messages import name_list, shorten
+from pipelines.splits import Splits
+from pipelines.text_examples import (
+    LABEL_NAMES,
+    TEXT_NAMES,
+    TextExample,
+    label_text,
+    labelled_splits,
+)
 
 # TFDS tries ten times with doubling pauses: three and a half minutes until it admits that there is
 # no network. Four tries take three seconds.
@@ -37,17 +44,18 @@ def load_tfds(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     data_dir: str | None = None,
-) -> Splits:
+) -> Splits[TextExample]:
     """Loads a TFDS data set as labelled text, downloading and preparing it where it is not there.
 
     Args:
         name: "imdb_reviews", "glue/sst2", "my_data/config:1.0.0".
         text_column: the feature that is the text; by default the supervised input, else by name.
-        label_column: the feature that is the label, likewise. Class numbers become their names.
+        label_column: the feature that is the label, found in the same way; class numbers become
+            their names.
         seed: which examples are split off for missing parts.
         validation_fraction: share of train for a missing validation part.
         test_fraction: share of train for a missing test part.
-        data_dir: where prepared data sets lie; default the environment's TFDS_DATA_DIR, else
+        data_dir: where prepared data sets are; default the environment's TFDS_DATA_DIR, else
             TFDS's own default.
 
     Returns:
@@ -61,7 +69,7 @@ def load_tfds(
     builder = _prepared_builder(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
     text, label = _find_features(builder, text_column, label_column)
     parts, notes = _read_splits(builder, text, label)
-    return make_splits(
+    return labelled_splits(
         parts,
         name=builder.info.full_name,
         notes=notes,
@@ -72,7 +80,7 @@ def load_tfds(
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> Any:
-    """Returns a tfds.core.DatasetBuilder whose data lie on disk."""
+    """Returns a tfds.core.DatasetBuilder whose data are on disk."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

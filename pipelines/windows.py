@@ -106,6 +106,11 @@ class Windows(Sequence):
         found = np.searchsorted(self.table.offsets, self.starts, "right") - 1
         return [self.table.names[i] for i in found]
 
+    def past(self) -> np.ndarray:
+        """The targets that are seen: ``<float32>[windows, lookback, targets]``."""
+        rows = self.starts[:, None] + np.arange(self.lookback)
+        return self.table.values[:, : self.table.targets][rows]
+
     def future(self) -> np.ndarray:
         """What is to be forecast: ``<float32>[windows, horizon, targets]``."""
         rows = self.starts[:, None] + np.arange(self.lookback, self.lookback + self.horizon)

@@ -1,1 +1,1 @@
-"""Pages and charts of runs and searches; imports the packages below, none of them imports it."""
+"""Pages and charts of runs and searches. None of the packages that it imports may import it."""

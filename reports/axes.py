@@ -1,4 +1,4 @@
-"""Scales, ticks and frames of charts, and how numbers are written beside them."""
+"""Scales, ticks and frames of charts, and the formatting of numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.canvas import Canvas, Point, Style, shortened
+from reports.drawing import Drawing, Point, Style, shortened
 
-# Values that span more than this factor are better seen on a logarithmic axis.
+# Values that span more than this factor are shown on a logarithmic axis.
 WIDE = 30.0
 
 
 def number(value: Any) -> str:
-    """A number for a table: four digits that count, thousands apart; other things as they are.
+    """A number for a table: four significant digits, with commas; other values as they are.
 
     >>> [number(v) for v in (0.85123, 1234567, 0.000123, 12.0, 2345.67, True, None)]
     ['0.8512', '1,234,567', '1.23e-4', '12', '2,345.7', 'true', '']
@@ -35,14 +35,14 @@ def number(value: Any) -> str:
 
 
 def _scientific(value: float, digits: int) -> str:
-    """With an exponent as short as it can be, and no zeros at the end: 1e-4."""
+    """Scientific notation with a short exponent and without trailing zeros: 1e-4."""
     front, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     front = front.rstrip("0").rstrip(".") if "." in front else front
     return f"{front}e{int(exponent)}"
 
 
 def score_text(value: float | None) -> str:
-    """A score, always with as many places, so that columns of them can be compared.
+    """A score with a fixed number of decimal places, so that scores in a column can be compared.
 
     >>> [score_text(v) for v in (0.85, 123.456, 12345.6, 0.00001234)]
     ['0.8500', '123.46', '12,346', '1.23e-5']
@@ -58,7 +58,7 @@ def score_text(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for a person.
+    """Seconds as a duration in words.
 
     >>> [duration(s) for s in (4.2, 75, 3700, 200000)]
     ['4.2 s', '1 min 15 s', '1 h 01 min', '2 d 7 h']
@@ -76,7 +76,7 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """Seconds for a column of them.
+    """Seconds as clock time, for columns.
 
     >>> [clock(s) for s in (4.2, 149, 3723)]
     ['0:04', '2:29', '1:02:03']
@@ -89,7 +89,7 @@ def clock(seconds: float | None) -> str:
 
 
 def counted(count: int, things: str = "trials") -> str:
-    """A number of things in words.
+    """A count with its noun.
 
     >>> counted(1), counted(3, "epochs")
     ('one trial', '3 epochs')
@@ -98,7 +98,7 @@ def counted(count: int, things: str = "trials") -> str:
 
 
 def compact(value: float) -> str:
-    """A number beside a tick.
+    """A number as a tick label.
 
     >>> [compact(v) for v in (20000, 2500000, 0.0001, 0.3)]
     ['20k', '2.5M', '1e-4', '0.3']
@@ -113,34 +113,34 @@ def compact(value: float) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers along an axis; what lies outside is placed at its end."""
+    """The range of numbers along an axis; values outside it are drawn at the end of the axis."""
 
     low: float
     high: float
     log: bool = False
     whole: bool = False
 
-    def place(self, value: float) -> float:
-        """From 0 at ``low`` to 1 at ``high``."""
+    def position(self, value: float) -> float:
+        """Position of a value: 0 at ``low``, 1 at ``high``."""
         low, high, at = self.low, self.high, value
         if self.log:
             low, high, at = math.log(low), math.log(high), math.log(max(value, self.low))
         return min(max((at - low) / (high - low), 0.0), 1.0)
 
     def outside(self, value: float) -> bool:
-        """Whether it is placed where it is not."""
+        """Whether the value is outside the range."""
         return not self.low <= value <= self.high
 
     def ticks(self, count: int = 5) -> list[tuple[float, str]]:
-        """About so many places and what to write there."""
+        """About ``count`` ticks: position and label of each."""
         if self.log:
-            return [(self.place(v), compact(v)) for v in self._log_values(count)]
+            return [(self.position(v), compact(v)) for v in self._log_values(count)]
         values = self._even_values(count)
         words = [compact(value) for value in values]
         if all(value == 0 or 1e-3 <= abs(value) < 1000 for value in values):
             places = max((len(word.partition(".")[2]) for word in words), default=0)
-            words = [f"{value:.{places}f}" for value in values]  # 0.80 beside 0.75
-        return [(self.place(value), word) for value, word in zip(values, words, strict=True)]
+            words = [f"{value:.{places}f}" for value in values]  # 0.80 next to 0.75
+        return [(self.position(value), word) for value, word in zip(values, words, strict=True)]
 
     def _even_values(self, count: int) -> list[float]:
         rough = (self.high - self.low) / max(count, 1)
@@ -166,7 +166,14 @@ class Scale:
 def fitted(
     values: Iterable[float], log: bool = False, room: float = 0.04, below: float | None = None
 ) -> Scale:
-    """A scale that holds all values, with a share of room above and below them."""
+    """A scale that contains all values.
+
+    Args:
+        values: the values.
+        log: whether the scale is logarithmic, if all values are positive.
+        room: margin above the values, as a fraction of their range; also below them by default.
+        below: margin below the values.
+    """
     values = list(values)
     low, high = min(values), max(values)
     below = room if below is None else below
@@ -178,7 +185,7 @@ def fitted(
 
 
 def score_scale(values: Iterable[float], mode: str) -> Scale:
-    """A scale on which the good scores can be told apart, whatever a few diverged trials did."""
+    """A scale that shows the good scores apart, even if a few trials have diverged."""
     values = sorted(values, reverse=mode == "min")  # worst first
     low, high = values[len(values) // 4], values[(3 * len(values)) // 4]
     fence = low - 3 * (high - low)
@@ -186,28 +193,30 @@ def score_scale(values: Iterable[float], mode: str) -> Scale:
     few = low != high and len(values) - len(kept) <= len(values) / 10
     kept = kept if few else values
     wide = min(kept) > 0 and max(kept) / min(kept) > WIDE
-    return fitted(kept, log=wide, below=0.14 if mode == "min" else None)  # words go there
+    return fitted(kept, log=wide, below=0.14 if mode == "min" else None)  # space for a label
 
 
-def count_scale(most: int) -> Scale:
-    """Of things counted from 1."""
+def count_scale(maximum: int) -> Scale:
+    """A scale for counts from 1 to ``maximum``."""
     return (
-        Scale(1 - 0.02 * most, 1.02 * most, whole=True) if most > 1 else Scale(0.5, 1.5, whole=True)
+        Scale(1 - 0.02 * maximum, 1.02 * maximum, whole=True)
+        if maximum > 1
+        else Scale(0.5, 1.5, whole=True)
     )
 
 
 def tenths(scores: Sequence[float], mode: str) -> list[int]:
-    """Of each score, in which tenth of their ranking it is: 0 the worst, 9 the best."""
+    """For each score, its tenth in the ranking of all scores: 0 is the worst, 9 the best."""
     order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=mode == "min")
     found = [0] * len(scores)
-    for place, i in enumerate(order):
-        found[i] = min(9, 10 * place // max(1, len(scores) - 1)) if len(scores) > 1 else 9
+    for rank, i in enumerate(order):
+        found[i] = min(9, 10 * rank // max(1, len(scores) - 1)) if len(scores) > 1 else 9
     return found
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A part of a drawing with two axes."""
+    """A rectangular part of a drawing with two axes."""
 
     left: float
     top: float
@@ -217,44 +226,44 @@ class Frame:
     y: Scale
 
     def at(self, x: float, y: float) -> Point:
-        """Pixels of a pair of values."""
-        return (self.across(self.x.place(x)), self.down(self.y.place(y)))
+        """Pixel coordinates of a pair of values."""
+        return (self.across(self.x.position(x)), self.down(self.y.position(y)))
 
-    def across(self, place: float) -> float:
-        """Pixels of a place from 0 to 1 along x."""
-        return self.left + self.width * place
+    def across(self, position: float) -> float:
+        """Pixel coordinate of a position from 0 to 1 along x."""
+        return self.left + self.width * position
 
-    def down(self, place: float) -> float:
-        """Pixels of a place from 0 to 1 along y, upwards."""
-        return self.top + self.height * (1 - place)
+    def down(self, position: float) -> float:
+        """Pixel coordinate of a position from 0 to 1 along y, upwards."""
+        return self.top + self.height * (1 - position)
 
     def draw(
         self,
-        canvas: Canvas,
+        drawing: Drawing,
         title: str,
         x_title: str,
         *,
         x_ticks: Sequence[tuple[float, str]] | None = None,
         y_labels: bool = True,
     ) -> None:
-        """Grid, ticks and titles."""
+        """Draws grid, ticks and titles."""
         right, bottom = self.left + self.width, self.top + self.height
-        for place, label in self.y.ticks(4 if self.height < 220 else 5):
-            y = self.down(place)
-            canvas.line([(self.left, y), (right, y)], Style("grid"))
+        for position, label in self.y.ticks(4 if self.height < 220 else 5):
+            y = self.down(position)
+            drawing.line([(self.left, y), (right, y)], Style("grid"))
             if y_labels:
-                canvas.text((self.left - 8, y + 4), label, size=11, anchor="end")
-        canvas.line([(self.left, bottom), (right, bottom)], Style("line"))
+                drawing.text((self.left - 8, y + 4), label, size=11, anchor="end")
+        drawing.line([(self.left, bottom), (right, bottom)], Style("line"))
         if x_ticks is None:
             x_ticks = self.x.ticks(4 if self.width < 300 else 6)
-        # Words get as much room as there is; of very many only some are written.
+        # Labels get all the available space; if there are very many, only some are drawn.
         room = self.width / max(len(x_ticks), 1)
         every = max(1, math.ceil(34 / room))
-        for place, label in list(x_ticks)[::every]:
-            x, word = self.across(place), shortened(label, max(5, int(every * room / 5.6)))
-            canvas.line([(x, bottom), (x, bottom + 4)], Style("line"))
-            canvas.text((x, bottom + 17), word, size=10.5, anchor="middle")
+        for position, label in list(x_ticks)[::every]:
+            x, word = self.across(position), shortened(label, max(5, int(every * room / 5.6)))
+            drawing.line([(x, bottom), (x, bottom + 4)], Style("line"))
+            drawing.text((x, bottom + 17), word, size=10.5, anchor="middle")
         if title:
-            canvas.text((self.left, self.top - 18), title, "ink", size=13, bold=True)
+            drawing.text((self.left, self.top - 18), title, "foreground", size=13, bold=True)
         if x_title:
-            canvas.text((right, bottom + 34), x_title, size=12, anchor="end")
+            drawing.text((right, bottom + 34), x_title, size=12, anchor="end")

@@ -2,9 +2,10 @@
 
 Functional ANOVA of a random forest that predicts the score from the hyperparameters (Hutter, Hoos
 & Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter Importance"). Each leaf of
-a tree is a box of hyperparameter values, so the mean prediction over all but one of them is a sum
-over leaves, exact, whatever the number of hyperparameters. Unlike there, the variance is that of
-the whole forest and not the mean of its trees': what one tree makes of noise, the others do not.
+a tree is a box of hyperparameter values, so the mean prediction over all hyperparameters but one is
+an exact sum over leaves, for any number of hyperparameters. Unlike in the paper, the variance is
+that of the whole forest, not the mean of the trees' variances: averaging the trees first removes
+the noise that single trees fit.
 """
 
 from __future__ import annotations
@@ -24,23 +25,24 @@ if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.tree import DecisionTreeRegressor
 
-FEWEST_TRIALS = 8
+MIN_TRIALS = 8
 TREES = 200
 GRID = 32
 SAMPLES = 4096
-# A score this many interquartile ranges worse than the worse quartile counts as one just there.
-FAR_OUT = 3.0
+# Scores more than this many interquartile ranges worse than the worse quartile are clipped there.
+OUTLIER_RANGES = 3.0
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What the score owes to one hyperparameter by itself.
+    """Main effect of one hyperparameter on the score.
 
     Attributes:
-        name: of the hyperparameter.
-        share: of the variance of the score over the space, from 0 to 1.
-        values: from its least to its greatest value or every value; None is its absence.
-        scores: mean prediction at each of ``values`` over all values of the others.
+        name: name of the hyperparameter.
+        share: share of the score's variance over the space that it explains alone, from 0 to 1.
+        values: a grid from its smallest to its largest value, or all its values; None stands for
+            trials where it is absent.
+        scores: mean prediction at each of ``values``, over all values of the other hyperparameters.
     """
 
     name: str
@@ -55,17 +57,17 @@ class Importance:
 
     Attributes:
         effects: most important first; with ``interactions`` their shares make 1.
-        interactions: share that no hyperparameter explains by itself.
-        trust: out-of-bag R^2, how well the forest predicts trials that it has not seen: 1 is
-            perfectly, 0 or less no better than their mean.
-        trials: that it was computed from.
-        notes: sentences on what was left out.
-        missing: why there are no effects; "" where there are some.
+        interactions: share that no hyperparameter explains alone.
+        oob_r2: out-of-bag R^2: how well the forest predicts trials that it was not trained on; 1 is
+            perfect, 0 or less is no better than their mean.
+        trials: number of trials that were used.
+        notes: sentences about what was left out.
+        missing: why there are no effects; "" if there are some.
     """
 
     effects: list[Effect] = field(default_factory=list)
     interactions: float = 0.0
-    trust: float = 0.0
+    oob_r2: float = 0.0
     trials: int = 0
     notes: list[str] = field(default_factory=list)
     missing: str = ""
@@ -75,20 +77,21 @@ class Importance:
 class Levels:
     """Values of one hyperparameter to average over."""
 
-    of: Hyperparameter
+    hyperparameter: Hyperparameter
     values: list[Any]
     weights: np.ndarray  # <float64>[levels], sums to 1
     codes: np.ndarray  # <float64>[levels, columns]
 
 
 def importance(search: Search) -> Importance:
-    """Shares of the variance of the score, over the values that were tried.
+    """Importance of the hyperparameters, over the values that were tried.
 
     Args:
-        search: its completed trials are used; of a Hyperband search those of one budget.
+        search: the search. Its completed trials are used; in a Hyperband search, only trials with
+            the same number of epochs.
 
     Returns:
-        Importance, whose ``missing`` says why where there is none.
+        The importance; if it cannot be computed, ``missing`` says why.
     """
     rows, notes = comparable(search.rows)
     found = hyperparameters(search.about, rows)
@@ -97,28 +100,31 @@ def importance(search: Search) -> Importance:
         notes.append(f"The same in all of these trials: {', '.join(same)}.")
     varied = [h for h in found if h.varied]
     scores = np.array([row.score for row in rows], float)
-    missing = _too_little(scores, varied)
+    missing = _why_not(scores, varied)
     if missing:
         return Importance(trials=len(rows), notes=notes, missing=missing)
-    scores, clipped = _without_far_out(scores, search.mode)
+    scores, clipped = _clip_outliers(scores, search.mode)
     if clipped:
         count = f"{clipped} trials" if clipped > 1 else "One trial"
         worst = scores.min() if search.mode == "max" else scores.max()
         notes.append(f"{count} scored far worse than the rest and counted as {worst:.4g}.")
     if any(h.absent for h in varied):
-        notes.append("Where a hyperparameter does not apply, that counts as one of its values.")
+        notes.append(
+            "If a hyperparameter does not apply to a trial, that counts as one of its values."
+        )
     forest = _forest(np.array([_row_codes(varied, row) for row in rows]), scores)
     effects, interactions = variance_shares(forest, [levels_of(h, len(rows)) for h in varied])
     return Importance(effects, interactions, float(forest.oob_score_), len(rows), notes)
 
 
 def comparable(rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[str]]:
-    """Completed trials whose scores may be compared, and a sentence where others were left out.
+    """Completed trials whose scores can be compared, and a note if others were left out.
 
-    In Hyperband a score after 3 epochs is not one after 27. Rounds that train equally long count
-    together, ``bracket - round`` halvings short of the full length, and of these the longest that
-    has enough trials: half as many as the most frequent, and 16 where there are so many. That is
-    long enough to mean something, and not only the few that were promoted.
+    In Hyperband, a score after 3 epochs cannot be compared with one after 27. Rounds that train
+    equally long, ``bracket - round`` halvings short of the full length, are grouped. The group with
+    the longest training that has enough trials is used: at least half as many as the largest group,
+    and at least 16 if the largest group has as many. So the training is long enough to be
+    meaningful, and there are more trials than the few that were promoted.
     """
     done = [row for row in rows if row.state == "COMPLETED" and row.score is not None]
     if all(row.bracket is None or row.round is None for row in done):
@@ -127,8 +133,8 @@ def comparable(rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[str]]:
     for row in done:
         if row.bracket is not None and row.round is not None:
             levels.setdefault(row.bracket - row.round, []).append(row)
-    most = max(map(len, levels.values()))
-    enough = max(most / 2, min(most, 2 * FEWEST_TRIALS))
+    largest = max(map(len, levels.values()))
+    enough = max(largest / 2, min(largest, 2 * MIN_TRIALS))
     kept = levels[min(level for level, group in levels.items() if len(group) >= enough)]
     epochs = max((row.epochs or 0 for row in kept), default=0)
     note = (
@@ -141,14 +147,14 @@ def comparable(rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[str]]:
 def variance_shares(
     forest: RandomForestRegressor, levels: Sequence[Levels]
 ) -> tuple[list[Effect], float]:
-    """Main effects, greatest first, and the share of interactions.
+    """Main effects, largest first, and the share of interactions.
 
-    The main effects are exact; what is left of the forest's predictions without them is measured
-    on a sample of the space, so that the shares make 1 however small the sample.
+    The main effects are exact. The rest of the forest's predictions is measured on a sample of the
+    space, so that the shares add up to 1 for any sample size.
     """
     means = np.mean([_tree_means(tree, levels) for tree in forest.estimators_], axis=0)
     starts = np.cumsum([0, *(len(level.values) for level in levels)])
-    parts = [means[a:b] for a, b in zip(starts, starts[1:], strict=False)]  # one a hyperparameter
+    parts = [means[a:b] for a, b in zip(starts, starts[1:], strict=False)]  # one per hyperparameter
     mean = float(levels[0].weights @ parts[0])
     variances = [
         float(level.weights @ (part - mean) ** 2)
@@ -162,7 +168,7 @@ def variance_shares(
     total = sum(variances) + rest
     effects = [
         Effect(
-            level.of.name, variance / total if total else 0.0,
+            level.hyperparameter.name, variance / total if total else 0.0,
             tuple(level.values), tuple(map(float, part)),
         )
         for level, variance, part in zip(levels, variances, parts, strict=True)
@@ -174,10 +180,10 @@ def _tree_means(tree: DecisionTreeRegressor, levels: Sequence[Levels]) -> np.nda
     """Mean prediction of a tree at every level of every hyperparameter: <float64>[all levels]."""
     nodes, counts = tree.tree_, [len(level.values) for level in levels]
     columns = [level.codes.shape[1] for level in levels]
-    owner = np.repeat(np.arange(len(levels)), columns)  # of each column
+    owner = np.repeat(np.arange(len(levels)), columns)  # the hyperparameter of each column
     first = np.cumsum([0, *columns])
     starts = np.cumsum([0, *counts[:-1]])
-    # Which levels may reach a node; a split narrows those of one hyperparameter.
+    # The levels that can reach each node; a split restricts the levels of one hyperparameter.
     inside = np.ones((nodes.node_count, sum(counts)), bool)
     for node in range(nodes.node_count):  # parents come before their children
         left, right = nodes.children_left[node], nodes.children_right[node]
@@ -211,19 +217,19 @@ def _forest(codes: np.ndarray, scores: np.ndarray) -> RandomForestRegressor:
     return forest.fit(codes, scores)
 
 
-def _too_little(scores: np.ndarray, varied: Sequence[Hyperparameter]) -> str:
+def _why_not(scores: np.ndarray, varied: Sequence[Hyperparameter]) -> str:
     if len(scores) < 2:
-        return f"Too few completed trials to tell; at least {FEWEST_TRIALS} are needed."
+        return f"Too few completed trials; at least {MIN_TRIALS} are needed."
     if not varied:
         return "No hyperparameter differs between the completed trials."
-    # Two more than the values that a linear model would have to tell apart.
+    # Two more than the number of coefficients of a linear model.
     needed = 2 + sum(
         (1 if h.numeric else len(h.values) - 1) + bool(h.absent) for h in varied
     )  # fmt: skip
-    needed = max(FEWEST_TRIALS, needed)
+    needed = max(MIN_TRIALS, needed)
     if len(scores) < needed:
         return (
-            f"Too few comparable trials to tell: {len(scores)} completed, and with "
+            f"Too few comparable trials: {len(scores)} completed, and with "
             f"{len(varied)} hyperparameters that vary at least {needed} are needed."
         )
     if np.ptp(scores) == 0:
@@ -231,14 +237,14 @@ def _too_little(scores: np.ndarray, varied: Sequence[Hyperparameter]) -> str:
     return ""
 
 
-def _without_far_out(scores: np.ndarray, mode: str) -> tuple[np.ndarray, int]:
-    """Scores with those of a few diverged trials brought closer, and how many these are."""
+def _clip_outliers(scores: np.ndarray, mode: str) -> tuple[np.ndarray, int]:
+    """Scores with those of a few diverged trials clipped, and the number of clipped scores."""
     sign = 1 if mode == "max" else -1
     signed = sign * scores
     low, high = np.quantile(signed, [0.25, 0.75])
-    fence = low - FAR_OUT * (high - low)
+    fence = low - OUTLIER_RANGES * (high - low)
     clipped = int((signed < fence).sum())
-    # More than a tenth are no accident: they are what there is to explain.
+    # More than a tenth are not outliers: their variance is to be explained.
     if high == low or not 0 < clipped <= len(scores) / 10:
         return scores, 0
     return sign * np.maximum(signed, fence), clipped
@@ -249,20 +255,20 @@ def _row_codes(varied: Sequence[Hyperparameter], row: TrialRow) -> list[float]:
 
 
 def _code(h: Hyperparameter, value: Any) -> list[float]:
-    """Numbers as they are, or their logarithm; words one-hot; absence beyond the least number."""
+    """Numbers or their logarithm; strings one-hot; absence as a number below the smallest."""
     if not h.numeric:
         return [float(value == other) for other in h.values]
     scale = math.log if h.log else float
     if value is not None:
         return [scale(value)]
-    least, greatest = (scale(h.values[0]), scale(h.values[-1])) if h.values else (0.0, 0.0)
-    return [2 * least - greatest - 1]
+    low, high = (scale(h.values[0]), scale(h.values[-1])) if h.values else (0.0, 0.0)
+    return [2 * low - high - 1]
 
 
 def levels_of(h: Hyperparameter, rows: int) -> Levels:
-    """What was tried, evenly weighted; absence by how often it was so."""
+    """Values that were tried, with equal weights; absence is weighted by its frequency."""
     values = list(h.values)
-    if not h.stepped and len(values) > 1:
+    if not h.discrete and len(values) > 1:
         low, high = (math.log(v) if h.log else v for v in (values[0], values[-1]))
         grid = np.linspace(low, high, GRID)
         values = (np.exp(grid) if h.log else grid).tolist()

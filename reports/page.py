@@ -1,6 +1,6 @@
-"""The skeleton of a report: one HTML file that loads nothing, for screens light and dark and paper.
+"""Building blocks of a report: one HTML file that loads nothing, for screen (light, dark), print.
 
-Everything that comes from data goes through ``escape``; what is HTML already says so by its type.
+All text from data goes through ``escape``; text that is HTML already has the type ``Html``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from reports.axes import number
-from reports.canvas import Canvas, clean, css
+from reports.drawing import Drawing, clean, css
 
 STYLE = """
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);
+body{margin:0;background:var(--background);color:var(--foreground);
  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,Ubuntu,Cantarell,"Noto Sans",sans-serif}
 main{max-width:1200px;margin:0 auto;padding:28px 40px 60px}
 h1{font-size:30px;line-height:1.2;margin:2px 0 6px;letter-spacing:-.015em;overflow-wrap:anywhere}
@@ -31,7 +31,7 @@ nav{display:flex;flex-wrap:wrap;gap:4px 18px;margin:18px 0 0;padding:10px 0;font
 nav a{text-decoration:none}
 nav a:hover{text-decoration:underline}
 section{margin-top:44px;scroll-margin-top:12px}
-.reading{color:var(--muted)}
+.caption{color:var(--muted)}
 .note{border-left:3px solid var(--best);background:var(--panel);padding:10px 14px;margin:18px 0 0;
  border-radius:0 6px 6px 0;max-width:none;overflow-wrap:anywhere}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:12px;
@@ -62,14 +62,14 @@ figcaption{color:var(--muted);font-size:13px}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:5px 11px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid);
  white-space:nowrap}
-th{color:var(--muted);font-weight:600;background:var(--paper);white-space:normal;line-height:1.25;
+th{color:var(--muted);font-weight:600;background:var(--background);white-space:normal;line-height:1.25;
  vertical-align:bottom}
 .tall th{position:sticky;top:0;z-index:1}
 th.n,td.n{text-align:right}
 td.long{white-space:normal;min-width:24em;overflow-wrap:anywhere}
 tr.top td{font-weight:600;color:var(--best)}
 .sortable th{cursor:pointer;user-select:none}
-.sortable th:hover,.sortable th:focus-visible{color:var(--ink)}
+.sortable th:hover,.sortable th:focus-visible{color:var(--foreground)}
 th[aria-sort=ascending]::after{content:" \\2191"}
 th[aria-sort=descending]::after{content:" \\2193"}
 details pre{user-select:text;max-height:300px;overflow:auto}
@@ -77,18 +77,18 @@ summary{cursor:pointer}
 tbody tr:hover td,tr.on td{background:var(--panel)}
 .chart [data-t]{cursor:pointer}
 .chart .on{opacity:1}
-.chart path.on{stroke:var(--ink);stroke-width:3}
-.chart circle.on{fill:var(--ink);stroke:var(--paper);stroke-width:2}
+.chart path.on{stroke:var(--foreground);stroke-width:3}
+.chart circle.on{fill:var(--foreground);stroke:var(--background);stroke-width:2}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
 @media (max-width:700px){main{padding:18px 16px 40px}h1{font-size:24px}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}nav{display:none}
  .tall{max-height:none;border:0}.wide,.tall{overflow:visible}.chart{min-width:0}table{font-size:8.5px}
  th,td{white-space:normal;padding-right:6px}.tall th{position:static}
- section{margin-top:24px}figure,.facts,tr,p{break-inside:avoid}h2,.reading{break-after:avoid}
+ section{margin-top:24px}figure,.facts,tr,p{break-inside:avoid}h2,.caption{break-after:avoid}
  .fact,pre,.note{border:1px solid var(--grid)}*{print-color-adjust:exact}}
 """
 
-# Without it everything is there all the same: it lights up one trial everywhere, and sorts tables.
+# Highlights one trial in all charts and tables, and sorts tables. The page is complete without it.
 SCRIPT = """
 const marks = {};
 document.querySelectorAll('[data-t]').forEach(m => (marks[m.dataset.t] ||= []).push(m));
@@ -125,11 +125,11 @@ document.querySelectorAll('table.sortable').forEach(table => {
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is HTML already, and is not escaped again."""
 
 
 def escape(value: Any) -> Html:
-    """Anything as HTML; numbers as ``number`` writes them.
+    """A value as HTML text; numbers are formatted by ``number``.
 
     >>> escape("<b> & co"), escape(0.123456)
     ('&lt;b&gt; &amp; co', '0.1235')
@@ -146,14 +146,14 @@ def page(
     head: Iterable[str],
     sections: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
-    """The whole document.
+    """The HTML document.
 
     Args:
-        eyebrow: what sort of report it is.
-        title: what it is about.
-        about: a line below the title.
+        eyebrow: type of the report, above the title.
+        title: title.
+        about: line below the title.
         head: HTML before the table of contents.
-        sections: title and HTML parts of each; those without a part are left out.
+        sections: title and HTML parts of each section; sections without content are left out.
     """
     shown = [(name, parts) for name, parts in sections if any(parts)]
     anchors = [f"s{i}" for i in range(1, len(shown) + 1)]
@@ -179,13 +179,13 @@ def page(
     )
 
 
-def paragraph(text: Any, kind: str = "reading") -> str:
-    """A sentence or two; nothing where there are none."""
+def paragraph(text: Any, kind: str = "caption") -> str:
+    """A paragraph with the CSS class ``kind``; empty if there is no text."""
     return f'<p class="{kind}">{escape(text)}</p>\n' if text else ""
 
 
 def facts(found: Sequence[tuple[str, Any, Any]]) -> str:
-    """Boxes with a name, a figure and a remark."""
+    """Boxes, each with a name, a value and a remark."""
     boxes = "".join(
         f'<div class="fact"><dt>{escape(name)}</dt><dd class="value">{escape(value)}</dd>'
         f'<dd class="more">{escape(more)}</dd></div>'
@@ -195,7 +195,7 @@ def facts(found: Sequence[tuple[str, Any, Any]]) -> str:
 
 
 def settings(values: Mapping[str, Any]) -> str:
-    """Names with their values, side by side."""
+    """Names with their values, next to each other."""
     pairs = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in values.items()
@@ -204,16 +204,16 @@ def settings(values: Mapping[str, Any]) -> str:
 
 
 def commands(lines: Sequence[tuple[str, str]]) -> str:
-    """What each command does, and the command to copy."""
+    """Commands to copy, each with a description of what it does."""
     return "".join(
         f'<div class="command"><span>{escape(what)}</span><pre>{escape(line)}</pre></div>\n'
         for what, line in lines
     )
 
 
-def drawing(canvas: Canvas) -> str:
-    """A canvas in the page."""
-    return f'<figure class="wide">{canvas.svg()}</figure>\n'
+def svg_figure(drawing: Drawing) -> str:
+    """A ``<figure>`` with the drawing as SVG."""
+    return f'<figure class="wide">{drawing.svg()}</figure>\n'
 
 
 def table(
@@ -226,16 +226,16 @@ def table(
     sortable: bool = False,
     tall: bool = False,
 ) -> str:
-    """A table; its columns are the keys of all rows, numbers are to the right.
+    """A table. Its columns are the keys of all rows; columns of numbers are right-aligned.
 
     Args:
-        rows: values by column; None and a missing key are an empty cell.
-        sort_by: by row and column, what to sort by where that is not what is shown.
-        trials: of each row, which trial it is about.
-        top: number of the row to show above the others.
+        rows: values by column; None and missing keys are empty cells.
+        sort_by: by row and column, the value to sort by, if it is not the value that is shown.
+        trials: for each row, the trial that it describes.
+        top: index of the row to highlight.
         long: name of the column whose text may wrap.
-        sortable: whether a click on a column sorts.
-        tall: whether a long one scrolls by itself.
+        sortable: whether a click on a column sorts the table by it.
+        tall: whether the table has its own scroll bar if it is long.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     right = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
@@ -260,22 +260,24 @@ def table(
     )
 
 
-def folded(text: str, most: int = 160) -> Html:
-    """A message: as it is, or its last line that unfolds where it is long."""
+def collapsible(text: str, max_length: int = 160) -> Html:
+    """A message; if it is long, only its last line, which expands to the whole message."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    if len(lines) < 2 and len(text) <= most:
+    if len(lines) < 2 and len(text) <= max_length:
         return escape(text)
     last = lines[-1].strip() if lines else ""
-    short = last if len(last) <= most else last[: most - 1] + "…"
+    short = last if len(last) <= max_length else last[: max_length - 1] + "…"
     return Html(
         f"<details><summary>{escape(short)}</summary><pre>{escape(text)}</pre></details>"
     )  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a cell may stand to the right: a number, one in words, or nothing."""
-    return value is None or isinstance(value, Figure | int | float) and not isinstance(value, bool)
+    """Whether a cell fits into a right-aligned column: a number, formatted or not, or nothing."""
+    return (
+        value is None or isinstance(value, NumberText | int | float) and not isinstance(value, bool)
+    )
 
 
-class Figure(str):
-    """Text that stands for a number, such as "12 min"."""
+class NumberText(str):
+    """Text that shows a number, such as "12 min"."""

@@ -1,4 +1,4 @@
-"""The page of a search: what was tried, what came of it, and why."""
+"""The page of a search: which trials there were, how good they are, and what mattered."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from reports.charts import COSTS, Chart, finished, learning_curves, pareto, prog
 from reports.hyperparameter_charts import importance_bars, parallel, slices
 from reports.importance import Importance, importance
 from reports.page import (
-    Figure,
+    NumberText,
+    collapsible,
     commands,
-    drawing,
     facts,
-    folded,
     page,
     paragraph,
     settings,
+    svg_figure,
     table,
 )
 from tuning.leaderboard import Search, TrialRow, best_row, pareto_front
-from tuning.lease import read_owner
+from tuning.search_lock import read_owner
 
 
 def search_page(search: Search, lines: Sequence[tuple[str, str]] = ()) -> str:
     """HTML of a search's report.
 
     Args:
-        search: as ``read_search`` gives it; finished or under way.
-        lines: what each command does, and the command, to go on from here.
+        search: a search from ``read_search``, finished or running.
+        lines: for each next step, a description and the command.
     """
     about, best = search.about, best_row(search.rows)
     found = importance(search)
@@ -61,16 +61,16 @@ def search_page(search: Search, lines: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def save_pictures(search: Search, directory: Path) -> list[Path]:
-    """Writes each picture of the report as a PNG; the paths.
+    """Writes each chart of the report as a PNG, and returns the paths.
 
     Args:
-        search: as ``read_search`` gives it; pictures that it has nothing for are left out.
-        directory: is made where it is not there.
+        search: a search from ``read_search``; charts without data are left out.
+        directory: directory for the files; created if it does not exist.
     """
     paths = []
     for chart in _charts(search, importance(search)):
         paths.append(directory / f"{chart.name}.png")
-        chart.canvas.save_png(paths[-1])
+        chart.drawing.save_png(paths[-1])
     return paths
 
 
@@ -87,7 +87,7 @@ def _title(charts: dict[str, Chart], name: str) -> str:
 
 
 def _figure(chart: Chart | None) -> list[str]:
-    return [] if chart is None else [paragraph(chart.reading), drawing(chart.canvas)]
+    return [] if chart is None else [paragraph(chart.caption), svg_figure(chart.drawing)]
 
 
 def _about(search: Search) -> str:
@@ -97,9 +97,11 @@ def _about(search: Search) -> str:
     parts = [
         f"data {source}" if source else "",
         f"{about['strategy']} search" if about.get("strategy") else "",
-        f"by {score_name(search)}, {'less' if search.mode == 'min' else 'more'} is better",
-        f"up to {about['epochs']} epochs a trial" if about.get("epochs") else "",
-        f"{about['executions']} executions a trial" if (about.get("executions") or 1) != 1 else "",
+        f"by {score_name(search)}, {'lower' if search.mode == 'min' else 'higher'} is better",
+        f"up to {about['epochs']} epochs per trial" if about.get("epochs") else "",
+        f"{about['executions']} executions per trial"
+        if (about.get("executions") or 1) != 1
+        else "",
         f"seed {about['seed']}" if about.get("seed") is not None else "",
     ]
     return " · ".join(part for part in parts if part)
@@ -108,10 +110,10 @@ def _about(search: Search) -> str:
 def _facts(search: Search, best: TrialRow | None) -> list[tuple[str, Any, Any]]:
     states = Counter(row.state for row in search.rows)
     words = [
-        f"{states[s]} {s.lower()}" for s in ("FAILED", "CUT", "RUNNING", "SKIPPED") if states[s]
+        f"{states[s]} {s.lower()}" for s in ("FAILED", "STOPPED", "RUNNING", "SKIPPED") if states[s]
     ]
     asked = search.about.get("trials")
-    asked = f"of {asked} asked for" if asked and asked != states["COMPLETED"] else ""
+    asked = f"of {asked} planned" if asked and asked != states["COMPLETED"] else ""
     boxes: list[tuple[str, Any, Any]] = []
     if best is not None:
         spread = f" ± {best.spread:.2g}" if best.spread is not None else ""
@@ -127,16 +129,16 @@ def _facts(search: Search, best: TrialRow | None) -> list[tuple[str, Any, Any]]:
         more = f"{duration(work)} in all trials together" if apart and work else ""
         boxes.append(("Time spent", duration(spent or work), more))
     if best is not None and (best.parameters or best.latency_ms):
-        cost = f"{best.latency_ms:.3g} ms an answer" if best.latency_ms else ""
+        cost = f"{best.latency_ms:.3g} ms per prediction" if best.latency_ms else ""
         boxes.append(("Parameters of the best", best.parameters, cost))
     return boxes
 
 
 def _spent(search: Search) -> float | None:
-    """Seconds of the search, all starts together."""
+    """Seconds that all starts of the search have taken together."""
     ends = [row.ended_at for row in search.rows if row.ended_at is not None]
-    told = (search.about, read_owner(search.directory / "owner.json"))
-    known = [about.get("spent_seconds") for about in told]
+    sources = (search.about, read_owner(search.directory / "owner.json"))
+    known = [source.get("spent_seconds") for source in sources]
     return max([*ends, *(s for s in known if isinstance(s, int | float))], default=None)
 
 
@@ -147,7 +149,7 @@ def _after(row: TrialRow) -> str:
 def _notes(search: Search, best: TrialRow | None) -> list[str]:
     rows, notes = search.rows, []
     running = sum(row.state == "RUNNING" for row in rows)
-    cut = sum(row.state == "CUT" for row in rows)
+    stopped = sum(row.state == "STOPPED" for row in rows)
     if best is None:
         last = next((row.message for row in rows if row.message), None)
         why = (
@@ -156,13 +158,13 @@ def _notes(search: Search, best: TrialRow | None) -> list[str]:
         notes.append(f"No trial has finished yet, so there is nothing to rank.{why}")
     if running:
         notes.append(
-            f"Under way, or so when the search was stopped: {counted(running)}; "
+            f"Running, or running when the search was interrupted: {counted(running)}; "
             "write this report again later."
         )
-    if cut:
+    if stopped:
         notes.append(
-            f"Ended by the clock: {counted(cut)}, which might still have improved; "
-            "the same command with more time goes on there."
+            f"Stopped by the budget: {counted(stopped)}, which might still have improved; "
+            "the same command with a larger budget continues there."
         )
     return notes
 
@@ -172,46 +174,46 @@ def _note(text: str) -> str:
 
 
 def _front_table(search: Search) -> str:
-    """Every trial that no other beats at its cost."""
+    """Table of the trials on the fronts of score against cost."""
     fronts = {cost: {row.trial for row in pareto_front(search.rows, cost)} for cost in COSTS}
     rows = [row for row in finished(search) if any(row.trial in front for front in fronts.values())]
     if not rows:
         return ""
     best = rows[0].score
-    short = [abs(row.score - best) for row in rows]
-    told = [
+    losses = [abs(row.score - best) for row in rows]
+    shown = [
         {
             "trial": row.trial,
-            "score": Figure(score_text(row.score)),
-            "short of the best": Figure(score_text(less) if less else "–"),
+            "score": NumberText(score_text(row.score)),
+            "difference to the best": NumberText(score_text(loss) if loss else "–"),
             "latency, ms": row.latency_ms,
             "parameters": row.parameters,
-            "beaten by none in": " and ".join(
+            "on the front of": " and ".join(
                 name for cost, name in (("latency_ms", "latency"), ("parameters", "parameters"))
                 if row.trial in fronts[cost]
             ),
             **row.values,
         }
-        for row, less in zip(rows, short, strict=True)
+        for row, loss in zip(rows, losses, strict=True)
     ]  # fmt: skip
     exact = _exact(rows)
-    return table(told, sort_by=exact, trials=[r.trial for r in rows], top=0, sortable=True)
+    return table(shown, sort_by=exact, trials=[r.trial for r in rows], top=0, sortable=True)
 
 
 def _leaderboard(search: Search, best: TrialRow | None) -> list[str]:
     rows = search.rows
     if not rows:
-        return [paragraph("No trial has begun.")]
-    told = [
+        return [paragraph("No trial has started.")]
+    shown = [
         {
             "rank": rank,
             "trial": row.trial,
             "state": row.state.lower(),
-            "score": Figure(score_text(row.score)),
-            "± spread": None if row.spread is None else Figure(f"{row.spread:.2g}"),
+            "score": NumberText(score_text(row.score)),
+            "± spread": None if row.spread is None else NumberText(f"{row.spread:.2g}"),
             "epochs": row.epochs,
             "best epoch": row.best_epoch,
-            "time": Figure(clock(row.seconds)),
+            "time": NumberText(clock(row.seconds)),
             "parameters": row.parameters,
             "latency, ms": row.latency_ms,
             "bracket": row.bracket,
@@ -220,22 +222,22 @@ def _leaderboard(search: Search, best: TrialRow | None) -> list[str]:
         }
         for rank, row in enumerate(rows, 1)
     ]
-    # A column of nothing is none.
-    filled = {name for row in told for name, value in row.items() if value not in (None, "")}
-    told = [{name: value for name, value in row.items() if name in filled} for row in told]
+    # Empty columns are left out.
+    filled = {name for row in shown for name, value in row.items() if value not in (None, "")}
+    shown = [{name: value for name, value in row.items() if name in filled} for row in shown]
     top = rows.index(best) if best is not None else None
     return [
         paragraph(
             f"{counted(len(rows)).capitalize()}, best first. A click on a column's name sorts by "
-            "it, a second click the other way round; pointing at a trial shows it in the pictures."
+            "it, a second one reverses the order; pointing at a trial highlights it in the charts."
         ),
-        table(told, sort_by=_exact(rows), trials=[row.trial for row in rows], top=top,
+        table(shown, sort_by=_exact(rows), trials=[row.trial for row in rows], top=top,
               sortable=True, tall=len(rows) > 15),
     ]  # fmt: skip
 
 
 def _exact(rows: Sequence[TrialRow]) -> dict[int, dict[str, Any]]:
-    """What stands behind the rounded figures."""
+    """The exact values of rounded figures, to sort by: by row and column."""
     return {
         i: {"score": row.score, "time": row.seconds, "± spread": row.spread}
         for i, row in enumerate(rows)
@@ -246,13 +248,13 @@ def _failed(rows: Sequence[TrialRow]) -> list[str]:
     failed = [row for row in rows if row.state == "FAILED"]
     if not failed:
         return []
-    told = [
+    shown = [
         {
             "trial": row.trial,
             "attempts": row.attempts,
-            "message": folded(row.message) if row.message else "none was left",
+            "message": collapsible(row.message) if row.message else "no message",
             **row.values,
         }
         for row in failed
     ]
-    return [table(told, trials=[row.trial for row in failed], long="message", sortable=True)]
+    return [table(shown, trials=[row.trial for row in failed], long="message", sortable=True)]

@@ -5,9 +5,9 @@ from typing import Any
 
 _HOME = {
     "Client": "serving.client",
+    "OnnxModel": "serving.predictor",
     "Predictor": "serving.predictor",
     "ServingError": "serving.errors",
-    "RowModel": "serving.streaming",
     "StepModel": "serving.steps",
     "Stream": "serving.streaming",
     "build_tensorrt": "serving.tensorrt_engine",
@@ -18,6 +18,7 @@ _HOME = {
     "read_manifest": "serving.bundle",
     "running": "serving.runtime.server",
     "serve": "serving.runtime.server",
+    "step_model": "serving.step_models",
 }
 __all__ = list(_HOME)
 

@@ -1,16 +1,20 @@
-"""One model in several forms: how far each is from Keras, how good, how quick."""
+"""One model in several forms: how far each is from Keras, how good, how fast."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipelines.preprocessor import Arrays, Preprocessor
+from models.metric import Metric
+from pipelines.preprocessor import Preprocessor
+from pipelines.program import DEFAULT, LoadedProgram
+from pipelines.ragged import Arrays
+from pipelines.responses import Responses, respond
 from serving.errors import ServingError
 
 # Float32 sums in another order differ by some units in the last place of values near one.
@@ -18,94 +22,147 @@ PARITY_BOUND = 1e-5
 # Labels may part only where two classes are as likely to float rounding.
 AGREEMENT_BOUND = 0.99
 LATENCY_BATCHES = (1, 32)
+# Rows in a batch while answers are compared.
+COMPARED_ROWS = 32
+# Inputs by which programs besides serving_default are verified.
+OTHERS_EXAMPLES = 8
 
-Runner = Callable[[Arrays], Arrays]
+# Request tensors and the name of a signature to response tensors.
+Runner = Callable[[Arrays, str], Arrays]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Examples that the model did not learn from, and what Keras makes of them.
+    """Examples that the model did not learn from.
 
     Attributes:
         raw: the inputs, as a client has them.
-        expected: Keras's wire outputs for them.
-        score: the task's metric, from wire outputs for ``raw``; None where there are no labels.
-        metric: its name.
-        mode: "max" or "min", which is better.
+        score: the task's metric of what ``serving_default`` answers; None without labels.
+        metric: its name, and which way is better.
     """
 
     raw: Sequence[Any]
-    expected: Arrays
-    score: Callable[[Arrays], float] | None = None
-    metric: str = "metric"
-    mode: str = "max"
-
-    def loss(self, score: float) -> float:
-        """By which share of Keras's score another is worse; negative where it is better."""
-        reference = self.score(self.expected)
-        worse = reference - score if self.mode == "max" else score - reference
-        return worse / max(abs(reference), 1e-12)
+    score: Callable[[Responses], float] | None = None
+    metric: Metric = Metric("metric", "max")
 
 
-def compare(runner: Runner, preprocessor: Preprocessor, held: HeldOut) -> dict[str, Any]:
-    """Runs an artefact over the held-out examples.
+class Reference:
+    """What Keras answers to the held-out examples: what every artefact is compared with.
 
-    Returns:
-        ``{"parity", "agreement", "examples", "metric", "latency_ms": {"1": ..., "32": ...}}``:
-        parity is the greatest ``distance`` from Keras among the numbers, agreement the share of
-        equal entries among the rest, such as labels.
+    Args:
+        programs: of the preprocessor, around the Keras model.
+        preprocessor: of the model.
+        held: the examples.
+    """
+
+    def __init__(
+        self, programs: Mapping[str, LoadedProgram], preprocessor: Preprocessor, held: HeldOut
+    ) -> None:
+        self.programs, self.preprocessor, self.held = programs, preprocessor, held
+        default = programs[DEFAULT]
+        self.expected = respond(
+            default.program, preprocessor.to_request, default.run, held.raw, COMPARED_ROWS
+        )
+        self.score = held.score(self.expected) if held.score else None
+        # One row in each, since not every kind can pad.
+        self.requests = [preprocessor.to_request([one]) for one in held.raw[:OTHERS_EXAMPLES]]
+        self._others = {
+            name: [program.replay(program.run, request) for request in self.requests]
+            for name, program in programs.items() if name != DEFAULT
+        }  # fmt: skip
+
+    def compare(self, run: Runner) -> dict[str, Any]:
+        """Runs an artefact over the held-out examples.
+
+        Returns:
+            ``{"parity", "agreement", "examples", "metric", "latency_ms": {"1": ..., "32": ...}}``:
+            parity is the largest ``distance`` from Keras among the numbers, agreement the share of
+            equal entries among the rest, such as labels; ``programs`` has both of each other
+            program.
+
+        Raises:
+            ServingError: an output of Keras's is missing.
+        """
+        held, program = self.held, self.programs[DEFAULT].program
+
+        def default(request: Arrays) -> Arrays:
+            return run(request, DEFAULT)
+
+        got = respond(program, self.preprocessor.to_request, default, held.raw, COMPARED_ROWS)
+        found = differences(got, self.expected)
+        others = {}
+        for name, expected in self._others.items():
+            pairs = []
+            for request, wanted in zip(self.requests, expected, strict=True):
+                steps = self.programs[name].replay(lambda r, name=name: run(r, name), request)
+                pairs += zip(steps, wanted, strict=True)
+            others[name] = _worst([differences(mine, want) for mine, want in pairs])
+        return {
+            **_worst([found, *others.values()]),
+            "examples": len(held.raw),
+            **({held.metric.name: held.score(got)} if held.score else {}),
+            "latency_ms": latency(default, self.preprocessor.to_request, held.raw),
+            **({"programs": others} if others else {}),
+        }
+
+
+def differences(got: Responses, want: Responses) -> dict[str, float]:
+    """``{"parity", "agreement"}`` of response tensors; other shapes are infinitely far apart.
 
     Raises:
-        ServingError: an output of Keras's is missing.
+        ServingError: an output is missing.
     """
-    parts = []
-    for start in range(0, len(held.raw), 32):
-        parts.append(runner(preprocessor.to_wire(held.raw[start : start + 32])))
-    missing = sorted(set(held.expected) - set(parts[0]))
+    missing = sorted(set(want) - set(got))
     if missing:
         raise ServingError(f"the export does not answer {', '.join(missing)}")
-    got = {name: np.concatenate([part[name] for part in parts]) for name in held.expected}
-    difference, equal = 0.0, []
-    for name, want in held.expected.items():
-        if np.issubdtype(want.dtype, np.floating):
-            # Unlike max() this keeps a NaN.
-            difference = float(np.maximum(difference, distance(got[name], want)))
-        else:
-            equal.extend(np.ravel(got[name] == want))
+    parity, equal = 0.0, []
+    for name, expected in want.items():
+        ragged = isinstance(expected, list)
+        mine, theirs = (got[name], expected) if ragged else ([got[name]], [expected])
+        scale = max([1.0, *(float(np.abs(x).max(initial=0)) for x in theirs if _is_float(x))])
+        for x, y in zip(mine, theirs, strict=True):
+            same = np.shape(x) == np.shape(y)
+            if _is_float(y):
+                far = float(np.abs(x - y).max(initial=0)) / scale if same else np.inf
+                parity = float(np.maximum(parity, far))  # unlike max() this keeps a NaN
+            else:
+                equal.extend(np.ravel(x == y) if same else [False] * max(1, np.size(y)))
+    return {"parity": parity, "agreement": float(np.mean(equal)) if equal else 1.0}
+
+
+def _is_float(array: Any) -> bool:
+    return np.issubdtype(np.asarray(array).dtype, np.floating)
+
+
+def _worst(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {
-        "parity": difference,
-        "agreement": float(np.mean(equal)) if equal else 1.0,
-        "examples": len(held.raw),
-        **({held.metric: held.score(got)} if held.score else {}),
-        "latency_ms": latency(runner, preprocessor, held.raw),
+        "parity": float(np.max([one["parity"] for one in found])),
+        "agreement": min(one["agreement"] for one in found),
     }
 
 
-def distance(got: np.ndarray, want: np.ndarray) -> float:
-    """Greatest absolute difference, in units of the greatest number where that is above one.
-
-    Probabilities and scaled values are compared as they are; for forecasts in thousands of
-    megawatts float32 has no more than these digits.
-    """
-    return float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
-
-
-def latency(runner: Runner, preprocessor: Preprocessor, raw: Sequence[Any]) -> dict[str, float]:
+def latency(
+    run: Callable[[Arrays], Arrays],
+    to_request: Callable[[Sequence[Any]], Arrays],
+    raw: Sequence[Any],
+) -> dict[str, float]:
     """Median wall milliseconds of a call at batch 1 and 32, preprocessing included."""
     found = {}
     for batch in LATENCY_BATCHES:
         times = []
         for start in range(0, min(len(raw), 15 * batch) - batch + 1, batch):
-            wire = preprocessor.to_wire(raw[start : start + batch])
+            request = to_request(raw[start : start + batch])
             began = time.perf_counter()
-            runner(wire)
+            run(request)
             times.append(time.perf_counter() - began)
         if times:
             found[str(batch)] = 1e3 * statistics.median(times)
     return found
 
 
-def judge(name: str, precision: str, found: dict[str, Any], held: HeldOut, max_loss: float) -> None:
+def judge(
+    name: str, precision: str, found: dict[str, Any], reference: Reference, max_loss: float
+) -> None:
     """Refuses an artefact that is not the model.
 
     In float32 it must give Keras's numbers and labels; in a lower precision its metric may be
@@ -125,11 +182,12 @@ def judge(name: str, precision: str, found: dict[str, Any], held: HeldOut, max_l
                 f"the {name} export gives other labels than Keras for "
                 f"{1 - found['agreement']:.1%} of the examples; nothing was published"
             )
-    elif held.score is not None:
-        loss = held.loss(found[held.metric])
+    elif reference.score is not None:
+        metric = reference.held.metric
+        loss = metric.loss(found[metric.name], reference.score)
         if not loss <= max_loss or np.isnan(found["parity"]):
             raise ServingError(
-                f"{name} at {precision} has a {held.metric} of {found[held.metric]:.4g}, "
-                f"{loss:.1%} worse than Keras's {held.score(held.expected):.4g}; nothing was "
+                f"{name} at {precision} has a {metric.name} of {found[metric.name]:.4g}, "
+                f"{loss:.1%} worse than Keras's {reference.score:.4g}; nothing was "
                 f"published: leave out --precision {precision}, or allow it with --max-loss"
             )

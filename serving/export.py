@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.preprocessor import Preprocessor
+from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.ragged import Arrays
 from serving.bundle import Publication, checksums, size_on_disk
-from serving.comparing import HeldOut, Runner, compare, judge, latency
+from serving.comparing import COMPARED_ROWS, HeldOut, Reference, Runner, judge, latency
 from serving.errors import ServingError
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ FORMATS = {
     "tensorrt": ("fp32", "fp16"),
     "triton": (),
 }
+# Inputs of a core that its engine is compared on; ``model``'s have no prefix.
 EXAMPLES_FILE = "verification.npz"
+WARMUP_SIZES = (1, 8, 32)
 # What ONNX Runtime says of half precision on a CPU.
 FP16_NOTE = "executed on the CPU, where ONNX Runtime computes float16 nodes in float32"
 
@@ -83,7 +87,7 @@ class ExportOptions:
 
 
 def export_bundle(
-    model: keras.Model,
+    cores: Mapping[str, keras.Model],
     preprocessor: Preprocessor,
     bundle: Path,
     options: ExportOptions,
@@ -93,8 +97,8 @@ def export_bundle(
     """Exports, verifies and publishes the next version of a bundle.
 
     Args:
-        model: core inputs to named core outputs.
-        preprocessor: the one that it was trained with.
+        cores: models of named inputs to named outputs, by the names that the programs call them.
+        preprocessor: the one that they were trained with.
         bundle: directory of the bundle; made if need be.
         options: formats and precisions.
         held: held-out examples for parity, metric, latency and warm-up.
@@ -107,8 +111,12 @@ def export_bundle(
         ServingError: an artefact's answers are not Keras's, or one cannot be written; nothing is
             published then.
     """
+    calls: dict[str, list[Arrays]] = {name: [] for name in cores}
+    loaded = {name: KerasCore(core, calls[name].append) for name, core in cores.items()}
+    programs = {n: LoadedProgram(p, loaded) for n, p in preprocessor.programs.items()}
+    reference = Reference(programs, preprocessor, held)
     with Publication(bundle) as publication:
-        job = Job(model, preprocessor, publication, options, held, manifest["name"])
+        job = Job(cores, reference, calls, publication, options, manifest["name"])
         artifacts = {}
         for key, name, precision in options.artifacts():
             found = WRITERS[name](job, publication.place(key), precision)
@@ -124,7 +132,8 @@ def export_bundle(
         published = {
             **manifest,
             "version": publication.version,
-            "signature": preprocessor.signature,
+            "signature": programs[DEFAULT].signature,
+            "signatures": {name: program.signature for name, program in programs.items()},
             "keras": keras_row(job),
             "artifacts": artifacts,
         }
@@ -134,136 +143,153 @@ def export_bundle(
 
 @dataclass(frozen=True)
 class Job:
-    """What every writer of one export reads."""
+    """What every writer of one export reads.
 
-    model: keras.Model
-    preprocessor: Preprocessor
+    Attributes:
+        cores: Keras models by name.
+        reference: what Keras answers.
+        calls: what each core was called with for that.
+        publication: where to write.
+        options: of the export.
+        name: of the model.
+    """
+
+    cores: Mapping[str, keras.Model]
+    reference: Reference
+    calls: Mapping[str, Sequence[Arrays]]
     publication: Publication
     options: ExportOptions
-    held: HeldOut
     name: str
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """Of the model."""
+        return self.reference.preprocessor
 
     def verified(self, runner: Runner, name: str, precision: str) -> dict[str, Any]:
         """The artefact compared and judged."""
-        found = compare(runner, self.preprocessor, self.held)
-        judge(name, precision, found, self.held, self.options.max_loss)
+        found = self.reference.compare(runner)
+        judge(name, precision, found, self.reference, self.options.max_loss)
         return {"status": "verified", **found}
 
 
 def keras_row(job: Job) -> dict[str, Any]:
-    """Metric and latency of the model itself, beside which the artefacts stand."""
-
-    def run(wire: Any) -> Any:
-        core = job.model.predict_on_batch(job.preprocessor.encode(wire))
-        return job.preprocessor.decode({name: np.asarray(value) for name, value in core.items()})
-
-    held = job.held
+    """Metric and latency of the model itself, next to which the artefacts are shown."""
+    reference, held = job.reference, job.reference.held
+    run = reference.programs[DEFAULT].run
     return {
-        **({held.metric: held.score(held.expected)} if held.score else {}),
-        "latency_ms": latency(run, job.preprocessor, held.raw),
+        **({held.metric.name: reference.score} if held.score else {}),
+        "latency_ms": latency(run, job.preprocessor.to_request, held.raw),
     }
 
 
 def write_savedmodel(job: Job, path: Path, precision: str) -> dict[str, Any]:
-    """String in, answers out, for TF Serving."""
+    """Request tensors in, response tensors out, for TF Serving; one signature per program."""
     from serving.runtime.savedmodel_backend import SavedModelBackend
     from serving.savedmodel import export_savedmodel
 
-    raw = job.held.raw
-    warmup = [job.preprocessor.to_wire(raw[:size]) for size in (1, 8, 32) if size <= len(raw)]
-    export_savedmodel(job.model, job.preprocessor, path, name=job.name, warmup=warmup)
+    export_savedmodel(
+        job.cores, job.preprocessor, path, name=job.name, warmup=warmup_requests(job.reference)
+    )
     return job.verified(SavedModelBackend(path).run, "savedmodel", precision)
 
 
+def warmup_requests(reference: Reference) -> dict[str, list[Arrays]]:
+    """Requests that a server runs before it answers, by signature."""
+    raw, found = reference.held.raw, {}
+    sizes = [size for size in WARMUP_SIZES if size <= len(raw)]
+    for name, program in reference.programs.items():
+        requests = [reference.preprocessor.to_request(raw[:size]) for size in sizes]
+        if name != DEFAULT:
+            states = [program.initial(size) for size in sizes]
+            first = [next(iter(program.program.examples(request))) for request in requests]
+            requests = [{**one, **state} for one, state in zip(first, states, strict=True)]
+        found[name] = requests
+    return found
+
+
 def write_onnx(job: Job, path: Path, precision: str) -> dict[str, Any]:
-    """The core, its preprocessor, and the step model where the layers have one."""
+    """Each core, and the preprocessor."""
     from serving.native_onnx import export_onnx
     from serving.predictor import OnnxModel
 
     path.mkdir(parents=True)
-    export_onnx(job.model, path / "model.onnx", precision)
+    for name, core in job.cores.items():
+        export_onnx(core, path / f"{name}.onnx", precision)
     job.preprocessor.save(path)
     found = job.verified(OnnxModel(path).run, "onnx", precision)
     note = {"note": FP16_NOTE} if precision == "fp16" else {}
-    return {**found, **note, "step": _write_step(job, path, precision)}
-
-
-def _write_step(job: Job, path: Path, precision: str) -> dict[str, Any]:
-    from serving.native_onnx import export_step_onnx
-    from serving.steps import StepModel
-
-    target = path / "step.onnx"
-    try:
-        export_step_onnx(job.model, target, precision)
-    except ServingError as error:
-        return {"reason": str(error)}
-    steps, difference = StepModel(target), 0.0
-    for raw in job.held.raw[:8]:
-        core = job.preprocessor.encode(job.preprocessor.to_wire([raw]))
-        *_, last = steps.run(core)
-        whole = job.model.predict_on_batch(core)
-        for name, value in last.items():
-            want = np.asarray(whole[name])
-            want = want[:, -1] if want.ndim > value.ndim else want
-            difference = float(np.maximum(difference, np.abs(value - want).max()))
-    if precision == "fp32" and not difference <= 1e-5:
-        raise ServingError(
-            f"the step model differs from Keras by {difference:.2g}; nothing was published"
-        )
-    return {"file": target.name, "parity": difference}
+    return {**found, **note, "cores": list(job.cores)}
 
 
 def write_tensorrt(job: Job, path: Path, precision: str) -> dict[str, Any]:
-    """A plan for GPUs, with the examples that ``seqloom export --verify`` runs it on."""
+    """A plan for each core, with the examples that ``seqloom export --verify`` runs it on."""
     from serving.native_onnx import export_onnx
-    from serving.tensorrt_engine import build_tensorrt, gpu_reason, length_profile
+    from serving.tensorrt_engine import build_tensorrt, gpu_reason
 
     path.mkdir(parents=True)
-    source = path / "model.onnx"  # kept: what the plan is compared with, and built anew from
-    export_onnx(job.model, source, precision)
-    encoded = [job.preprocessor.encode(job.preprocessor.to_wire([raw])) for raw in job.held.raw]
-    lengths = [next(iter(core.values())).shape[1] for core in encoded]
-    inputs = {tensor.name: tensor.shape for tensor in job.model.inputs}
-    build_tensorrt(
-        source,
-        path / "model.plan",
-        profile=length_profile(lengths, inputs),
-        compute_capabilities=job.options.compute_capabilities,
-        workspace_bytes=job.options.workspace_bytes,
-        timing_cache=job.options.timing_cache,
-    )
+    for name, core in job.cores.items():
+        # The ONNX file is kept: what the plan is compared with, and built again from.
+        export_onnx(core, path / f"{name}.onnx", precision)
+        build_tensorrt(
+            path / f"{name}.onnx",
+            path / f"{name}.plan",
+            profile=core_profile(core, job.calls[name]),
+            compute_capabilities=job.options.compute_capabilities,
+            workspace_bytes=job.options.workspace_bytes,
+            timing_cache=job.options.timing_cache,
+        )
+        np.savez(examples_path(path / f"{name}.plan"), **job.calls[name][0])
     job.preprocessor.save(path)
-    np.savez(path / EXAMPLES_FILE, **job.preprocessor.encode(
-        job.preprocessor.to_wire(job.held.raw[:32])
-    ))  # fmt: skip
     reason = gpu_reason()
     if reason and job.options.must_run:
         raise ServingError(f"--verify cannot run the engine: {reason}; nothing was published")
     if reason:
-        return {"status": "built", "reason": reason, "parity": None}
+        return {"status": "built", "reason": reason, "parity": None, "cores": list(job.cores)}
     from serving.tensorrt_runner import EngineModel
 
     with EngineModel(path) as engine:
-        return job.verified(engine.answer, "tensorrt", "fp16")  # TF32 and fusion: judge the metric
+        # TF32 and fusion: judge the metric
+        found = job.verified(engine.run, "tensorrt", "fp16")
+    return {**found, "cores": list(job.cores)}
+
+
+def core_profile(core: keras.Model, calls: Sequence[Arrays]) -> dict[str, Any]:
+    """Shapes that a plan of a core is built for: those that it was called with."""
+    from serving.tensorrt_engine import length_profile
+
+    profile = {}
+    for name, tensor in zip(sorted(core.input), core.inputs, strict=True):
+        lengths = [call[name].shape[1] for call in calls if call[name].ndim > 1]
+        # A beam search steps several rows for each of its input's.
+        rows = max(COMPARED_ROWS, *(len(call[name]) for call in calls))
+        profile |= length_profile(lengths or [1], {name: tensor.shape}, rows)
+    return profile
+
+
+def examples_path(plan: Path) -> Path:
+    """Where the inputs are that an engine is verified on."""
+    prefix = "" if plan.stem == "model" else f"{plan.stem}_"
+    return plan.with_name(f"{prefix}{EXAMPLES_FILE}")
 
 
 def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, Any]:
     """Model repository of the artefacts that were written and that Triton can load."""
     from serving.triton import plan_reason, write_triton
 
-    place = job.publication.place
-    onnx = place("onnx") / "model.onnx" if "onnx" in artifacts else None
-    step = onnx.with_name("step.onnx") if onnx else None
-    plan = place("tensorrt") / "model.plan" if "tensorrt" in artifacts else None
-    left_out = plan_reason(plan) if plan else None
+    place, names = job.publication.place, list(job.cores)
+    onnx = {name: place("onnx") / f"{name}.onnx" for name in names} if "onnx" in artifacts else {}
+    plans, left_out = {}, None
+    if "tensorrt" in artifacts:
+        plans = {name: place("tensorrt") / f"{name}.plan" for name in names}
+        left_out = plan_reason(plans[names[0]])
     if left_out and not onnx:
         raise ServingError(f"nothing to serve with Triton: {left_out}; add --format onnx")
     models = write_triton(
         place("triton"),
         job.name,
-        onnx_path=onnx,
-        plan_path=None if left_out else plan,
-        step_path=step if step and step.is_file() else None,
+        onnx_paths=onnx,
+        plan_paths={} if left_out else plans,
         version=job.publication.version,
     )
     return {

@@ -6,58 +6,59 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
-from pipelines.preprocessor import Arrays, load_preprocessor
+from pipelines.preprocessor import load_preprocessor
+from pipelines.program import DEFAULT, LoadedProgram
+from pipelines.ragged import Arrays
+from pipelines.responses import readable
 from serving.bundle import read_manifest
 from serving.errors import ServingError
+from serving.onnx_core import OnnxCore
 
 
 class OnnxModel:
-    """A directory with ``model.onnx`` and its preprocessor: wire arrays to wire arrays.
+    """A directory with ``<core>.onnx`` files and their preprocessor.
 
     Args:
         directory: such as ``BUNDLE/onnx/1``.
-        threads: of ONNX Runtime; its own choice unless told.
+        threads: of ONNX Runtime; it chooses itself if None.
+
+    Attributes:
+        programs: by signature name; those whose cores are all there.
 
     Raises:
-        ServingError: there is no model, or it cannot be loaded.
+        ServingError: a core of ``serving_default`` is not there, or one cannot be loaded.
     """
 
     def __init__(self, directory: str | Path, threads: int | None = None) -> None:
-        path = Path(directory) / "model.onnx"
-        if not path.is_file():
-            raise ServingError(f"{path} is not there; export one with `--format onnx`")
+        directory = Path(directory)
+        default = directory / "model.onnx"
+        if not default.is_file() and not (directory / "preprocessor.json").is_file():
+            raise ServingError(f"{default} is not there; export one with `--format onnx`")
         self.preprocessor = load_preprocessor(directory)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
-        try:
-            self.session = onnxruntime.InferenceSession(
-                path, options, providers=onnxruntime.get_available_providers()
-            )
-        except Exception as error:  # noqa: BLE001  its errors share no base but this one
-            raise ServingError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
-        self._outputs = [output.name for output in self.session.get_outputs()]
+        programs = self.preprocessor.programs
+        needed = dict.fromkeys(name for program in programs.values() for name in program.cores)
+        paths = {name: directory / f"{name}.onnx" for name in needed}
+        for name in programs[DEFAULT].cores:
+            if not paths[name].is_file():
+                raise ServingError(f"{paths[name]} is not there; export it with `--format onnx`")
+        cores = {name: OnnxCore(path, threads) for name, path in paths.items() if path.is_file()}
+        self.programs = {
+            name: LoadedProgram(program, cores)
+            for name, program in programs.items() if set(program.cores) <= set(cores)
+        }  # fmt: skip
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Wire inputs to wire outputs, as the served signature has them."""
-        return self.preprocessor.decode(self.execute(self.preprocessor.encode(inputs)))
-
-    def execute(self, core: Arrays) -> Arrays:
-        """What the preprocessor encoded to what it decodes."""
-        got = self.session.run(self._outputs, core)
-        return dict(zip(self._outputs, got, strict=True))
+    def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
+        """Request tensors to response tensors, as the signature has them."""
+        return self.programs[signature_name].run(request)
 
 
 class Predictor:
-    """One version of a bundle: raw inputs to readable answers, or wire arrays to wire arrays.
+    """One version of a bundle: raw inputs to readable answers, or request to response tensors.
 
     Args:
         bundle: directory that ``seqloom export`` wrote.
-        version: of the model; the manifest's unless told.
-        threads: of ONNX Runtime; its own choice unless told.
+        version: of the model; the manifest's if None.
+        threads: of ONNX Runtime; it chooses itself if None.
 
     Raises:
         ServingError: the bundle holds no ONNX model of that version, or it cannot be loaded.
@@ -72,18 +73,21 @@ class Predictor:
             self.version: int = version or self.manifest["version"]
         except KeyError as error:
             raise ServingError(
-                f"{bundle}/manifest.json has no {error}; write it anew with `seqloom export`"
+                f"{bundle}/manifest.json has no {error}; write it again with `seqloom export`"
             ) from error
         self.model = OnnxModel(Path(bundle) / "onnx" / str(self.version), threads)
         self.preprocessor = self.model.preprocessor
-        self.signature = self.preprocessor.signature
+        self.signature = self.model.programs[DEFAULT].signature
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Wire inputs to wire outputs, as the served signature has them."""
-        return self.model.run(inputs)
+    def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
+        """Request tensors to response tensors, as the signature has them."""
+        return self.model.run(request, signature_name)
 
-    def predict(self, raw: Sequence[Any]) -> list[dict[str, Any]]:
-        """Readable answers, one a raw input."""
-        if not raw:
-            return []
-        return self.preprocessor.answers(self.run(self.preprocessor.to_wire(raw)), raw)
+    def predict(self, raw: Sequence[Any], **settings: Any) -> list[dict[str, Any]]:
+        """Readable answers, one for each raw input.
+
+        Args:
+            raw: inputs.
+            settings: decoding settings that differ from the defaults, such as ``temperature=0.5``.
+        """
+        return readable(self.model.programs[DEFAULT], self.preprocessor, raw, settings)

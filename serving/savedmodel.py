@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from pipelines.preprocessor import Arrays, Preprocessor
+from pipelines.preprocessor import Preprocessor
+from pipelines.program import NEXT, KerasCore, LoadedProgram
+from pipelines.program_graph import GraphCore, GraphProgram, Tensors, with_defaults
+from pipelines.ragged import Arrays
 from serving import protos
+from serving.declared import write_programs
 from serving.errors import ServingError
 from serving.fast_recurrent import fast_copy
 from serving.tensors import fill_proto
@@ -25,53 +30,91 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 class ServingModule(tf.Module):
-    """Wire inputs to wire outputs: encode, model, decode."""
+    """Every program of a preprocessor as a signature: encode, execute, decode.
 
-    def __init__(self, model: keras.Model, preprocessor: Preprocessor) -> None:
+    Args:
+        cores: Keras models by name.
+        preprocessor: whose programs are served.
+    """
+
+    def __init__(self, cores: Mapping[str, keras.Model], preprocessor: Preprocessor) -> None:
         super().__init__()
-        # The variables as TensorFlow's own, each once: the model itself, hidden in a function from
-        # what tf.Module looks through, would save Keras's wrapping of them as well.
-        self.saved_variables = [variable.value for variable in model.variables]
-        self._core = lambda inputs: model(inputs, training=False)
-        self.preprocessing = preprocessor.graph()
-        specs = {
-            name: tf.TensorSpec(
-                [None if size < 0 else size for size in spec["shape"]], spec["dtype"], name=name
-            )
-            for name, spec in preprocessor.signature["inputs"].items()
-        }
-        self.serve = tf.function(self._serve).get_concrete_function(**specs)
+        # The variables as TensorFlow's own, each once: the models themselves, hidden in functions
+        # from what tf.Module looks through, would save Keras's wrapping of them as well.
+        self.saved_variables = [v.value for model in cores.values() for v in model.variables]
+        loadable = {name: KerasCore(model) for name, model in cores.items()}
+        graphs = {name: _graph_core(core) for name, core in loadable.items()}
+        self.programs: dict[str, GraphProgram] = {}
+        self.functions = {}
+        for name, program in preprocessor.programs.items():
+            if set(program.cores) <= set(cores):
+                self.programs[name] = program.graph()
+                loaded = LoadedProgram(program, loadable)
+                self.functions[name] = _signature(loaded, self.programs[name], graphs)
 
-    def _serve(self, **wire: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.preprocessing.decode(self._core(self.preprocessing.encode(wire)))
+
+def _graph_core(core: KerasCore) -> GraphCore:
+    return GraphCore(core.inputs, core.states, lambda tensors: core.model(tensors, training=False))
+
+
+def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, GraphCore]) -> Any:
+    """The function of one signature; inputs with a default may be left out."""
+    specs = loaded.signature["inputs"]
+    # Parameters without a default come first.
+    names = sorted(specs, key=lambda name: "default" in specs[name])
+
+    def serve(*tensors: tf.Tensor) -> Tensors:
+        request = dict(zip(names, tensors, strict=True))
+        states = {name: request[name] for name in loaded.core_states}
+        encoded = {**states, **graph.encode(with_defaults(specs, request))}
+        outputs = graph.execute(cores, encoded)
+        following = {f"{name}{NEXT}": outputs[f"{name}{NEXT}"] for name in loaded.states}
+        return {**graph.decode(outputs), **following}
+
+    empty = inspect.Parameter.empty
+    serve.__signature__ = inspect.Signature([
+        inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=tf.constant([spec["default"]], spec["dtype"]) if "default" in spec else empty,
+        )
+        for name in names for spec in [specs[name]]
+    ])  # fmt: skip
+    tensors = [
+        tf.TensorSpec([None if size < 0 else size for size in specs[n]["shape"]],
+                      specs[n]["dtype"], name=n)
+        for n in names
+    ]  # fmt: skip
+    return tf.function(serve, input_signature=tensors, autograph=False)
 
 
 def export_savedmodel(
-    model: keras.Model,
+    cores: Mapping[str, keras.Model],
     preprocessor: Preprocessor,
     path: str | Path,
     *,
     name: str = "default",
-    warmup: Sequence[Arrays] = (),
+    warmup: Mapping[str, Sequence[Arrays]] | None = None,
 ) -> None:
-    """Writes a SavedModel whose ``serving_default`` takes and gives the wire form.
+    """Writes a SavedModel whose signatures are the preprocessor's programs.
 
     Args:
-        model: core inputs to named core outputs; its recurrent layers are exchanged for
-            quick ones without cuDNN kernels in a copy.
-        preprocessor: the one that it was trained with.
+        cores: models of named inputs to named outputs, by the names that the programs call them;
+            their recurrent layers are exchanged for fast ones without cuDNN kernels in a copy.
+        preprocessor: the one that they were trained with.
         path: directory to make.
         name: of the model, as the warm-up requests call it.
-        warmup: wire inputs that a server runs before it answers, at most 1000.
+        warmup: requests that a server runs before it answers, by signature; at most 1000.
 
     Raises:
         ServingError: the graph holds a node that another machine could not execute.
     """
-    module = ServingModule(fast_copy(model), preprocessor)
-    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
+    module = ServingModule({n: fast_copy(core) for n, core in cores.items()}, preprocessor)
+    tf.saved_model.save(module, str(path), signatures=dict(module.functions))
     found = forbidden_nodes(Path(path))
     if found:
         raise ServingError(f"the graph in {path} holds {', '.join(found)}, which cannot be served")
+    programs = {n: p for n, p in preprocessor.programs.items() if n in module.functions}
+    write_programs(Path(path), programs)
     if warmup:
         write_warmup(Path(path), name, warmup)
 
@@ -87,7 +130,7 @@ def forbidden_nodes(path: Path) -> list[str]:
     return sorted(found)
 
 
-def write_warmup(path: Path, name: str, requests: Sequence[Arrays]) -> None:
+def write_warmup(path: Path, name: str, requests: Mapping[str, Sequence[Arrays]]) -> None:
     """Writes the requests that TF Serving replays on loading, so that no client waits for it.
 
     Source: TensorFlow Serving, "SavedModel Warmup": a TFRecord file of PredictionLog.
@@ -95,11 +138,12 @@ def write_warmup(path: Path, name: str, requests: Sequence[Arrays]) -> None:
     target = path / WARMUP_FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(target)) as writer:
-        for inputs in requests:
-            log = protos.PredictionLog()
-            request = log.predict_log.request
-            request.model_spec.name = name
-            request.model_spec.signature_name = "serving_default"
-            for key, array in inputs.items():
-                fill_proto(request.inputs[key], array)
-            writer.write(log.SerializeToString())
+        for signature_name, each in requests.items():
+            for inputs in each:
+                log = protos.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = name
+                request.model_spec.signature_name = signature_name
+                for key, array in inputs.items():
+                    fill_proto(request.inputs[key], array)
+                writer.write(log.SerializeToString())

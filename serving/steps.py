@@ -6,20 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from pipelines.preprocessor import Arrays
+from pipelines.program import NEXT
+from pipelines.ragged import Arrays
 from serving.errors import ServingError
+from serving.onnx_core import OnnxCore
 
-NEXT = "_next"
 
-
-class StepModel:
+class StepModel(OnnxCore):
     """``step.onnx``: (inputs of one step, states) to (outputs, next states), batch first.
 
     Args:
         path: of the file.
-        threads: of ONNX Runtime; its own choice unless told.
+        threads: of ONNX Runtime; it chooses itself if None.
 
     Attributes:
         states: shape after the batch of each state, by name.
@@ -33,19 +32,7 @@ class StepModel:
             raise ServingError(
                 f"{path} is not there: models that read both ways or pool over time have no steps"
             )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            path, options, providers=onnxruntime.get_available_providers()
-        )
-        self._outputs = [output.name for output in self.session.get_outputs()]
-        nexts = {name for name in self._outputs if name.endswith(NEXT)}
-        self.states = {
-            given.name: tuple(given.shape[1:])
-            for given in self.session.get_inputs() if f"{given.name}{NEXT}" in nexts
-        }  # fmt: skip
+        super().__init__(path, threads)
 
     def initial(self, batch: int) -> Arrays:
         """The states before the first step: zeros."""
@@ -61,8 +48,7 @@ class StepModel:
         Returns:
             Outputs without a time dimension, and the states for the next step.
         """
-        got = self.session.run(self._outputs, {**inputs, **states})
-        outputs = dict(zip(self._outputs, got, strict=True))
+        outputs = self({**inputs, **states})
         return outputs, {name: outputs.pop(f"{name}{NEXT}") for name in states}
 
     def run(self, inputs: Arrays) -> Iterator[Arrays]:

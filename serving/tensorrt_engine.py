@@ -27,6 +27,7 @@ from serving.tensorrt_library import (
     gpu_reason,
     is_rtx,
     load_library,
+    report_path,
 )
 from serving.tensorrt_runner import verify_engine
 
@@ -139,7 +140,7 @@ def build_tensorrt(
         "bytes": Path(plan_path).stat().st_size,
         "warnings": log.warnings,
     }
-    write_json(Path(plan_path).with_name("build.json"), report)
+    write_json(report_path(plan_path), report)
     return report
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.errors import ServingError
@@ -107,3 +109,15 @@ def collecting_logger(library: Any) -> Any:
                 kept.append(line)
 
     return Logger()
+
+
+def report_path(plan: str | Path) -> Path:
+    """``build.json`` next to ``model.plan``; ``<core>.build.json`` next to another core's."""
+    plan = Path(plan)
+    return plan.with_name("build.json" if plan.stem == "model" else f"{plan.stem}.build.json")
+
+
+def read_report(plan: str | Path) -> dict[str, Any]:
+    """What ``build_tensorrt`` said of a plan; empty where it said nothing."""
+    path = report_path(plan)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.preprocessor import Arrays, load_preprocessor
+from pipelines.preprocessor import load_preprocessor
+from pipelines.program import DEFAULT, NEXT, LoadedProgram
+from pipelines.ragged import Arrays
 from serving.errors import ServingError
-from serving.tensorrt_library import collecting_logger, gpu_reason, load_library
+from serving.tensorrt_library import collecting_logger, gpu_reason, load_library, read_report
 
 
 class EngineRunner:
@@ -32,7 +33,7 @@ class EngineRunner:
     """
 
     def __init__(self, path: str | Path, library: str | None = None) -> None:
-        built = _build_report(path)
+        built = read_report(path)
         library = library or built.get("library")
         reason = gpu_reason(library)
         if reason:
@@ -61,8 +62,12 @@ class EngineRunner:
             raise ServingError(f"{path} gives no execution context{self._reason()}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
-        self.inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
+        self.inputs = tuple(name for name in names if modes[name] == trt.TensorIOMode.INPUT)
         self.outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
+        self.states = {
+            name: tuple(self._engine.get_tensor_shape(name))[1:]
+            for name in self.inputs if f"{name}{NEXT}" in self.outputs
+        }  # fmt: skip
         self._stream = self._call("cudaStreamCreate")
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -101,6 +106,8 @@ class EngineRunner:
             self._copy(array.ctypes.data, self._memory[name][0], array.nbytes, "Out")
         self._call("cudaStreamSynchronize", self._stream)
         return results
+
+    __call__ = run
 
     def _dtype(self, name: str) -> Any:
         return self._nptype(self._engine.get_tensor_dtype(name))
@@ -149,16 +156,44 @@ class EngineRunner:
         self.close()
 
 
-class EngineModel(EngineRunner):
-    """A directory with ``model.plan`` and its preprocessor: wire arrays to wire arrays."""
+class EngineModel:
+    """A directory with ``<core>.plan`` files and their preprocessor.
+
+    Args:
+        directory: such as ``BUNDLE/tensorrt/1``.
+        library: see ``EngineRunner``.
+
+    Attributes:
+        programs: by signature name; those whose cores are all there.
+    """
 
     def __init__(self, directory: str | Path, library: str | None = None) -> None:
-        super().__init__(Path(directory) / "model.plan", library)
         self.preprocessor = load_preprocessor(directory)
+        programs = self.preprocessor.programs
+        names = dict.fromkeys(name for program in programs.values() for name in program.cores)
+        paths = {name: Path(directory) / f"{name}.plan" for name in names}
+        self.cores = {
+            name: EngineRunner(path, library) for name, path in paths.items() if path.is_file()
+        }
+        self.programs = {
+            name: LoadedProgram(program, self.cores)
+            for name, program in programs.items() if set(program.cores) <= set(self.cores)
+        }  # fmt: skip
 
-    def answer(self, wire: Arrays) -> Arrays:
-        """As the served signature has them."""
-        return self.preprocessor.decode(self.run(self.preprocessor.encode(wire)))
+    def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
+        """Request tensors to response tensors, as the signature has them."""
+        return self.programs[signature_name].run(request)
+
+    def close(self) -> None:
+        """Frees the GPU's memory."""
+        for core in self.cores.values():
+            core.close()
+
+    def __enter__(self) -> EngineModel:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def verify_engine(
@@ -215,9 +250,3 @@ def _median_ms(call: Callable[[], Any], repeats: int) -> float:
         call()
         times.append(1e3 * (time.perf_counter() - began))
     return statistics.median(times)
-
-
-def _build_report(plan_path: str | Path) -> dict[str, Any]:
-    """``build.json`` beside the plan, empty where there is none."""
-    path = Path(plan_path).with_name("build.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -16,7 +16,9 @@ from typing import Any
 import onnx
 
 from common.files import write_text
+from pipelines.program import NEXT
 from serving.errors import ServingError
+from serving.tensorrt_library import read_report
 
 TYPES = {
     onnx.TensorProto.BOOL: "TYPE_BOOL",
@@ -40,7 +42,6 @@ QUEUE_DELAY_MICROSECONDS = 500
 IDLE_MICROSECONDS = 60_000_000
 CANDIDATE_SEQUENCES = 1024
 WARMUP_STEPS = 32
-NEXT = "_next"
 
 
 class Enum(str):
@@ -51,9 +52,8 @@ def write_triton(
     directory: str | Path,
     name: str,
     *,
-    onnx_path: Path | None = None,
-    plan_path: Path | None = None,
-    step_path: Path | None = None,
+    onnx_paths: Mapping[str, Path] | None = None,
+    plan_paths: Mapping[str, Path] | None = None,
     version: int = 1,
     max_batch: int = 32,
     kind: str = "cpu",
@@ -62,11 +62,11 @@ def write_triton(
 
     Args:
         directory: the repository.
-        name: of the ONNX model; the plan is ``<name>_tensorrt``, the step model ``<name>_step``.
-        onnx_path: whole-sequence model.
-        plan_path: TensorRT plan; ``model.onnx``, from which it was built, and ``build.json``,
-            which bounds its batch and the warm-up's length, are beside it.
-        step_path: model of one step, with states.
+        name: name of the core ``model``; another core is ``<name>_<core>``, and plans have
+            ``_tensorrt`` behind that.
+        onnx_paths: ONNX file of each core; one with states is batched by sequences.
+        plan_paths: TensorRT plan of each core; the ONNX file from which it was built, and its build
+            report, which bounds its batch and the warm-up's length, are next to it.
         version: directory of the model.
         max_batch: greatest batch that Triton makes.
         kind: "cpu" or "gpu", where ONNX Runtime computes; plans always run on the GPU.
@@ -77,22 +77,24 @@ def write_triton(
     Raises:
         ServingError: a model that Triton could not load or batch; the tensor is named.
     """
-    if onnx_path:
-        config = model_config(name, "onnxruntime", onnx_path, max_batch, kind)
-        _write_model(Path(directory), config, onnx_path, version)
-    plan, step = f"{name}_tensorrt", f"{name}_step"
-    if plan_path:
-        built = _build_report(plan_path).get("profile", {})
+    written = []
+    for core, path in (onnx_paths or {}).items():
+        config = model_config(_model_name(name, core), "onnxruntime", path, max_batch, kind)
+        _write_model(Path(directory), config, path, version)
+        written.append(config["name"])
+    for core, path in (plan_paths or {}).items():
+        built = read_report(path).get("profile", {})
         most = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
         usual = {tensor: shapes[1][1:] for tensor, shapes in built.items()}
-        described = plan_path.with_name("model.onnx")
-        config = model_config(plan, "tensorrt", described, most, "gpu", usual)
-        _write_model(Path(directory), config, plan_path, version)
-    if step_path:
-        config = model_config(step, "onnxruntime", step_path, max_batch, kind, stateful=True)
-        _write_model(Path(directory), config, step_path, version)
-    given = {name: onnx_path, plan: plan_path, step: step_path}
-    return [model for model, path in given.items() if path]
+        model = f"{_model_name(name, core)}_tensorrt"
+        config = model_config(model, "tensorrt", path.with_suffix(".onnx"), most, "gpu", usual)
+        _write_model(Path(directory), config, path, version)
+        written.append(model)
+    return written
+
+
+def _model_name(name: str, core: str) -> str:
+    return name if core == "model" else f"{name}_{core}"
 
 
 def plan_reason(plan_path: Path) -> str | None:
@@ -100,7 +102,7 @@ def plan_reason(plan_path: Path) -> str | None:
 
     Triton's TensorRT backend is made for one version of ``tensorrt``, which its release notes name.
     """
-    library = _build_report(plan_path).get("library", "tensorrt")
+    library = read_report(plan_path).get("library", "tensorrt")
     if library != "tensorrt":
         return f"Triton loads plans of tensorrt, not of {library}"
     return None
@@ -113,9 +115,8 @@ def model_config(
     max_batch: int,
     kind: str = "cpu",
     warmup_shapes: Mapping[str, Sequence[int]] | None = None,
-    stateful: bool = False,
 ) -> dict[str, Any]:
-    """Fields of ``ModelConfig``.
+    """Fields of ``ModelConfig``; inputs ``x`` with an output ``x_next`` are states it keeps.
 
     Args:
         name: of the model and its directory.
@@ -124,13 +125,12 @@ def model_config(
         max_batch: greatest batch that Triton makes.
         kind: "cpu" or "gpu".
         warmup_shapes: shape of each input without the batch; open sizes are ``WARMUP_STEPS``.
-        stateful: inputs ``x`` with an output ``x_next`` are states that Triton keeps.
 
     Raises:
         ServingError: a tensor of another type than Triton's, or without an open batch.
     """
     graph = onnx.load(described, load_external_data=False).graph
-    states = _states(graph, described) if stateful else []
+    states = _states(graph, described)
     kept = {state[key] for state in states for key in ("input_name", "output_name")}
     inputs = [_tensor(value, described) for value in graph.input if value.name not in kept]
     outputs = [_tensor(value, described) for value in graph.output if value.name not in kept]
@@ -259,11 +259,6 @@ def _external_files(source: Path) -> list[Path]:
         if entry.key == "location"
     }
     return [source.parent / name for name in sorted(names)]
-
-
-def _build_report(plan_path: Path) -> dict[str, Any]:
-    path = plan_path.with_name("build.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def text_form(fields: Mapping[str, Any], indent: str = "") -> str:

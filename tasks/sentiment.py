@@ -6,13 +6,9 @@
 docs/results.md holds the scores and times to expect.
 """
 
-from models.text_classification_config import TextConfig
-from pipelines.text import TextEncoder
 from tasks.kinds.text_classification import TextClassification
 
 TASK = TextClassification(
     name="sentiment",
     summary="is a review positive or negative",
-    model=TextConfig(),
-    encoder=TextEncoder(),
 )

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from models.training import read_history
+from models.callbacks import read_history
 
 pytestmark = pytest.mark.slow
 COMMON = ["--units", "16", "--embedding-dim", "16", "--epochs", "6", "--set", "patience=6"]

@@ -1,8 +1,8 @@
-"""One attempt at a trial, in a process of its own on this machine.
+"""One attempt at a trial, in its own process on this machine.
 
-``run_attempt`` is what a search hands to an executor: a thread here or a Dask worker elsewhere
-calls it, it has the trial forked from a nursery, watches over it, and says how it ended. It never
-raises for what a trial does.
+A search hands ``run_attempt`` to an executor, so it is called by a local thread or by a Dask worker
+on another machine. It has the trial forked from a fork server, watches it, and reports how it
+ended. It never raises an error because of what a trial does.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tuning.jobs import Job, Recipe
-from tuning.lease import Lessee
+from tuning.jobs import TrainerSpec, TrialJob
+from tuning.search_lock import OwnerWatch
 
-TICK = 0.5
+POLL_SECONDS = 0.5
 
 
-class NurseryClient:
-    """A nursery's process, as seen by those who want trials of it; many threads may.
+class ForkServerClient:
+    """Starts a fork server process and requests trials from it; many threads may use one client.
 
     Args:
-        target: of the recipe that it will be given; it imports what that needs.
-        threads: of TensorFlow in each trial.
+        target: target of the trainer spec that will follow; the server imports its module first.
+        threads: number of TensorFlow threads in each trial.
     """
 
     def __init__(self, target: str, threads: int) -> None:
         count = str(threads)
-        # Its own session: Ctrl-C at the terminal is the owner's to handle.
+        # A new session: the owner of the search handles Ctrl-C at the terminal.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tuning.nursery"],
+            [sys.executable, "-m", "tuning.fork_server"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             start_new_session=True,
             env={
@@ -59,20 +59,23 @@ class NurseryClient:
         self._send({"target": target, "path": [p for p in sys.path if p]})
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def prepare(self, recipe: Recipe, log: Path) -> None:
-        """Has it make ready for trials; what it prints from now on goes to the file ``log``."""
+    def prepare(self, spec: TrainerSpec, log: Path) -> None:
+        """Has the server create the trainer; its output goes to the file ``log`` from now on."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._send({"recipe": asdict(recipe), "log": str(log.resolve())})
+        self._send({"spec": asdict(spec), "log": str(log.resolve())})
 
-    def run(self, job: Job, reason_to_stop: Callable[[], str | None]) -> tuple[str, int | None]:
-        """Has the trial run; how it ended, and its exit code where it had one.
+    def run(
+        self, job: TrialJob, reason_to_stop: Callable[[], str | None]
+    ) -> tuple[str, int | None]:
+        """Has the trial run, and waits for its end.
 
         Args:
             job: the trial.
-            reason_to_stop: called now and then; what it gives, if anything, ends the trial.
+            reason_to_stop: called repeatedly; if it returns a reason, the trial is killed.
 
         Returns:
-            "exit" and the code; or what ``reason_to_stop`` gave; or "lost" without a nursery.
+            How the trial ended, and the exit code of its process if there is one: "exit" and the
+            code; or the reason that ``reason_to_stop`` returned; or "lost" if the server died.
         """
         events: queue.Queue = queue.Queue()
         with self.lock:
@@ -80,21 +83,21 @@ class NurseryClient:
                 return "lost", None
             self.waiting[job.trial] = events
         self._send({"job": asdict(job)})
-        why = None
+        reason = None
         while True:
             try:
-                event = events.get(timeout=TICK)
+                event = events.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                if why is None and (why := reason_to_stop()):
+                if reason is None and (reason := reason_to_stop()):
                     self._send({"kill": job.trial})
                 continue
             if event is None:
-                return why or "lost", None
+                return reason or "lost", None
             if "exit" in event:
-                return why or "exit", event["exit"]
+                return reason or "exit", event["exit"]
 
     def close(self) -> None:
-        """Ends the nursery and all its trials."""
+        """Ends the fork server and all its trials."""
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
@@ -102,9 +105,9 @@ class NurseryClient:
         except subprocess.TimeoutExpired:
             self.process.kill()
 
-    def _send(self, order: dict[str, Any]) -> None:
-        with self.lock, contextlib.suppress(OSError):  # its death is heard of elsewhere
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+    def _send(self, request: dict[str, Any]) -> None:
+        with self.lock, contextlib.suppress(OSError):  # `_listen` notices that the server has died
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
 
     def _listen(self) -> None:
@@ -123,116 +126,124 @@ class NurseryClient:
         self.process.wait()
 
 
-_nurseries: dict[tuple[str | None, str, int], NurseryClient] = {}
-_warmed: dict[tuple[str, int], NurseryClient] = {}
-_nurseries_lock = threading.Lock()
+# In use, by owner file, key of the trainer spec and threads; and started, but not yet used.
+_servers: dict[tuple[str | None, str, int], ForkServerClient] = {}
+_unused: dict[tuple[str, int], ForkServerClient] = {}
+_servers_lock = threading.Lock()
 
 
-def warm(target: str, threads: int) -> None:
-    """Starts a nursery for recipes with this target, to be there when the first one comes."""
-    with _nurseries_lock:
-        _warmed[target, threads] = NurseryClient(target, threads)
+def start_fork_server(target: str, threads: int) -> None:
+    """Starts a fork server ahead of time, for the first trainer spec with this target."""
+    with _servers_lock:
+        _unused[target, threads] = ForkServerClient(target, threads)
 
 
-def cool() -> None:
-    """Ends what ``warm`` started and nothing took up."""
-    with _nurseries_lock:
-        while _warmed:
-            _warmed.popitem()[1].close()
+def stop_unused_fork_servers() -> None:
+    """Ends the fork servers that ``start_fork_server`` started and no trial has used."""
+    with _servers_lock:
+        while _unused:
+            _unused.popitem()[1].close()
 
 
-def nursery(recipe: Recipe, threads: int, job: Job, place: Path) -> NurseryClient:
-    """The living nursery of a job's search in this process; a new one, which logs to ``place``."""
-    with _nurseries_lock:
-        key = job.lease, recipe.key, threads
-        if key not in _nurseries or _nurseries[key].dead:
-            warmed = _warmed.pop((recipe.target, threads), None)
-            if warmed is None or warmed.dead:
-                warmed = NurseryClient(recipe.target, threads)
-            warmed.prepare(recipe, nursery_log(place))
-            _nurseries[key] = warmed
-        return _nurseries[key]
-
-
-def nursery_log(trials: Path) -> Path:
-    """File that what this machine's nursery prints goes to."""
-    return trials / f"nursery-{socket.gethostname()}.log"
-
-
-def close_nurseries(lease: str | None = None) -> None:
-    """Ends the nurseries of the search with this lease, or all of this process."""
-    with _nurseries_lock:
-        for key in [key for key in _nurseries if lease is None or key[0] == lease]:
-            _nurseries.pop(key).close()
-
-
-atexit.register(close_nurseries)
-atexit.register(cool)
-
-
-def run_attempt(recipe: dict[str, Any], job: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Runs a trial, or the rest of one, in a process of its own.
+def fork_server(spec: TrainerSpec, threads: int, job: TrialJob, trials: Path) -> ForkServerClient:
+    """The fork server for a job's search in this process; started if there is none alive.
 
     Args:
-        recipe: fields of a ``Recipe``.
-        job: fields of a ``Job``.
-        threads: of TensorFlow.
+        spec: the trainer that trials need.
+        threads: number of TensorFlow threads in each trial.
+        job: a job of the search.
+        trials: directory of the trials, where a new server writes its log.
+    """
+    with _servers_lock:
+        key = job.owner_file, spec.key, threads
+        if key not in _servers or _servers[key].dead:
+            server = _unused.pop((spec.target, threads), None)
+            if server is None or server.dead:
+                server = ForkServerClient(spec.target, threads)
+            server.prepare(spec, fork_server_log(trials))
+            _servers[key] = server
+        return _servers[key]
+
+
+def fork_server_log(trials: Path) -> Path:
+    """The log file of this machine's fork server, in the directory of the trials."""
+    return trials / f"fork-server-{socket.gethostname()}.log"
+
+
+def close_fork_servers(owner_file: str | None = None) -> None:
+    """Ends the fork servers of the search with this owner file, or all of this process."""
+    with _servers_lock:
+        for key in [key for key in _servers if owner_file is None or key[0] == owner_file]:
+            _servers.pop(key).close()
+
+
+atexit.register(close_fork_servers)
+atexit.register(stop_unused_fork_servers)
+
+
+def run_attempt(spec: dict[str, Any], job: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Runs a trial, or the rest of one, in its own process.
+
+    Args:
+        spec: fields of a ``TrainerSpec``.
+        job: fields of a ``TrialJob``.
+        threads: number of TensorFlow threads.
 
     Returns:
-        ``outcome`` and, with it:
+        ``seconds``, ``outcome`` and, depending on the outcome:
 
-        * "completed" or "cut": ``result``, what the trainer gave;
-        * "raised", "died" (a signal, or no memory), "stalled": ``message``;
-        * "orphaned": another process owns the search, or none does;
-        * "lost": the nursery died, of which the trial knows nothing;
-        * "unprepared": ``message``: no trial of this recipe can ever run.
+        * "completed" or "stopped": ``result``, the dict that the trainer returned;
+        * "raised", "died" (a signal, or out of memory), "stalled": ``message``;
+        * "owner_lost": another process owns the search, or no process does;
+        * "lost": the fork server died, which says nothing about the trial;
+        * "unprepared": ``message``; no trial with this trainer spec can ever run.
     """
-    order, began = Job(**job), time.monotonic()
-    if order.store is None:
-        return {**_attempt(Recipe(**recipe), order, order, threads, lambda: None),
-                "seconds": time.monotonic() - began}  # fmt: skip
-    from tuning.store import Mirror
+    asked, started = TrialJob(**job), time.monotonic()
+    if asked.store is None:
+        return {**_attempt(TrainerSpec(**spec), asked, asked, threads, lambda: None),
+                "seconds": time.monotonic() - started}  # fmt: skip
+    from tuning.store import TrialMirror
 
-    mirror = Mirror(order)
+    mirror = TrialMirror(asked)
     try:
-        ending = _attempt(Recipe(**recipe), order, mirror.job, threads, mirror.sync)
+        ending = _attempt(TrainerSpec(**spec), asked, mirror.job, threads, mirror.sync)
     finally:
         mirror.close()
-    return {**ending, "seconds": time.monotonic() - began}
+    return {**ending, "seconds": time.monotonic() - started}
 
 
 def _attempt(
-    recipe: Recipe, asked: Job, job: Job, threads: int, sync: Callable[[], None]
+    spec: TrainerSpec, asked: TrialJob, job: TrialJob, threads: int, sync: Callable[[], None]
 ) -> dict[str, Any]:
-    """``run_attempt`` of a job whose files are ``job``'s, on this machine."""
-    for stale in ("cut.json", "failure.json", "heartbeat"):
+    """Runs ``job``: the job that was asked for, its paths replaced by paths on this machine."""
+    for stale in ("stopped.json", "cut.json", "failure.json", "heartbeat"):
         (job.path / stale).unlink(missing_ok=True)
-    lessee = Lessee(job.lease, job.token)
-    client = nursery(recipe, threads, asked, job.path.parent)
+    owner = OwnerWatch(job.owner_file, job.token)
+    server = fork_server(spec, threads, asked, job.path.parent)
 
     def reason_to_stop() -> str | None:
         sync()
-        if lessee.orphaned():
-            return "orphaned"
-        quiet = _quiet(job.path / "heartbeat")
-        return "stalled" if quiet is not None and quiet > job.stall_seconds else None
+        if owner.lost():
+            return "owner_lost"
+        silent = _heartbeat_age(job.path / "heartbeat")
+        return "stalled" if silent is not None and silent > job.stall_seconds else None
 
-    how, code = client.run(job, reason_to_stop)
-    if client.unprepared is not None:
-        return {"outcome": "unprepared", "message": client.unprepared}
+    how, code = server.run(job, reason_to_stop)
+    if server.unprepared is not None:
+        return {"outcome": "unprepared", "message": server.unprepared}
     return _ending(job, how, code)
 
 
-def _ending(job: Job, how: str, code: int | None) -> dict[str, Any]:
-    """Tells what the files of a trial and the end of its process say."""
-    for name, outcome in (("result.json", "completed"), ("cut.json", "cut")):
+def _ending(job: TrialJob, how: str, code: int | None) -> dict[str, Any]:
+    """The outcome of an attempt, from the files of the trial and from how its process ended."""
+    for name, outcome in (("result.json", "completed"), ("stopped.json", "stopped")):
         if (result := _json(job.path / name)) is not None:
             return {"outcome": outcome, "result": result}
     if how == "stalled":
-        text = f"gave no sign of life for {job.stall_seconds:g} s"
+        text = f"sent no heartbeat for {job.stall_seconds:g} s"
         return {"outcome": "stalled", "message": text}
     if how == "lost":
-        text = f"the process that it was to be forked from died; see {nursery_log(job.path.parent)}"
+        text = f"its fork server died; see {fork_server_log(job.path.parent)}"
         return {"outcome": "lost", "message": text}
     if how != "exit":
         return {"outcome": how}
@@ -245,8 +256,8 @@ def _ending(job: Job, how: str, code: int | None) -> dict[str, Any]:
     return {"outcome": "raised", "message": text}
 
 
-def _quiet(heartbeat: Path) -> float | None:
-    """Seconds since the last sign of life; None before the first."""
+def _heartbeat_age(heartbeat: Path) -> float | None:
+    """Seconds since the last heartbeat; None before the first."""
     try:
         return time.time() - heartbeat.stat().st_mtime
     except OSError:

@@ -1,7 +1,7 @@
-"""What goes wrong in a search by a person's hand; needs no KerasTuner."""
+"""The error of the search; needs no KerasTuner."""
 
 from common.errors import SeqloomError
 
 
 class SearchError(SeqloomError, ValueError):
-    """A search that cannot begin or has nothing to show; the message says why."""
+    """A search cannot start or has no result to show; the message says why."""

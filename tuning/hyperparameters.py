@@ -1,4 +1,4 @@
-"""What a search varies: each hyperparameter's values as its space and its trials tell them."""
+"""The hyperparameters of a search, with the values that its trials have tried."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from tuning.leaderboard import TrialRow
 
-# So many different whole numbers are still shown, and averaged over, one by one.
-MOST_STEPS = 8
+# Up to this number of different integers are shown, and averaged over, one by one.
+MAX_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -18,47 +18,47 @@ class Hyperparameter:
     """One hyperparameter over some trials.
 
     Attributes:
-        name: its name.
-        values: the different values that were tried; numbers ascending, words as the space lists
-            them.
-        numeric: whether values are numbers; switches are none.
-        log: whether the space draws it on a logarithmic scale.
-        stepped: whether it takes few values: words, switches, numbers of a list, small counts.
-        absent: how many of the trials have no value, as a parent's value left it out.
+        name: name of the hyperparameter.
+        values: the different values that were tried: numbers in ascending order, strings in the
+            order of the space.
+        numeric: whether the values are numbers; booleans are not.
+        log: whether the space samples it on a logarithmic scale.
+        discrete: whether it has few values: strings, booleans, listed numbers, small integers.
+        absent: number of trials without a value, because a parent hyperparameter excluded it.
     """
 
     name: str
     values: tuple[Any, ...]
     numeric: bool
     log: bool
-    stepped: bool
+    discrete: bool
     absent: int = 0
 
     @property
     def varied(self) -> bool:
-        """Whether the trials differ in it."""
+        """Whether the trials differ in this hyperparameter."""
         return len(self.values) + bool(self.absent) > 1
 
 
 def hyperparameters(about: Mapping[str, Any], rows: Iterable[TrialRow]) -> list[Hyperparameter]:
-    """What trials were drawn from, in the order of the space.
+    """The hyperparameters of some trials, in the order of the space.
 
     Args:
-        about: of a search; a ``space`` that it lacks is guessed from the values.
-        rows: the trials to look at.
+        about: content of ``search.json``; without a ``space`` in it, the values are used alone.
+        rows: the trials.
     """
     rows, space = list(rows), {}
     for item in about.get("space") or ():
         config = item.get("config") or {}
         space[config.get("name")] = {**config, "class_name": item.get("class_name")}
-    drawn = dict.fromkeys(name for row in rows for name in row.values)
-    # KerasTuner's own values, such as tuner/epochs, tell how a trial was run.
-    names = [n for n in dict.fromkeys([*space, *sorted(drawn)]) if n in drawn and "/" not in n]
+    used = dict.fromkeys(name for row in rows for name in row.values)
+    # KerasTuner's own values, such as tuner/epochs, are no hyperparameters.
+    names = [n for n in dict.fromkeys([*space, *sorted(used)]) if n in used and "/" not in n]
     return [_hyperparameter(name, space.get(name, {}), rows) for name in names]
 
 
 def value_of(row: TrialRow, name: str) -> Any:
-    """A trial's value, None where it has none; what is no word, number or switch is told as JSON.
+    """A trial's value, None if it has none; values other than str, int, float and bool as JSON.
 
     >>> value_of(TrialRow("0000", "COMPLETED", {"kernel": [3, 3]}), "kernel")
     '[3, 3]'
@@ -75,12 +75,12 @@ def _hyperparameter(name: str, about: Mapping[str, Any], rows: list[TrialRow]) -
         present.sort()
     else:
         listed = list(about.get("values") or ())
-        places = {str(value): place for place, value in enumerate(listed)}
-        present.sort(key=lambda value: (places.get(str(value), len(places)), str(value)))
+        order = {str(value): index for index, value in enumerate(listed)}
+        present.sort(key=lambda value: (order.get(str(value), len(order)), str(value)))
     whole = numeric and all(float(v).is_integer() for v in present)
     log = about.get("sampling") == "log" and numeric and bool(present) and present[0] > 0
     listed = about.get("class_name") in ("Choice", "Boolean", "Fixed")
-    stepped = not numeric or listed or (whole and len(present) <= MOST_STEPS and not log)
+    discrete = not numeric or listed or (whole and len(present) <= MAX_STEPS and not log)
     return Hyperparameter(
-        name, tuple(present), numeric, log, stepped, sum(value is None for value in found)
+        name, tuple(present), numeric, log, discrete, sum(value is None for value in found)
     )

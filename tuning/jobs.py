@@ -1,4 +1,4 @@
-"""What a search tells the process of a trial, and what comes back: all of it plain JSON."""
+"""What a search sends to the process of a trial, and what it gets back: all of it plain JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a process makes ready what every trial needs, the data above all.
+class TrainerSpec:
+    """How a process creates the trainer that all trials share, with the data loaded.
 
     Attributes:
-        target: "package.module:name" of a callable that gives a ``Trainer``.
-        arguments: JSON values that it is called with.
+        target: "package.module:name" of a callable that returns a ``Trainer``.
+        arguments: JSON values that the callable is called with.
     """
 
     target: str
@@ -25,31 +25,31 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """The same for the same recipe."""
+        """Hash of the spec; equal specs have equal keys."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def prepare(self) -> Trainer:
-        """Calls the target; nothing in it may wake a device, since trials are forked from here."""
+        """Calls the target, which must not initialise a device: trials are forked afterwards."""
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)(**self.arguments)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One trial, or the rest of one.
+class TrialJob:
+    """One trial to train, from its start or from where an earlier attempt ended.
 
     Attributes:
-        trial: its number, four digits.
-        directory: where it leaves ``result.json``, ``log.txt`` and its runs.
+        trial: number of the trial, as four digits.
+        directory: directory for ``result.json``, ``log.txt`` and the runs of the trial.
         values: hyperparameters.
-        seeds: one for each execution.
-        until: epochs to train, those of ``parent`` counted in.
-        parent: directory of the trial whose training goes on here, epochs and all.
-        environment: variables of the process, such as which GPU it has.
-        lease: file of the search's owner; see ``tuning.lease``.
-        token: the owner's, in that file.
-        stall_seconds: without a sign of life for so long, the trial is stopped.
-        store: where checkpoints go when machines share no path; see ``tuning.store``.
+        seeds: one seed per execution.
+        until: total number of epochs to train, including the epochs of ``parent``.
+        parent: directory of the trial whose training is continued here, epochs included.
+        environment: environment variables of the process, such as which GPU it uses.
+        owner_file: path of ``owner.json`` of the search; see ``tuning.search_lock``.
+        token: token of the owner in that file.
+        stall_seconds: the trial is stopped when it has sent no heartbeat for this long.
+        store: URL for the trial's files when machines share no path; see ``tuning.store``.
     """
 
     trial: str
@@ -59,30 +59,30 @@ class Job:
     until: int
     parent: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    lease: str | None = None
+    owner_file: str | None = None
     token: str | None = None
     stall_seconds: float = 600.0
     store: str | None = None
 
     @property
     def path(self) -> Path:
-        """``directory``."""
+        """``directory`` as a path."""
         return Path(self.directory)
 
 
 class Trainer(Protocol):
-    """What a recipe's target gives."""
+    """The object that the target of a ``TrainerSpec`` returns."""
 
-    def train(self, job: Job, alive: Callable[[], bool]) -> dict[str, Any]:
-        """Trains every execution of a trial; what an earlier attempt left is gone on with.
+    def train(self, job: TrialJob, heartbeat: Callable[[], bool]) -> dict[str, Any]:
+        """Trains every execution of a trial; continues what an earlier attempt left.
 
         Args:
             job: the trial.
-            alive: to be called after every batch, as a sign of life; False once the training
-                shall end after the epoch under way.
+            heartbeat: to be called after every batch, to show that the trial is alive. It returns
+                False once the training should stop at the end of the current epoch.
 
         Returns:
-            ``scores`` (one an execution), ``epochs``, ``best_epoch``, ``parameters``,
-            ``latency_ms`` or None, and ``cut``: whether ``alive`` ended it early.
+            ``scores`` (one per execution), ``epochs``, ``best_epoch``, ``parameters``,
+            ``latency_ms`` or None, and ``stopped``: whether ``heartbeat`` ended it early.
         """
         ...

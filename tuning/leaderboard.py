@@ -1,8 +1,8 @@
 """All trials of a search, ranked. Reads the search's files; imports neither Keras nor TensorFlow.
 
-A search's directory holds ``search.json`` (what is searched, and how) and, for each trial,
-``trials/NNNN/trial.json``, written by the search alone, with ``trials/NNNN/run-K/`` of each of its
-executions: an ordinary run, whose ``history.csv`` has a row an epoch.
+A search's directory holds ``search.json`` (the plan of the search) and, for each trial,
+``trials/NNNN/trial.json``, which only the search's owner writes. Each execution of a trial has a
+directory ``trials/NNNN/run-K/``: an ordinary run, whose ``history.csv`` has one row per epoch.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any
 from common.errors import DataError
 from common.files import write_text
 
-# What a trial may be. CUT: the search's time ended it after an epoch; it goes on with more time.
-# SKIPPED: its place in a Hyperband round has no configuration left to fill it.
-STATES = ("RUNNING", "COMPLETED", "CUT", "FAILED", "SKIPPED")
+# STOPPED: the budget of the search ended the trial after an epoch; with a larger budget the trial
+# continues. SKIPPED: no configuration was left for this number in a Hyperband round.
+STATES = ("RUNNING", "COMPLETED", "STOPPED", "FAILED", "SKIPPED")
+# Names of states that earlier versions wrote into trial.json.
+_OLD_STATES = {"CUT": "STOPPED"}
 COLUMNS = (
     "score", "spread", "epochs", "best_epoch", "seconds", "parameters", "latency_ms", "ended_at"
 )  # fmt: skip
@@ -31,24 +33,26 @@ class TrialRow:
     """One trial.
 
     Attributes:
-        trial: its number, four digits.
+        trial: number of the trial, as four digits.
         state: one of ``STATES``.
-        values: its hyperparameters.
-        score: the validation metric of its best epoch, the mean over its executions; None before
-            it has one.
-        spread: standard deviation of the score over the executions; None where there is one.
-        epochs: epochs trained, an earlier Hyperband round's counted in.
-        best_epoch: of the first execution, from 1 on.
-        seconds: of all attempts.
-        parameters: that are trained.
-        latency_ms: median of one answer at batch 1 by the exported ONNX model, one thread.
+        values: hyperparameters.
+        score: validation metric of the best epoch, averaged over the executions; None before there
+            is one.
+        spread: standard deviation of the score over the executions; None with a single execution.
+        epochs: number of epochs trained, including those of earlier Hyperband rounds.
+        best_epoch: best epoch of the first execution, counted from 1.
+        seconds: training time of all attempts together.
+        parameters: number of trainable parameters.
+        latency_ms: median time of one prediction at batch 1 with the exported ONNX model and one
+            thread.
         ended_at: seconds that the search had spent when the trial ended.
-        seed: of its weights and of the order of its examples.
-        parent: in Hyperband, the trial that it goes on from.
-        bracket: in Hyperband, from the most halvings down to 0.
-        round: in Hyperband, from 0 on.
-        attempts: times it was begun.
-        message: why it failed, or its last attempt did.
+        seed: seed of the weights and of the order of examples.
+        parent: in Hyperband, the trial whose training this one continues.
+        bracket: in Hyperband, the bracket's number; the one with the most halvings comes first, the
+            last is 0.
+        round: in Hyperband, the round's number, from 0.
+        attempts: number of times that the trial was started.
+        message: why the trial, or its last attempt, failed.
     """
 
     trial: str
@@ -71,17 +75,17 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the best trial may cost; None where there is no limit."""
+class TrialLimits:
+    """Maximum cost of the best trial; None means no limit."""
 
     latency_ms: float | None = None
     parameters: int | None = None
 
     def allow(self, row: TrialRow) -> bool:
-        """Whether a trial is known to stay below."""
+        """Whether the trial's costs are known and within the limits."""
         return all(
-            most is None or (cost is not None and cost <= most)
-            for cost, most in (
+            limit is None or (cost is not None and cost <= limit)
+            for cost, limit in (
                 (row.latency_ms, self.latency_ms), (row.parameters, self.parameters)
             )
         )  # fmt: skip
@@ -89,7 +93,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Search:
-    """A search as its files tell it."""
+    """A search, as read from its files.
+
+    Attributes:
+        directory: directory of the search.
+        about: content of ``search.json``.
+        rows: all trials, best first.
+    """
 
     directory: Path
     about: dict[str, Any]
@@ -97,65 +107,93 @@ class Search:
 
     @property
     def mode(self) -> str:
-        """Whether more ("max") or less ("min") of the score is better."""
+        """ "max" if higher scores are better, "min" if lower scores are."""
         return self.about["mode"]
 
     def curves(self, trial: str) -> list[list[dict[str, float]]]:
-        """Rows of ``history.csv`` of each execution."""
+        """For each execution of a trial, the rows of its ``history.csv``."""
         paths = sorted((self.directory / "trials" / trial).glob("run-*/history.csv"))
         return [_history(path) for path in paths]
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """A trial's record from ``trial.json``; names that earlier versions wrote are replaced.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not JSON.
+    """
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["state"] = _OLD_STATES.get(record.get("state"), record.get("state"))
+    for attempt in record.get("attempts", ()):
+        if "blame" in attempt:
+            attempt["cause"] = attempt.pop("blame")
+    return record
+
+
 def trial_row(record: dict[str, Any]) -> TrialRow:
-    """A row of what ``trial.json`` holds."""
+    """The leaderboard row of a trial's record."""
     names = (*COLUMNS, "trial", "state", "values", "seed", "parent", "bracket", "round", "message")
     known = {name: record.get(name) for name in names}
     return TrialRow(**known, attempts=len(record.get("attempts", ())))
 
 
 def ranked(rows: Iterable[TrialRow], mode: str) -> list[TrialRow]:
-    """Best first; of equals the earlier; those without a score last."""
+    """Sorts rows: best first, equal scores by trial number, rows without a score last."""
     sign = -1 if mode == "max" else 1
     return sorted(rows, key=lambda r: (r.score is None, sign * (r.score or 0.0), r.trial))
 
 
-def best_row(rows: Sequence[TrialRow], limits: Limits | None = None) -> TrialRow | None:
-    """The first of ranked rows that has a score and costs no more than it may."""
-    scored = (row for row in rows if row.score is not None and row.state in ("COMPLETED", "CUT"))
-    return next((row for row in scored if (limits or Limits()).allow(row)), None)
+def best_row(rows: Sequence[TrialRow], limits: TrialLimits | None = None) -> TrialRow | None:
+    """The first of the ranked rows that has a score and is within the limits."""
+    scored = (r for r in rows if r.score is not None and r.state in ("COMPLETED", "STOPPED"))
+    return next((row for row in scored if (limits or TrialLimits()).allow(row)), None)
 
 
 def pareto_front(rows: Sequence[TrialRow], cost: str) -> list[TrialRow]:
-    """Of ranked rows, those that no other beats in score at the same or a lower ``cost``.
+    """The rows for which no other row has a better score at the same or a lower cost.
 
     Args:
-        rows: best first.
+        rows: rows to choose from, best first.
         cost: "parameters" or "latency_ms".
 
     Returns:
-        Best score first, so from the dearest to the cheapest.
+        Rows of the front, best score first; that is, from the most to the least expensive.
     """
     front: list[TrialRow] = []
     for row in rows:
         price = getattr(row, cost)
-        if row.score is None or price is None or row.state not in ("COMPLETED", "CUT"):
+        if row.score is None or price is None or row.state not in ("COMPLETED", "STOPPED"):
             continue
         if not front or price < getattr(front[-1], cost):
             front.append(row)
     return front
 
 
-def chosen_rows(search: Search, limits: Limits, pareto: str | None = None) -> list[TrialRow]:
-    """Rows that stay below limits or, with ``pareto``, that no other beats at a lower cost."""
+def chosen_rows(search: Search, limits: TrialLimits, pareto: str | None = None) -> list[TrialRow]:
+    """The rows within the limits; with ``pareto``, only those on the front of score against cost.
+
+    Args:
+        search: the search.
+        limits: maximum cost.
+        pareto: "latency", "parameters" or None.
+
+    Raises:
+        DataError: ``pareto`` is something else.
+    """
     costs = {"latency": "latency_ms", "parameters": "parameters"}
     if pareto is not None and pareto not in costs:
         raise DataError(f"--pareto is {pareto!r}; use one of {', '.join(costs)}")
-    rows = search.rows if limits == Limits() else [r for r in search.rows if limits.allow(r)]
+    rows = search.rows if limits == TrialLimits() else [r for r in search.rows if limits.allow(r)]
     return rows if pareto is None else pareto_front(rows, costs[pareto])
 
 
 def read_search(directory: Path) -> Search:
-    """A search's directory; one that is none is a DataError."""
+    """Reads the directory of a search.
+
+    Raises:
+        DataError: the directory does not hold a search.
+    """
     try:
         about = json.loads((directory / "search.json").read_text(encoding="utf-8"))
         mode = about["mode"]
@@ -167,14 +205,14 @@ def read_search(directory: Path) -> Search:
     rows = []
     for path in sorted(directory.glob("trials/*/trial.json")):
         try:
-            rows.append(trial_row(json.loads(path.read_text(encoding="utf-8"))))
+            rows.append(trial_row(read_record(path)))
         except (OSError, ValueError):
-            continue  # of another hand: this one appears by a rename, whole or not at all
+            continue  # not written by a search, which writes by a rename: complete or not at all
     return Search(directory, about, ranked(rows, mode))
 
 
 def write_csv(rows: Sequence[TrialRow], path: Path) -> None:
-    """The leaderboard as a table for other tools."""
+    """Writes the leaderboard as CSV, for other tools."""
     names = sorted({name for row in rows for name in row.values})
     text = io.StringIO()
     writer = csv.writer(text)

@@ -1,4 +1,4 @@
-"""What this machine has for trials; asks the system, never TensorFlow."""
+"""Memory and GPUs of this machine, for running trials; asks the system, never TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
-# What a trial of these tasks takes at most, roughly, beside what it shares with its nursery.
-BYTES_EACH = 1_500_000_000
+from common.machine import usable_cores
 
-
-def usable_cores() -> int:
-    """Cores that this process may use, by affinity and by the control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no control group, or no quota ("max")
-    return max(1, cores or 1)
+# Rough maximum memory of one trial of these tasks, without what it shares with its fork server.
+BYTES_PER_TRIAL = 1_500_000_000
 
 
 def free_bytes() -> int | None:
-    """Memory that a new process could have; None where the system does not tell."""
+    """Memory that is available to a new process; None if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -32,7 +23,7 @@ def free_bytes() -> int | None:
 
 
 def visible_gpus() -> list[str]:
-    """Identifiers for ``CUDA_VISIBLE_DEVICES``; asks the driver, which wakes no device."""
+    """Identifiers for ``CUDA_VISIBLE_DEVICES``, from the driver, without initialising a device."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
@@ -45,9 +36,9 @@ def visible_gpus() -> list[str]:
 
 
 def default_workers(gpus: list[str]) -> int:
-    """Trials at once: one a GPU, or one a core as far as the memory goes."""
+    """Number of trials at once: one per GPU; without GPUs one per core, as far as memory allows."""
     if gpus:
         return len(gpus)
     free = free_bytes()
-    held = max(1, free // BYTES_EACH) if free else usable_cores()
-    return min(usable_cores(), held)
+    fitting = max(1, free // BYTES_PER_TRIAL) if free else usable_cores()
+    return min(usable_cores(), fitting)

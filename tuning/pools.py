@@ -1,7 +1,7 @@
-"""Where attempts run: threads of this process, or the workers of a Dask cluster.
+"""Where attempts run: in threads of this process, or on the workers of a Dask cluster.
 
-Both hand ``run_attempt`` to a ``concurrent.futures.Executor``; each call waits for one trial's
-process on the machine where it runs.
+Both pools submit ``run_attempt`` to a ``concurrent.futures.Executor``. Each call waits for the
+process of one trial on the machine where the call runs.
 """
 
 from __future__ import annotations
@@ -15,33 +15,34 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuning.attempts import close_nurseries, run_attempt, warm
+from common.machine import usable_cores
+from tuning.attempts import close_fork_servers, run_attempt, start_fork_server
 from tuning.errors import SearchError
-from tuning.machine import default_workers, usable_cores, visible_gpus
+from tuning.machine import default_workers, visible_gpus
 
 
 class Pool(Protocol):
     """Runs attempts."""
 
     def capacity(self) -> int:
-        """Trials that can run at once, now."""
+        """Number of trials that can run at the same time at this moment."""
 
-    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
-        """Begins an attempt; the future gives what ``run_attempt`` returns."""
+    def submit(self, spec: dict[str, Any], job: dict[str, Any]) -> Future:
+        """Starts an attempt; the future's result is what ``run_attempt`` returns."""
 
     def lost(self) -> bool:
-        """True once after whatever ran the attempts has gone, and they with it."""
+        """Whether the executor has died, and all its attempts with it; reported only once."""
 
-    def close(self, lease: str) -> None:
-        """Ends all attempts of the search with this lease."""
+    def close(self, owner_file: str) -> None:
+        """Ends all attempts of the search with this owner file."""
 
 
 class LocalPool:
-    """Processes of this machine.
+    """Processes on this machine.
 
     Args:
-        workers: trials at once; None for what the machine holds.
-        threads: of TensorFlow in each; None for the cores divided by the workers.
+        workers: number of trials at once; None for as many as the machine has room for.
+        threads: number of TensorFlow threads per trial; None for the cores divided by the workers.
     """
 
     def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
@@ -52,20 +53,20 @@ class LocalPool:
         self._futures: set[Future] = set()
         self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="trial")
 
-    def warm(self, target: str) -> None:
-        """Starts what trials are forked from, before their recipe, of this target, is known."""
-        warm(target, self.threads)
+    def start(self, target: str) -> None:
+        """Starts the fork server for trainer specs with this target, before a spec is known."""
+        start_fork_server(target, self.threads)
 
     def capacity(self) -> int:
-        """As many as there are workers."""
+        """The number of workers."""
         return self.workers
 
-    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
-        """In a thread, on a GPU of its own where there is one."""
+    def submit(self, spec: dict[str, Any], job: dict[str, Any]) -> Future:
+        """Starts an attempt in a thread; if there are GPUs, the trial has one to itself."""
         gpu = self._free.pop(0) if self._free else None
         if gpu is not None:
             job = {**job, "environment": {**job["environment"], "CUDA_VISIBLE_DEVICES": gpu}}
-        future = self._executor.submit(run_attempt, recipe, job, self.threads)
+        future = self._executor.submit(run_attempt, spec, job, self.threads)
         self._futures.add(future)
         future.add_done_callback(lambda ended: self._forget(ended, gpu))
         return future
@@ -76,32 +77,32 @@ class LocalPool:
             self._free.append(gpu)
 
     def lost(self) -> bool:
-        """Never: threads die with their process."""
+        """Always False: threads die only with this process."""
         return False
 
-    def close(self, lease: str) -> None:
-        """Kills what still runs."""
+    def close(self, owner_file: str) -> None:
+        """Kills the attempts that are still running."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        close_nurseries(lease)
-        while self._futures:  # one may have been about to begin, with a nursery of its own
+        close_fork_servers(owner_file)
+        while self._futures:  # an attempt that was just starting may have started a fork server
             time.sleep(0.05)
-            close_nurseries(lease)
+            close_fork_servers(owner_file)
 
 
 class ClusterPool:
     """Workers of a Dask cluster.
 
     Args:
-        address: of the scheduler (``tcp://host:8786``, ``tls://...``), or the path of a scheduler
-            file.
-        workers: trials at once at most; None for as many as the cluster's workers have threads or,
-            where they declare that resource, GPUs.
-        threads: of TensorFlow in each trial.
-        tell: shows a person what is waited for.
-        patience: seconds to wait for a scheduler that is away.
+        address: address of the scheduler (``tcp://host:8786``, ``tls://...``), or path of a
+            scheduler file.
+        workers: maximum number of trials at once; None for as many as the cluster's workers have
+            threads or, if they declare that resource, GPUs.
+        threads: number of TensorFlow threads per trial; None for 1.
+        tell: shows the user a message, such as what the search waits for.
+        patience: seconds to wait for a scheduler that does not answer.
 
     Raises:
-        SearchError: Dask is not installed, or no scheduler answers for ``patience``.
+        SearchError: Dask is not installed, or no scheduler has answered for ``patience`` seconds.
     """
 
     def __init__(
@@ -116,41 +117,41 @@ class ClusterPool:
             import distributed  # noqa: F401
         except ImportError as error:
             raise SearchError('--cluster needs Dask: pip install "seqloom[cluster]"') from error
-        # Of a lost connection we tell the person ourselves, once.
+        # This class reports a lost connection itself, once.
         for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address, self.workers, self.threads = address, workers, threads or 1
         self.tell, self.patience = tell, patience
         self._client: Any = None
         self._scheduler = ""
-        self._told, self._away_since = "", time.monotonic()
+        self._last_message, self._away_since = "", time.monotonic()
 
     def capacity(self) -> int:
-        """Slots of the workers that are there now; 0 while no scheduler answers."""
+        """Number of trials that the connected workers can run; 0 while no scheduler answers."""
         if self._client is None and not self._connect():
             return 0
-        slots = sum(_slots(worker) for worker in self._workers())
-        if not slots:
+        room = sum(_worker_capacity(worker) for worker in self._workers())
+        if not room:
             self._say(f"waiting for workers at {self.address}")
-        return min(slots, self.workers) if self.workers else slots
+        return min(room, self.workers) if self.workers else room
 
-    def submit(self, recipe: dict[str, Any], job: dict[str, Any]) -> Future:
-        """To the scheduler, which gives it to another worker when one dies."""
+    def submit(self, spec: dict[str, Any], job: dict[str, Any]) -> Future:
+        """Sends an attempt to the scheduler, which moves it if its worker dies."""
         gpus = any(worker["resources"].get("GPU") for worker in self._workers())
         resources = {"resources": {"GPU": 1}} if gpus else {}
         try:
             executor = self._client.get_executor(pure=False, **resources)
-            return executor.submit(run_attempt, recipe, job, self.threads)
-        except Exception as error:  # noqa: BLE001 the connection broke just now; `lost` will tell
+            return executor.submit(run_attempt, spec, job, self.threads)
+        except Exception as error:  # noqa: BLE001 the connection has just broken; `lost` reports it
             failed: Future = Future()
             failed.set_exception(error)
             return failed
 
     def lost(self) -> bool:
-        """Whether the scheduler has died, or another one has its place."""
+        """Whether the scheduler has died or was replaced by another one."""
         if self._client is None:
             return False
-        # Asked first: a client that learns of the death by it gives the old answer.
+        # Identity first: that request may be what makes the client notice that the scheduler died.
         known = self._identity() == self._scheduler and self._client.status == "running"
         if known:
             return False
@@ -159,11 +160,11 @@ class ClusterPool:
         self._drop()
         return True
 
-    def close(self, lease: str) -> None:
-        """Ends the attempts and gives the connection back; the cluster is whoever's it was."""
+    def close(self, owner_file: str) -> None:
+        """Ends the attempts and closes the connection; the cluster keeps running."""
         if self._client is not None and self._client.status == "running":
             with contextlib.suppress(Exception):  # a worker may leave meanwhile
-                self._client.run(close_nurseries, lease, on_error="ignore")
+                self._client.run(close_fork_servers, owner_file, on_error="ignore")
         self._drop()
 
     def _connect(self) -> bool:
@@ -191,34 +192,35 @@ class ClusterPool:
         return True
 
     def _workers(self) -> list[dict[str, Any]]:
-        return list(self._told_by_scheduler(-1).get("workers", {}).values())
+        return list(self._scheduler_info(-1).get("workers", {}).values())
 
     def _identity(self) -> str:
-        return self._told_by_scheduler(0).get("id", "")
+        return self._scheduler_info(0).get("id", "")
 
-    def _told_by_scheduler(self, workers: int) -> dict[str, Any]:
+    def _scheduler_info(self, workers: int) -> dict[str, Any]:
         try:
             return dict(self._client.scheduler_info(n_workers=workers))
-        except Exception:  # noqa: BLE001 it may die at any moment, in many ways
+        except Exception:  # noqa: BLE001 the scheduler may die at any moment, which shows in many ways
             return {}
 
     def _drop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(Exception):  # what it was connected to may be gone
+            with contextlib.suppress(Exception):  # the scheduler may be gone
                 client.close(timeout=2)
 
     def _say(self, message: str) -> None:
-        if message != self._told:
-            self._told = message
+        if message != self._last_message:
+            self._last_message = message
             self.tell(message)
 
 
 @cache
 def _loop() -> Any:
-    """One event loop for all clients: one that cannot connect leaves its own behind, and a thread.
+    """One event loop for all clients.
 
-    A search that waits for its scheduler tries again and again.
+    A client with its own loop that cannot connect leaves the loop and a thread behind, and a search
+    that waits for its scheduler tries again and again.
     """
     from distributed.utils import LoopRunner
 
@@ -227,6 +229,6 @@ def _loop() -> Any:
     return runner.loop
 
 
-def _slots(worker: dict[str, Any]) -> int:
+def _worker_capacity(worker: dict[str, Any]) -> int:
     gpus = worker["resources"].get("GPU")
     return int(gpus) if gpus else worker["nthreads"]

@@ -1,4 +1,4 @@
-"""The owner of a search: gives slots to workers, records how they end, and knows when to stop."""
+"""The owner of a search: gives trials to workers, records how they end, decides when to stop."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from typing import Any
 import keras_tuner as kt
 
 from tuning.errors import SearchError
-from tuning.jobs import Job, Recipe
-from tuning.leaderboard import Limits, TrialRow, best_row
-from tuning.lease import Ownership
-from tuning.ledger import Ledger
+from tuning.jobs import TrainerSpec, TrialJob
+from tuning.leaderboard import TrialLimits, TrialRow, best_row
 from tuning.pools import Pool
-from tuning.store import Store
-from tuning.strategies import Answer, Draw, SlotOracle, check_strategy, make_strategy
+from tuning.search_lock import SearchLock
+from tuning.store import RemoteStore
+from tuning.strategies import NoProposal, Proposal, Strategy, check_strategy, make_strategy
+from tuning.trial_records import TrialRecords
 
-TICK = 1.0
-# Whom the end of an attempt may speak against: the trial, what it ran on, or, where the owner died
-# at the same time, perhaps the trial. Each is borne so often before the trial has failed; how often
-# the trial itself is borne, the budget says.
-BLAME = {"raised": "trial", "died": "trial", "stalled": "trial", "lost": "pool",
-         "abandoned": "owner"}  # fmt: skip
-PATIENCE = {"pool": 20, "owner": 5}
+POLL_SECONDS = 1.0
+# The likely cause of each way in which an attempt can fail: the trial; the pool that it ran on; or,
+# where the owner died at the same time, perhaps the trial.
+CAUSES = {"raised": "trial", "died": "trial", "stalled": "trial", "lost": "pool",
+          "abandoned": "owner"}  # fmt: skip
+# Failures per cause after which the trial is tried again; for the trial itself: Budget.retries.
+TOLERANCE = {"pool": 20, "owner": 5}
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What is searched and how: with the recipe, all that decides which trials there are.
+    """The settings that, with the trainer spec and the space, decide which trials there are.
 
     Attributes:
         strategy: one of ``strategies.STRATEGIES``.
-        trials: greatest number of trials, those of an earlier start counted in.
-        epochs: greatest number of epochs of a trial.
+        trials: maximum number of trials, including those of earlier starts.
+        epochs: maximum number of epochs of a trial.
         metric: Keras's name of the validation metric.
-        mode: "max" or "min" of it.
-        seed: of the draws and of each trial.
-        executions: trainings of each trial from other seeds, whose mean score counts.
-        lag: see ``strategies.BayesianSlots``; as many workers and one have work at any time.
+        mode: "max" if higher values of the metric are better, "min" if lower values are.
+        seed: seed of the samples and of all trials.
+        executions: number of trainings per trial, each from another seed; their mean score counts.
+        max_pending: see ``strategies.BayesianStrategy``; up to ``max_pending + 1`` workers are busy
+            at any time.
     """
 
     strategy: str
@@ -53,7 +54,7 @@ class SearchPlan:
     mode: str
     seed: int = 0
     executions: int = 1
-    lag: int = 3
+    max_pending: int = 3
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)
@@ -61,33 +62,33 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop, and what to bear: none of it changes what a trial gives.
+    """When to stop, and how many failures to tolerate; does not change the result of any trial.
 
     Attributes:
-        seconds: of the whole search, earlier starts counted in; None without end.
-        target: a score that is good enough.
-        retries: attempts beyond the first that a trial may fail.
-        stall_seconds: without a sign of life for so long, a trial is stopped and tried again.
-        limits: what the best may cost.
+        seconds: time limit of the whole search, including earlier starts; None for no limit.
+        target: the search stops once a trial has reached this score; None for no target.
+        retries: number of failed attempts after which a trial is tried again.
+        stall_seconds: a trial that has sent no heartbeat for this long is stopped and tried again.
+        limits: maximum cost of the best trial.
     """
 
     seconds: float | None = None
     target: float | None = None
     retries: int = 2
     stall_seconds: float = 600.0
-    limits: Limits = field(default_factory=Limits)
+    limits: TrialLimits = field(default_factory=TrialLimits)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What there is to show while a search runs.
+class SearchProgress:
+    """The state of a running search, for display.
 
     Attributes:
-        rows: best first.
+        rows: all trials, best first.
+        spent: seconds that the search has taken so far.
+        running: numbers of the trials that are running.
         ended: the trial that has just ended, if any.
-        message: what has just happened otherwise, if anything.
-        spent: seconds of the search so far.
-        running: trials under way.
+        message: any other news, if any.
     """
 
     rows: list[TrialRow]
@@ -98,268 +99,278 @@ class Moment:
 
 
 def search(
-    recipe: Recipe,
+    spec: TrainerSpec,
     space: kt.HyperParameters,
     plan: SearchPlan,
     directory: Path,
     pool: Pool,
     budget: Budget | None = None,
-    watch: Callable[[Moment], None] = lambda _: None,
+    watch: Callable[[SearchProgress], None] = lambda _: None,
     store: str | None = None,
 ) -> list[TrialRow]:
-    """Runs a search, or goes on with what is in its directory.
+    """Runs a search, or continues the one in its directory.
 
     Args:
-        recipe: what makes the trials' processes ready.
-        space: what is searched.
+        spec: how the processes of trials create their trainer.
+        space: the search space.
         plan: which trials there are.
-        directory: of the search.
+        directory: directory of the search.
         pool: where trials run.
         budget: when to stop.
-        watch: shown every change, and about once a second.
+        watch: called at every change, and about once a second.
         store: URL where trials keep their files, for machines that do not see ``directory``.
 
     Returns:
         The leaderboard, best first.
 
     Raises:
-        SearchError: another process owns the directory, the recipe cannot be prepared, or no trial
+        SearchError: another process owns the directory, the trainer cannot be created, or no trial
             succeeded.
     """
-    files = Store(store) if store else None
-    owner = Ownership(directory, (lambda path: files.put(path, path.name)) if files else None)
+    files = RemoteStore(store) if store else None
+    lock = SearchLock(directory, (lambda path: files.put(path, path.name)) if files else None)
     try:
-        ledger = Ledger(directory, plan.mode, files)
-        owned = OwnedSearch(recipe, space, plan, ledger, pool, budget or Budget(), watch, owner)
+        records = TrialRecords(directory, plan.mode, files)
+        loop = SearchLoop(spec, space, plan, records, pool, budget or Budget(), watch, lock)
         try:
-            owned.run()
+            loop.run()
         finally:
-            owned.interrupt()
+            loop.interrupt()
     finally:
-        pool.close(str(owner.path))
-        owner.close()
-    rows = ledger.ranking()
+        pool.close(str(lock.path))
+        lock.close()
+    rows = records.ranking()
     if best_row(rows) is None:
         why = next((row.message for row in rows if row.message), "none was run")
-        raise SearchError(f"no trial of {directory} succeeded; the first said: {why}")
+        raise SearchError(f"no trial of {directory} succeeded; the first message: {why}")
     return rows
 
 
-class OwnedSearch:
-    """A search while this process owns it."""
+class SearchLoop:
+    """The main loop of a search, while this process owns it."""
 
     def __init__(
         self,
-        recipe: Recipe,
+        spec: TrainerSpec,
         space: kt.HyperParameters,
         plan: SearchPlan,
-        ledger: Ledger,
+        records: TrialRecords,
         pool: Pool,
         budget: Budget,
-        watch: Callable[[Moment], None],
-        owner: Ownership,
+        watch: Callable[[SearchProgress], None],
+        lock: SearchLock,
     ) -> None:
-        self.recipe, self.plan, self.pool, self.budget = recipe, plan, pool, budget
-        self.ledger, self.watch, self.owner = ledger, watch, owner
-        self.strategy: SlotOracle = make_strategy(
+        self.spec, self.plan, self.pool, self.budget = spec, plan, pool, budget
+        self.records, self.watch, self.lock = records, watch, lock
+        self.strategy: Strategy = make_strategy(
             plan.strategy, space, kt.Objective(plan.metric, plan.mode),
-            epochs=plan.epochs, seed=plan.seed, lag=plan.lag,
+            epochs=plan.epochs, seed=plan.seed, max_pending=plan.max_pending,
         )  # fmt: skip
         self.futures: dict[Future, int] = {}
         self.exhausted = False
 
     def run(self) -> None:
-        """Until the plan is fulfilled or the budget spent."""
-        self._settle()
+        """Runs trials until the plan is complete or the budget is spent."""
+        self._recover()
         while True:
-            self._look_at_budget()
+            self._check_budget()
             if self.pool.lost():
                 for future in list(self.futures):
                     self._end(self.futures.pop(future), {"outcome": "lost"})
-            room = 0 if self.owner.stopping else self.pool.capacity() - len(self.futures)
-            while room > 0 and (slot := self._next()) is not None:
-                self._submit(slot)
+            room = 0 if self.lock.stopping else self.pool.capacity() - len(self.futures)
+            while room > 0 and (number := self._next()) is not None:
+                self._submit(number)
                 room -= 1
-            if not self.futures and (self.owner.stopping or self._next() is None):
+            if not self.futures and (self.lock.stopping or self._next() is None):
                 return
             self._wait()
-            self.owner.beat()
-            self.watch(self._moment())
+            self.lock.heartbeat()
+            self.watch(self._progress())
 
     def _wait(self) -> None:
         if not self.futures:
-            time.sleep(TICK)  # for workers to come
+            time.sleep(POLL_SECONDS)  # until workers are available
             return
-        done, _ = wait(self.futures, timeout=TICK, return_when=FIRST_COMPLETED)
+        done, _ = wait(self.futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in sorted(done, key=self.futures.__getitem__):
-            slot = self.futures.pop(future)
+            number = self.futures.pop(future)
             try:
                 ending = future.result()
-            except (Exception, CancelledError) as error:  # noqa: BLE001 the pool's, not the trial's
+            except (Exception, CancelledError) as error:  # noqa: BLE001 an error of the pool
                 ending = {"outcome": "lost", "message": f"{type(error).__name__}: {error}"}
-            self._end(slot, ending)
+            self._end(number, ending)
 
     def _next(self) -> int | None:
-        """The next slot to run, recorded; None where there is none now."""
+        """The next trial to run, with its record written; None if none can run now."""
         running = set(self.futures.values())
-        for slot, record in sorted(self.ledger.records.items()):
-            if record["state"] in ("RUNNING", "CUT") and slot not in running:
-                return slot
-        rows = self.ledger.rows
-        for slot in range(self.plan.trials):
-            if slot in rows or self.exhausted:
+        for number, record in sorted(self.records.by_number.items()):
+            if record["state"] in ("RUNNING", "STOPPED") and number not in running:
+                return number
+        rows = self.records.rows
+        for number in range(self.plan.trials):
+            if number in rows or self.exhausted:
                 continue
-            answer = self.strategy.propose(slot, rows)
-            if answer is Answer.END:
+            answer = self.strategy.propose(number, rows)
+            if answer is NoProposal.END:
                 self.exhausted = True
-            elif answer is Answer.SKIP:
-                self.ledger.skip(slot)
-                rows = self.ledger.rows
-            elif isinstance(answer, Draw):
-                self.ledger.begin(slot, answer)
-                return slot
+            elif answer is NoProposal.SKIP:
+                self.records.skip(number)
+                rows = self.records.rows
+            elif isinstance(answer, Proposal):
+                self.records.begin(number, answer)
+                return number
             elif self.plan.strategy != "hyperband":
-                return None  # what follows waits as well
+                return None  # all later trials wait as well
         return None
 
-    def _submit(self, slot: int) -> None:
-        record = self.ledger.records[slot]
-        if record["state"] == "CUT":
+    def _submit(self, number: int) -> None:
+        record = self.records.by_number[number]
+        if record["state"] == "STOPPED":
             record["state"] = "RUNNING"
-        root, tries = self._lineage(slot)
+        root, tries = self._lineage(number)
         seeds = [
             trial_seed(self.plan.seed, root, execution, tries)
             for execution in range(self.plan.executions)
         ]
         record["seed"] = seeds[0]
-        record["attempts"].append({"outcome": None, "epochs_before": self.ledger.epochs_done(slot)})
-        self.ledger.save(slot)
-        # One that failed by itself goes on from nobody: its new seed is another training's.
+        before = self.records.epochs_done(number)
+        record["attempts"].append({"outcome": None, "epochs_before": before})
+        self.records.save(number)
+        # A trial that raised an error does not continue its parent: it trains from another seed.
         failed = any(attempt["outcome"] == "raised" for attempt in record["attempts"])
         parent = None if failed else record["parent"]
-        job = Job(
+        job = TrialJob(
             trial=record["trial"],
-            directory=str(self.ledger.path(slot)),
+            directory=str(self.records.path(number)),
             values=record["values"],
             seeds=seeds,
             until=record["until"],
-            parent=None if parent is None else str(self.ledger.path(int(parent))),
-            lease=str(self.owner.path),
-            token=self.owner.token,
+            parent=None if parent is None else str(self.records.path(int(parent))),
+            owner_file=str(self.lock.path),
+            token=self.lock.token,
             stall_seconds=self.budget.stall_seconds,
-            store=self.ledger.store and self.ledger.store.url,
+            store=self.records.store and self.records.store.url,
         )
-        self.futures[self.pool.submit(asdict(self.recipe), asdict(job))] = slot
+        self.futures[self.pool.submit(asdict(self.spec), asdict(job))] = number
 
-    def _lineage(self, slot: int) -> tuple[int, int]:
-        """Where a trial's training began, and how often it failed by itself on the way.
+    def _lineage(self, number: int) -> tuple[int, int]:
+        """The trial where a trial's training began, and how many errors were raised since then.
 
-        That begins it anew from another seed; what was killed gives the score it would have.
+        Each error restarts the training from another seed. A trial that was killed keeps its seed,
+        and ends with the score that it would have had anyway.
         """
-        record = self.ledger.records[slot]
+        record = self.records.by_number[number]
         tries = sum(attempt["outcome"] == "raised" for attempt in record["attempts"])
         if record.get("parent") is None:
-            return slot, tries
+            return number, tries
         root, before = self._lineage(int(record["parent"]))
         return root, before + tries
 
-    def _end(self, slot: int, ending: dict[str, Any]) -> None:
+    def _end(self, number: int, ending: dict[str, Any]) -> None:
         """Records how an attempt ended."""
-        record, outcome = self.ledger.records[slot], ending["outcome"]
+        record, outcome = self.records.by_number[number], ending["outcome"]
         if outcome == "unprepared":
-            record["attempts"].pop()  # it was none
-            self.ledger.save(slot)
+            record["attempts"].pop()  # the trial was never started
+            self.records.save(number)
             raise SearchError(ending["message"])
         attempt = record["attempts"][-1]
         attempt |= {key: ending[key] for key in ("outcome", "message", "seconds") if key in ending}
-        # The trial's own time, without what it waited for the data to be made ready.
+        # Training time of the trial, without the time that it waited for the data.
         attempt["seconds"] = ending.get("result", ending).get("seconds")
-        self.ledger.take(slot)
-        self._judge(slot, ending)
+        self.records.pull(number)
+        self._judge(number, ending)
         record["seconds"] = sum(a.get("seconds") or 0.0 for a in record["attempts"])
-        self._record(slot)
+        self._record(number)
 
-    def _judge(self, slot: int, ending: dict[str, Any]) -> None:
-        """The state that a trial is in after an attempt."""
-        record, outcome = self.ledger.records[slot], ending["outcome"]
-        if outcome in ("completed", "cut"):
+    def _judge(self, number: int, ending: dict[str, Any]) -> None:
+        """Sets the state and the score of a trial after an attempt."""
+        record, outcome = self.records.by_number[number], ending["outcome"]
+        if outcome in ("completed", "stopped"):
             record |= ending["result"]
             scores = record["scores"]
             mean = sum(scores) / len(scores)
             record["score"] = mean
             deviation = (sum((s - mean) ** 2 for s in scores) / max(1, len(scores) - 1)) ** 0.5
             record["spread"] = deviation if len(scores) > 1 else None
-            record["state"] = "COMPLETED" if outcome == "completed" else "CUT"
+            record["state"] = "COMPLETED" if outcome == "completed" else "STOPPED"
             record["message"] = None
             return
         record["message"] = ending.get("message")
         attempt = record["attempts"][-1]
-        # A process that was killed may have been killed by anyone; one that comes no further than
-        # the attempt before is at fault itself.
-        further = self.ledger.epochs_done(slot) > attempt["epochs_before"]
-        blame = BLAME.get(outcome) if outcome == "raised" or not further else None
-        attempt["blame"] = blame
-        count = sum(earlier.get("blame") == blame for earlier in record["attempts"])
-        if blame and count > PATIENCE.get(blame, self.budget.retries):
+        # Any other process may have killed this one, so a death counts only if the attempt got no
+        # further than the attempt before.
+        further = self.records.epochs_done(number) > attempt["epochs_before"]
+        cause = CAUSES.get(outcome) if outcome == "raised" or not further else None
+        attempt["cause"] = cause
+        count = sum(earlier.get("cause") == cause for earlier in record["attempts"])
+        if cause and count > TOLERANCE.get(cause, self.budget.retries):
             record["state"] = "FAILED"
 
     def interrupt(self) -> None:
-        """Notes that the attempts under way end for no fault of their own."""
-        for slot in self.futures.values():
-            record = self.ledger.records[slot]
+        """Records that the running attempts end through no fault of their own."""
+        for number in self.futures.values():
+            record = self.records.by_number[number]
             record["attempts"][-1]["outcome"] = "interrupted"
-            self.ledger.save(slot)
+            self.records.save(number)
 
-    def _record(self, slot: int) -> None:
-        record = self.ledger.records[slot]
+    def _record(self, number: int) -> None:
+        record = self.records.by_number[number]
         over = record["state"] != "RUNNING"
         if over:
-            record["ended_at"] = self.owner.spent
-        self.ledger.save(slot)
+            record["ended_at"] = self.lock.spent
+        self.records.save(number)
         if over:
-            self.ledger.keep_best(self.budget.limits)
-            self.ledger.prune(self.budget.limits, self.strategy.needed(self.ledger.rows))
-        row = self.ledger.rows[slot]
+            self.records.keep_best(self.budget.limits)
+            self.records.prune(self.budget.limits, self.strategy.needed(self.records.rows))
+        row = self.records.rows[number]
         if over:
-            self.watch(self._moment(ended=row))
+            self.watch(self._progress(ended=row))
         elif row.message:
-            told = f"trial {row.trial}: {row.message}; it is begun again"
-            self.watch(self._moment(message=told))
+            message = f"trial {row.trial}: {row.message}; it is started again"
+            self.watch(self._progress(message=message))
 
-    def _settle(self) -> None:
-        """Takes up what the owner before left: trials that ended unheard, and those cut short."""
-        for slot, record in sorted(self.ledger.records.items()):
+    def _recover(self) -> None:
+        """Updates the records of trials that were running when the previous owner ended."""
+        for number, record in sorted(self.records.by_number.items()):
             if record["state"] != "RUNNING" or not record["attempts"]:
                 continue
-            self.ledger.take(slot)
-            result = self.ledger.path(slot) / "result.json"
+            self.records.pull(number)
+            result = self.records.path(number) / "result.json"
             if result.exists():
                 ending = {"outcome": "completed", "result": json.loads(result.read_text())}
-                self._end(slot, ending | {"seconds": ending["result"].get("seconds")})
+                self._end(number, ending | {"seconds": ending["result"].get("seconds")})
             elif record["attempts"][-1]["outcome"] is None:
-                # The trial may be what killed the owner, by all the memory it took.
-                self._end(slot, {"outcome": "abandoned", "message": "the search died with it"})
-        self.ledger.keep_best(self.budget.limits)
+                # The trial may have killed the owner by using up the memory.
+                self._end(number, {"outcome": "abandoned", "message": "the search died with it"})
+        self.records.keep_best(self.budget.limits)
 
-    def _look_at_budget(self) -> None:
-        best = best_row(self.ledger.ranking(), self.budget.limits)
+    def _check_budget(self) -> None:
+        best = best_row(self.records.ranking(), self.budget.limits)
         target, seconds = self.budget.target, self.budget.seconds
         reached = False
         if target is not None and best is not None:
             reached = best.score >= target if self.plan.mode == "max" else best.score <= target
-        # The first trial always runs, so that there is something to show.
-        over = seconds is not None and self.owner.spent > seconds and bool(self.ledger.records)
-        if (reached or over) and not self.owner.stopping:
-            self.owner.stop()
+        # The first trial always runs, so that there is a result to show.
+        over = seconds is not None and self.lock.spent > seconds and bool(self.records.by_number)
+        if (reached or over) and not self.lock.stopping:
+            self.lock.stop()
             why = f"the score {target:g} is reached" if reached else f"{seconds:g} s are over"
-            self.watch(self._moment(message=f"{why}: trials under way end after their epoch"))
+            message = f"{why}: running trials stop after their current epoch"
+            self.watch(self._progress(message=message))
 
-    def _moment(self, **news: Any) -> Moment:
-        running = [self.ledger.records[slot]["trial"] for slot in self.futures.values()]
-        return Moment(self.ledger.ranking(), self.owner.spent, sorted(running), **news)
+    def _progress(self, **news: Any) -> SearchProgress:
+        running = [self.records.by_number[number]["trial"] for number in self.futures.values()]
+        return SearchProgress(self.records.ranking(), self.lock.spent, sorted(running), **news)
 
 
-def trial_seed(search_seed: int, slot: int, execution: int, tries: int) -> int:
-    """Of weights, dropout and order: after an attempt that failed by itself, another one."""
-    text = f"{search_seed}/{slot}/{execution}/{tries}"
+def trial_seed(search_seed: int, number: int, execution: int, tries: int) -> int:
+    """Seed of weights, dropout and order of one execution of a trial.
+
+    Args:
+        search_seed: seed of the search.
+        number: number of the trial.
+        execution: number of the execution, from 0.
+        tries: number of attempts that have raised an error; each gives another seed.
+    """
+    text = f"{search_seed}/{number}/{execution}/{tries}"
     return int.from_bytes(sha256(text.encode()).digest()[:4], "big") >> 1

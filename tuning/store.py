@@ -1,7 +1,8 @@
-"""Trials' files where machines share no path: any place that fsspec reaches, such as a bucket.
+"""Files of trials for machines that share no path: any URL that fsspec supports, such as a bucket.
 
-Each machine has a directory of its own for a trial it runs; it begins as what the store holds and
-is brought back there every few seconds. The search's owner takes finished trials from the store.
+Each machine has its own directory for a trial that it runs. The directory starts as a copy of what
+the store holds, and is copied back to the store every few seconds. The owner of the search fetches
+finished trials from the store.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from tuning.errors import SearchError
-from tuning.jobs import Job
+from tuning.jobs import TrialJob
 
-# Seconds between two transfers of a trial that runs.
-EVERY = 10.0
-# What tells how a trial ended comes last, when all that it tells of is there.
-LAST = ("result.json", "cut.json", "failure.json")
+# Seconds between two transfers of a running trial.
+SYNC_SECONDS = 10.0
+# Files that say how a trial ended are uploaded last, when the files they describe are there.
+UPLOADED_LAST = ("result.json", "stopped.json", "failure.json")
 
 
-class Store:
+class RemoteStore:
     """Directories below a URL.
 
     Args:
-        url: such as ``s3://bucket/search``; the protocol's own package must be installed.
+        url: URL such as ``s3://bucket/search``; the protocol's own package must be installed.
 
     Raises:
-        SearchError: fsspec does not know the protocol or cannot reach the place.
+        SearchError: fsspec does not know the protocol or cannot reach the URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -45,68 +46,76 @@ class Store:
             raise SearchError(f"--store {url}: {error}") from error
 
     def pull(self, name: str, directory: Path, without: Sequence[str] = ()) -> None:
-        """Brings what lies under ``name`` here; a directory called as in ``without`` stays there.
+        """Downloads everything below ``name``; local files that the store lacks are kept.
 
-        Files that are here and not there stay.
+        Args:
+            name: directory or file in the store.
+            directory: local directory.
+            without: names of directories that are not downloaded.
         """
-        place = f"{self.root}/{name}"
+        source = f"{self.root}/{name}"
         self.files.invalidate_cache()
-        for path in self.files.find(place):
-            inner = Path(path[len(place) :].lstrip("/"))
+        for path in self.files.find(source):
+            inner = Path(path[len(source) :].lstrip("/"))
             if set(inner.parts[:-1]) & set(without) or inner.name.endswith(".part"):
                 continue
             target = directory / inner
             target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.part")
-            with contextlib.suppress(FileNotFoundError):  # a newer one has taken its place
-                self.files.get_file(path, str(aside))
-                aside.replace(target)
+            part = target.with_name(f".{target.name}.part")
+            with contextlib.suppress(FileNotFoundError):  # it has been replaced by a newer file
+                self.files.get_file(path, str(part))
+                part.replace(target)
 
     def push(self, directory: Path, name: str, known: dict[str, Any]) -> None:
-        """Brings there what is new here, and removes there what is gone here.
+        """Uploads files that are new or changed, and removes files that were deleted locally.
 
         Args:
-            directory: here.
-            name: there.
-            known: what was brought before; kept up to date.
+            directory: local directory.
+            name: directory in the store.
+            known: stamps of the files that were uploaded before; updated by this call.
         """
-        here = files_of(directory)
+        local = files_of(directory)
         # A backup after the history that it belongs to: one without the other must be the history.
-        for inner in sorted(here, key=lambda n: (Path(n).name in LAST, "backup/" in n, n)):
+        for inner in sorted(
+            local, key=lambda n: (Path(n).name in UPLOADED_LAST, "backup/" in n, n)
+        ):
             try:
-                stamp = _stamp(here[inner])
+                stamp = _stamp(local[inner])
                 if known.get(inner) != stamp:
-                    self.put(here[inner], f"{name}/{inner}")
+                    self.put(local[inner], f"{name}/{inner}")
                     known[inner] = stamp
             except FileNotFoundError:
-                return  # the trial has gone on meanwhile; the next time brings a whole state
-        for inner in [inner for inner in known if inner not in here]:
+                return  # the trial has gone on meanwhile; the next push uploads a complete state
+        for inner in [inner for inner in known if inner not in local]:
             self.remove(f"{name}/{inner}")
             del known[inner]
 
     def remove(self, name: str) -> None:
-        """Removes a file or a directory, if it is there."""
+        """Removes a file or a directory, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self.files.rm(f"{self.root}/{name}", recursive=True)
 
     def put(self, source: Path, name: str) -> None:
-        """Brings one file there; it is whole or absent at any moment."""
+        """Uploads one file; at any moment it is either complete or absent."""
         target = f"{self.root}/{name}"
         self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
         self.files.put_file(str(source), f"{target}.part")
         self.files.mv(f"{target}.part", target)
 
 
-class Mirror:
-    """A trial's directory on this machine, for a job whose files lie in a store.
+class TrialMirror:
+    """A trial's directory on this machine, for a job whose files are in a store.
 
     Args:
-        job: as the owner wrote it.
+        job: the job as the owner sent it.
+
+    Attributes:
+        job: the same job with paths on this machine.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: TrialJob) -> None:
         self.name = f"trials/{job.trial}"
-        self.store = Store(job.store)
+        self.store = RemoteStore(job.store)
         self.scratch = Path(tempfile.mkdtemp(prefix="seqloom-"))
         self.synced = time.monotonic()
         parent = job.parent and str(self.scratch / "trials" / Path(job.parent).name)
@@ -114,7 +123,7 @@ class Mirror:
             job,
             directory=str(self.scratch / self.name),
             parent=parent,
-            lease=str(self.scratch / "owner.json"),
+            owner_file=str(self.scratch / "owner.json"),
         )
         self.store.pull("owner.json", self.scratch / "owner.json")
         self.store.pull(self.name, self.job.path)
@@ -123,12 +132,12 @@ class Mirror:
             self.store.pull(f"trials/{Path(parent).name}", Path(parent))
 
     def sync(self) -> None:
-        """Brings files to and fro, where it is time to."""
-        if time.monotonic() - self.synced > EVERY:
+        """Downloads ``owner.json`` and uploads the trial's files, if the next transfer is due."""
+        if time.monotonic() - self.synced > SYNC_SECONDS:
             self._sync()
 
     def close(self) -> None:
-        """Brings the rest, and leaves nothing here."""
+        """Uploads the rest and removes the local directory."""
         try:
             self._sync()
         finally:
@@ -141,7 +150,7 @@ class Mirror:
 
 
 def files_of(directory: Path) -> dict[str, Path]:
-    """Files below a directory by their names within, those being written left out."""
+    """Files below a directory by relative name, without those that are still being written."""
     found = (path for path in directory.rglob("*") if not path.name.startswith("."))
     return {str(path.relative_to(directory)): path for path in found if path.is_file()}
 

@@ -1,12 +1,12 @@
-"""Which configuration a trial gets: KerasTuner's strategies, each draw a function of its number.
+"""Which configuration a trial gets: KerasTuner's strategies, made reproducible by trial number.
 
-A search is a row of numbered slots. What a slot gets follows from the seed, its number and the
-results of certain earlier slots, never from the clock: any number of workers, a kill and a resume
-give the same trials. The price is that a slot may have to wait for results it depends on; others
-that do not depend on them go ahead meanwhile.
+The trials of a search are numbered. The configuration of a trial follows from the seed, its number
+and the results of certain earlier trials, never from the clock. So any number of workers, also with
+a kill and a resume, gives the same trials. The price is that a trial may have to wait for results
+that it depends on; trials that do not depend on them can start meanwhile.
 
-KerasTuner's own search space language, random draws, Gaussian process, bracket sizes and order of
-the grid are used as they are (keras-tuner 1.4.8); its bookkeeping is not.
+KerasTuner's search space language, random sampling, Gaussian process, bracket sizes and grid order
+are used as they are (keras-tuner 1.4.8); its bookkeeping is not.
 """
 
 from __future__ import annotations
@@ -34,25 +34,33 @@ from tuning.leaderboard import TrialRow
 
 STRATEGIES = ("random", "bayesian", "hyperband", "grid")
 ENDED = ("COMPLETED", "FAILED", "SKIPPED")
-# Random points before the Gaussian process speaks.
+# Number of random points before the Gaussian process is used.
 INITIAL_POINTS = 8
-# A discrete space of no more combinations is searched to its last one.
-SMALL_SPACE = 4096
+# A discrete space with at most this many combinations is searched to its last one.
+MAX_ENUMERATED = 4096
 
 Rows = Mapping[int, TrialRow]
 
 
-class Answer(Enum):
-    """What a strategy may say instead of a draw."""
+class NoProposal(Enum):
+    """Why a strategy proposes no configuration."""
 
     WAIT = "it depends on a trial that has not ended"
-    SKIP = "this slot stays empty"
+    SKIP = "there is no trial with this number"
     END = "there is nothing left to try"
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What a slot gets: values, and how far to train; ``parent`` is the slot it goes on from."""
+class Proposal:
+    """The configuration of a trial.
+
+    Attributes:
+        values: hyperparameters.
+        until: total number of epochs to train.
+        parent: number of the trial whose training this one continues, if any.
+        bracket: bracket in Hyperband.
+        round: round in Hyperband.
+    """
 
     values: dict[str, Any]
     until: int
@@ -62,7 +70,7 @@ class Draw:
 
 
 def discover(declare: Callable[[kt.HyperParameters], Any]) -> kt.HyperParameters:
-    """The whole search space: ``declare`` is called until each conditional branch was entered.
+    """Finds the whole search space by calling ``declare`` until every conditional was entered.
 
     Follows ``BaseTuner._activate_all_conditions`` of KerasTuner, which builds a model each time.
     """
@@ -85,32 +93,37 @@ def discover(declare: Callable[[kt.HyperParameters], Any]) -> kt.HyperParameters
     return space
 
 
-class SlotOracle:
-    """What every strategy gains: the first slot has the defaults, and no slot repeats another."""
+class Strategy:
+    """Base class of all strategies: trial 0 has the defaults, and no trial repeats another."""
 
     epochs = 1
-    _every: list[dict[str, Any]] | None = None
+    _enumerated: list[dict[str, Any]] | None = None
 
-    def propose(self, slot: int, rows: Rows) -> Draw | Answer:
-        """What a slot gets, given the trials so far."""
+    def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
+        """The configuration of a trial.
+
+        Args:
+            number: number of the trial.
+            rows: the trials so far, by number.
+        """
         raise NotImplementedError
 
     def needed(self, rows: Rows) -> set[int]:
-        """Slots whose checkpoints a later slot may go on from."""
+        """Numbers of the trials whose checkpoints a later trial may continue."""
         return set()
 
-    def _drawn(self, slot: int, earlier: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """Random values that are not among ``earlier``; None where the space has no others."""
-        if slot == 0:
+    def _sample(self, number: int, earlier: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """Random values that are not among ``earlier``; None if the space has no others."""
+        if number == 0:
             return self._defaults()
         self._tried_so_far = {self._compute_values_hash(values) for values in earlier}
-        # Far enough apart for every redraw of a slot.
-        self._seed_state = (self.seed * 1_000_003 + slot) * 1_000_003
+        # Each trial has its own range of seeds, large enough for all its repeated samples.
+        self._seed_state = (self.seed * 1_000_003 + number) * 1_000_003
         values = self._random_values()
         if values is None:
-            if self._every is None:
-                self._every = self._small_space()
-            left = [values for values in self._every if not self._duplicate(values)]
+            if self._enumerated is None:
+                self._enumerated = self._small_space()
+            left = [values for values in self._enumerated if not self._duplicate(values)]
             values = Random(self._seed_state).choice(left) if left else None
         return values
 
@@ -123,17 +136,20 @@ class SlotOracle:
         return hps.values
 
     def _small_space(self) -> list[dict[str, Any]]:
-        """Every combination of a discrete space, none of a larger one."""
+        """All combinations of a small discrete space; empty for any other space."""
         if any(isinstance(hp, Float) and hp.step is None for hp in self.hyperparameters.space):
             return []
-        found = list(islice(_combinations(self.hyperparameters.space, {}), SMALL_SPACE + 1))
-        return found if len(found) <= SMALL_SPACE else []
+        found = list(islice(_combinations(self.hyperparameters.space, {}), MAX_ENUMERATED + 1))
+        return found if len(found) <= MAX_ENUMERATED else []
 
 
 def _combinations(
     space: Sequence[HyperParameter], values: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Every way to go on from ``values``; what is not active has none."""
+    """All combinations that extend ``values`` by the rest of the space.
+
+    A hyperparameter whose conditions do not hold gets no value.
+    """
     if not space:
         yield values
         return
@@ -141,157 +157,166 @@ def _combinations(
     if not all(condition.is_active(values) for condition in first.conditions):
         yield from _combinations(rest, values)
         return
-    # Of a logarithmic Int without a step KerasTuner lists ten samples only.
-    some = isinstance(first, Int) and first.step is None
-    for value in range(first.min_value, first.max_value + 1) if some else first.values:
+    # KerasTuner lists only ten values of a logarithmic Int without a step.
+    sampled = isinstance(first, Int) and first.step is None
+    for value in range(first.min_value, first.max_value + 1) if sampled else first.values:
         yield from _combinations(rest, {**values, first.name: value})
 
 
-class RandomSlots(SlotOracle, RandomSearchOracle):
+class RandomStrategy(Strategy, RandomSearchOracle):
     """Random search."""
 
-    def propose(self, slot: int, rows: Rows) -> Draw | Answer:
-        """Values unlike those of every earlier slot."""
-        values = self._drawn(slot, [rows[s].values for s in range(slot)])
-        return Answer.END if values is None else Draw(values, self.epochs)
+    def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
+        """Random values that no earlier trial has."""
+        values = self._sample(number, [rows[n].values for n in range(number)])
+        return NoProposal.END if values is None else Proposal(values, self.epochs)
 
 
-class GridSlots(SlotOracle, GridSearchOracle):
-    """Every combination in KerasTuner's order, the defaults first."""
+class GridStrategy(Strategy, GridSearchOracle):
+    """All combinations in KerasTuner's order, the defaults first."""
 
-    def propose(self, slot: int, rows: Rows) -> Draw | Answer:
-        """The combination after that of the slot before."""
-        values = self._get_next_combination(rows[slot - 1].values) if slot else self._defaults()
-        return Answer.END if values is None else Draw(values, self.epochs)
+    def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
+        """The combination that follows the previous trial's."""
+        values = self._get_next_combination(rows[number - 1].values) if number else self._defaults()
+        return NoProposal.END if values is None else Proposal(values, self.epochs)
 
 
-class BayesianSlots(SlotOracle, BayesianOptimizationOracle):
+class BayesianStrategy(Strategy, BayesianOptimizationOracle):
     """Gaussian-process search.
 
-    A slot knows the results of all slots but the ``lag`` before it, whatever has ended meanwhile;
-    of those it supposes the mean of what is known ("constant liar", Ginsbourger et al. 2010). A
-    failed trial counts as the worst known one, so that the process keeps away from its like.
+    A trial uses the results of all earlier trials except the ``max_pending`` trials just before it,
+    even if some of those have ended. For them it assumes the mean of the known scores ("constant
+    liar", Ginsbourger et al. 2010). A failed trial counts as the worst known score, so that the
+    process avoids similar configurations.
     """
 
-    lag = 0
+    max_pending = 0
 
-    def propose(self, slot: int, rows: Rows) -> Draw | Answer:
-        """The process's best guess; a random draw at first, and where the guess was tried."""
-        known = [rows.get(s) for s in range(max(0, slot - self.lag))]
+    def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
+        """The best guess of the process; a random sample at first, or if the guess was tried."""
+        known = [rows.get(n) for n in range(max(0, number - self.max_pending))]
         if any(row is None or row.state not in ENDED for row in known):
-            return Answer.WAIT
+            return NoProposal.WAIT
         scores = [row.score for row in known if row.state == "COMPLETED"]
-        earlier = [rows[s].values for s in range(slot)]
+        earlier = [rows[n].values for n in range(number)]
         if len(scores) < INITIAL_POINTS:
-            values = self._drawn(slot, earlier)
+            values = self._sample(number, earlier)
         else:
-            values = self._guess(slot, rows, scores)
+            values = self._guess(number, rows, scores)
             self._tried_so_far = {self._compute_values_hash(each) for each in earlier}
             if self._duplicate(values):
-                values = self._drawn(slot, earlier)
-        return Answer.END if values is None else Draw(values, self.epochs)
+                values = self._sample(number, earlier)
+        return NoProposal.END if values is None else Proposal(values, self.epochs)
 
-    def _guess(self, slot: int, rows: Rows, scores: list[float]) -> dict[str, Any]:
+    def _guess(self, number: int, rows: Rows, scores: list[float]) -> dict[str, Any]:
         worst = min(scores) if self.objective.direction == "max" else max(scores)
-        supposed = float(np.mean(scores))
+        assumed = float(np.mean(scores))
         self.trials = {}
-        for s in range(slot):
-            row = rows[s]
+        for n in range(number):
+            row = rows[n]
             hps = self.hyperparameters.copy()
             hps.values = dict(row.values)
             trial = Trial(hps, row.trial, "COMPLETED")
-            trial.score = supposed
-            if s < slot - self.lag:
+            trial.score = assumed
+            if n < number - self.max_pending:
                 trial.score = row.score if row.state == "COMPLETED" else worst
             self.trials[row.trial] = trial
-        mixed = (self.seed * 1_000_003 + slot) % 2**32
+        mixed = (self.seed * 1_000_003 + number) % 2**32
         self._random_state, self.gpr = np.random.RandomState(mixed), self._make_gpr()
         self.num_initial_points = 1
-        # Matrices of this size are four times as quick without threads that wait for each other.
+        # Matrices of this size are 4x faster without threads, which would wait for each other.
         with threadpool_limits(1), warnings.catch_warnings():
-            # The likelihood's optimum often lies at the edge of a kernel parameter's range.
+            # The likelihood's optimum is often at the edge of a kernel parameter's range.
             warnings.simplefilter("ignore")
-            return self.populate_space(str(slot))["values"]
+            return self.populate_space(str(number))["values"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in Hyperband a slot is: ``first`` is the first slot of its round."""
+class BracketPosition:
+    """Position of a trial in Hyperband.
+
+    Attributes:
+        bracket: number of the bracket; 0 is the last one, without halvings.
+        round: number of the round in the bracket, from 0.
+        index: index of the trial in the round, from 0.
+        first: number of the round's first trial.
+        before: numbers of the previous round's trials; empty in the first round.
+    """
 
     bracket: int
     round: int
     index: int
     first: int
-    before: range  # slots of the round before; empty in the first
+    before: range
 
 
-class BracketSlots(SlotOracle, HyperbandOracle):
-    """Hyperband (Li et al. 2018): many short trials, the better ones longer.
+class HyperbandStrategy(Strategy, HyperbandOracle):
+    """Hyperband (Li et al. 2018): many short trials, of which the better ones train longer.
 
-    Brackets and rounds have KerasTuner's sizes and epochs. A round begins when the one before has
-    ended whole, its failures counted as the worst; while it waits, the first round of the next
-    bracket fills the workers.
+    Brackets and rounds have KerasTuner's sizes and epochs. A round starts when all trials of the
+    previous round have ended; failed trials count as the worst. While a round waits, the workers
+    run the first round of the next bracket.
     """
 
-    def propose(self, slot: int, rows: Rows) -> Draw | Answer:
-        """A random draw in a first round; in the others the next best of the round before."""
-        place = self.place(slot)
-        until = self._get_epochs(place.bracket, place.round)
-        if place.round == 0:
-            values = self._first_round(slot, place, rows)
+    def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
+        """A random sample in a first round; later, the next best trial of the previous round."""
+        at = self.position(number)
+        until = self._get_epochs(at.bracket, at.round)
+        if at.round == 0:
+            values = self._first_round(number, at, rows)
             if values is None:
-                return Answer.SKIP if slot else Answer.END
-            return Draw(values, until, None, place.bracket, 0)
-        before = [rows.get(s) for s in place.before]
+                return NoProposal.SKIP if number else NoProposal.END
+            return Proposal(values, until, None, at.bracket, 0)
+        before = [rows.get(n) for n in at.before]
         if any(row is None or row.state not in ENDED for row in before):
-            return Answer.WAIT
+            return NoProposal.WAIT
         sign = -1 if self.objective.direction == "max" else 1
         best = sorted(
-            (sign * row.score, s)
-            for s, row in zip(place.before, before, strict=True) if row.state == "COMPLETED"
+            (sign * row.score, n)
+            for n, row in zip(at.before, before, strict=True) if row.state == "COMPLETED"
         )  # fmt: skip
-        if place.index >= len(best):
-            return Answer.SKIP
-        parent = best[place.index][1]
-        return Draw(rows[parent].values, until, parent, place.bracket, place.round)
+        if at.index >= len(best):
+            return NoProposal.SKIP
+        parent = best[at.index][1]
+        return Proposal(rows[parent].values, until, parent, at.bracket, at.round)
 
-    def _first_round(self, slot: int, place: Place, rows: Rows) -> dict[str, Any] | None:
-        firsts = [s for s in range(slot) if self.place(s).round == 0 and rows[s].values]
-        values = self._drawn(slot, [rows[s].values for s in firsts])
+    def _first_round(self, number: int, at: BracketPosition, rows: Rows) -> dict[str, Any] | None:
+        firsts = [n for n in range(number) if self.position(n).round == 0 and rows[n].values]
+        values = self._sample(number, [rows[n].values for n in firsts])
         if values is None:
-            # A small space: what another bracket had may come again, with other epochs.
-            here = [rows[s].values for s in firsts if s >= place.first]
-            values = self._drawn(slot, here)
+            # In a small space, values of another bracket may be repeated, with other epochs.
+            here = [rows[n].values for n in firsts if n >= at.first]
+            values = self._sample(number, here)
         return values
 
     def needed(self, rows: Rows) -> set[int]:
-        """Slots of rounds whose next round has not ended, the bracket that was cut off included."""
+        """Trials of rounds whose next round has not ended, also in an incomplete bracket."""
         found: set[int] = set()
-        slot, last = 0, max(rows, default=-1)
+        number, last = 0, max(rows, default=-1)
         while True:
-            place = self.place(slot)
-            ended = slot in rows and rows[slot].state in ENDED
+            at = self.position(number)
+            ended = number in rows and rows[number].state in ENDED
             if not ended:
-                found |= {s for s in place.before if s in rows}
-            if slot > last and place.round == 0 and slot == place.first:
+                found |= {n for n in at.before if n in rows}
+            if number > last and at.round == 0 and number == at.first:
                 return found
-            slot += 1
+            number += 1
 
-    def place(self, slot: int) -> Place:
-        """Bracket, round and index of a slot; brackets follow each other without end."""
+    def position(self, number: int) -> BracketPosition:
+        """Bracket, round and index of a trial; after the last bracket the first one follows."""
         first = 0
         while True:
             for bracket in reversed(range(self._get_num_brackets())):
                 before = range(0)
-                for number in range(bracket + 1):
-                    size = self._get_size(bracket, number)
-                    if slot < first + size:
-                        return Place(bracket, number, slot - first, first, before)
+                for round_ in range(bracket + 1):
+                    size = self._get_size(bracket, round_)
+                    if number < first + size:
+                        return BracketPosition(bracket, round_, number - first, first, before)
                     before, first = range(first, first + size), first + size
 
 
 def check_strategy(strategy: str) -> None:
-    """Raises SearchError unless it is one of ``STRATEGIES``."""
+    """Raises SearchError if the name is not one of ``STRATEGIES``."""
     if strategy not in STRATEGIES:
         raise SearchError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
 
@@ -303,26 +328,26 @@ def make_strategy(
     *,
     epochs: int,
     seed: int,
-    lag: int = 0,
-) -> SlotOracle:
-    """The strategy of a name.
+    max_pending: int = 0,
+) -> Strategy:
+    """Creates a strategy by name.
 
     Args:
         strategy: one of ``STRATEGIES``.
-        space: what is searched.
+        space: the search space.
         objective: Keras's name of the validation metric, and its direction.
-        epochs: of a trial; in Hyperband of the last round.
-        seed: of all draws.
-        lag: see ``BayesianSlots``.
+        epochs: number of epochs of a trial; in Hyperband, of a trial of the last round.
+        seed: seed of all samples.
+        max_pending: see ``BayesianStrategy``.
     """
     check_strategy(strategy)
-    # KerasTuner takes seed 0 for "no seed".
+    # KerasTuner treats seed 0 as "no seed".
     common = {"objective": objective, "hyperparameters": space, "seed": seed + 1}
     if strategy == "hyperband":
-        # An iteration after the other, until the search has had its trials.
-        made: SlotOracle = BracketSlots(max_epochs=epochs, **common)
+        # Iterations follow each other until the search has had all its trials.
+        made: Strategy = HyperbandStrategy(max_epochs=epochs, **common)
     else:
-        kinds = {"random": RandomSlots, "bayesian": BayesianSlots, "grid": GridSlots}
+        kinds = {"random": RandomStrategy, "bayesian": BayesianStrategy, "grid": GridStrategy}
         made = kinds[strategy](max_trials=None, **common)
-    made.epochs, made.lag = epochs, lag
+    made.epochs, made.max_pending = epochs, max_pending
     return made

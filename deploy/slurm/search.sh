@@ -1,7 +1,7 @@
 #!/bin/bash
 # A search in one SLURM job: `sbatch deploy/slurm/search.sh`. Dask's scheduler and the search's owner
-# run on the first node, one worker runs in each task. Requeued, or submitted again after its time was
-# up, it goes on where it ended.
+# run on the first node, one worker runs in each task. If the job is requeued, or submitted again after
+# its time limit, the search continues where it ended.
 #SBATCH --job-name=seqloom-search
 #SBATCH --ntasks=8
 #SBATCH --cpus-per-task=2
@@ -15,12 +15,12 @@ set -euo pipefail
 shared=${SEARCHES:-$HOME/searches}
 mkdir -p "$shared"
 scheduler_file=$shared/scheduler-${SLURM_JOB_ID:?"start it with sbatch"}.json
-rm -f "$scheduler_file" # of an earlier start of this job
+rm -f "$scheduler_file" # left by an earlier start of this job
 trap 'kill $(jobs -p) 2>/dev/null; rm -f "$scheduler_file"' EXIT
 
-# Port 0 is any free one: two such jobs may share a node.
+# Port 0 means any free port: two such jobs may share a node.
 dask scheduler --scheduler-file "$scheduler_file" --port 0 --dashboard-address :0 --no-dashboard &
-# A worker that dies does not take the others along. srun no longer inherits --cpus-per-task.
+# A worker that dies must not end the others. srun does not inherit --cpus-per-task from sbatch.
 srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 --wait=0 \
     dask worker --scheduler-file "$scheduler_file" --nthreads 1 --memory-limit 0 \
     --no-dashboard --local-directory "${TMPDIR:-/tmp}" &

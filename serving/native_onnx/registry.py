@@ -60,17 +60,21 @@ def convert(graph: Graph, operation: Any, args: tuple, kwargs: dict[str, Any]) -
     """Adds the nodes of one layer or operation.
 
     Raises:
-        ServingError: no converter is registered for it, or a step model cannot hold it.
+        ServingError: no converter is registered for it.
     """
     found = _find(operation)
-    if graph.step and not found.per_step:
-        raise ServingError(
-            f"a step model cannot hold layer {operation.name!r} ({type(operation).__name__}): it "
-            "looks at more than one time step"
-        )
     kwargs = {name: value for name, value in kwargs.items() if name != "training"}
     args, kwargs = _laid_out(graph, found.layout, (args, kwargs))
     return found.function(graph, operation, *args, **kwargs)
+
+
+def per_step(operation: Any) -> bool:
+    """Whether a layer or operation treats each time step for itself.
+
+    Raises:
+        ServingError: no converter is registered for it.
+    """
+    return _find(operation).per_step
 
 
 def _find(operation: Any) -> Converter:

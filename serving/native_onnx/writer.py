@@ -53,33 +53,26 @@ def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp3
         ServingError: a layer looks at more than one step (Bidirectional, pooling, convolution), or
             the model has no recurrent layer.
     """
-    _save(build_onnx(model, precision, step=True), Path(path))
+    from serving.step_models import step_model
+
+    _save(build_onnx(step_model(model), precision), Path(path))
 
 
-def build_onnx(model: keras.Model, precision: str = "fp32", step: bool = False) -> onnx.ModelProto:
-    """The ``ModelProto`` of ``export_onnx`` or ``export_step_onnx``, checked."""
+def build_onnx(model: keras.Model, precision: str = "fp32") -> onnx.ModelProto:
+    """The ``ModelProto`` of ``export_onnx``, checked."""
     if precision == "int8":
-        return quantised(build_onnx(model, step=step))
+        return quantised(build_onnx(model))
     if precision not in FLOATS:
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
     register_all()
     functional = _flat(functional_of(model))
-    graph = Graph(FLOATS[precision], step)
+    graph = Graph(FLOATS[precision])
     walk = Walk(graph)
     for name, tensor in _named(functional._inputs_struct, functional.inputs).items():
-        shape = _shape(tensor)
-        value = graph.input(name, tensor.dtype, [shape[0], *shape[2:]] if step else shape)
-        walk.values[id(tensor)] = graph.expand(value, 1) if step else value
+        walk.values[id(tensor)] = graph.input(name, tensor.dtype, _shape(tensor))
     walk.run(functional)
-    if step and not graph.states:
-        raise ServingError(f"model {model.name!r} has no recurrent layer to make steps of")
     for name, tensor in _outputs(functional).items():
-        value, shape = walk.value(tensor), _shape(tensor)
-        # A score a row, [batch, time], has the axis too; logits [batch, classes] have not.
-        if step and (len(shape) > 2 or tensor.shape[1:] == (None,)):
-            value = graph.squeeze(graph.batch_major(value), 1)
-            shape = [shape[0], *shape[2:]]
-        graph.output(name, value, shape, tensor.dtype)
+        graph.output(name, walk.value(tensor), _shape(tensor), tensor.dtype)
     _drop_unused(graph)
     proto = graph.model(model.name, keras.__version__)
     if _weight_bytes(proto) < EXTERNAL_DATA_BYTES:

@@ -9,26 +9,19 @@ same queue, with the same bounds.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from common.machine import usable_cores
+from pipelines.ragged import join, take
 from serving.errors import RequestError
-from serving.runtime.programs import Arrays, Program
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+from serving.runtime.programs import Arrays, SignatureRunner
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class BatchOptions:
 class _Task:
     """One request in the queue."""
 
-    program: Program
+    program: SignatureRunner
     core: Arrays
     rows: int
     deadline: float | None
@@ -102,17 +95,19 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, program: Program, core: Arrays, deadline: float | None = None) -> Future:
+    def submit(
+        self, program: SignatureRunner, core: Arrays, deadline: float | None = None
+    ) -> Future:
         """Queues an encoded request.
 
         Args:
             program: that encoded it.
-            core: what ``Program.encode`` gave.
+            core: what ``SignatureRunner.encode`` gave.
             deadline: by ``time.monotonic``; DEADLINE_EXCEEDED beyond it.
 
         Returns:
-            A future of what ``Program.execute`` gives for these rows; cancelled while it waits, the
-            request is dropped.
+            A future of what ``SignatureRunner.execute`` gives for these rows; cancelled while it
+            waits, the request is dropped.
 
         Raises:
             RequestError: UNAVAILABLE when too much waits; INVALID_ARGUMENT for too many rows.
@@ -218,7 +213,7 @@ class Batcher:
     def _joined(self, batch: list[_Task]) -> Iterator[Arrays]:
         """The outputs of each request of a batch, from one run."""
         program, rows = batch[0].program, sum(task.rows for task in batch)
-        core = joined([task.core for task in batch], program.padding)
+        core = join([task.core for task in batch], program.fields)
         outputs = program.execute(self._filled(core, rows), _timeout(batch))
         size = self._size(rows)
         for name, array in outputs.items():
@@ -226,7 +221,7 @@ class Batcher:
                 raise RequestError(f"output {name} has no row for each row of the inputs")
         first = 0
         for task in batch:
-            yield {name: array[first : first + task.rows] for name, array in outputs.items()}
+            yield take(outputs, slice(first, first + task.rows), program.fields)
             first += task.rows
 
     def _alone(self, task: _Task) -> Arrays:
@@ -247,7 +242,7 @@ class Batcher:
             found.append(outputs)
         if len(found) == 1:
             return found[0]
-        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return join(found, program.fields)
 
     def _size(self, rows: int) -> int:
         """Of the batch that so many rows are run in."""
@@ -263,38 +258,18 @@ class Batcher:
         }
 
 
-def joined(cores: list[Arrays], padding: Any) -> Arrays:
-    """Rows of several requests as one batch, padded at the end of axis 1 where that is allowed."""
-    whole = {}
-    for name in cores[0]:
-        arrays = [core[name] for core in cores]
-        if name in padding:
-            longest = max(array.shape[1] for array in arrays)
-            arrays = [_padded(array, longest, padding[name]) for array in arrays]
-        whole[name] = np.concatenate(arrays)
-    return whole
-
-
-def _padded(array: np.ndarray, length: int, value: Any) -> np.ndarray:
-    if array.shape[1] == length:
-        return array
-    wider = np.full((len(array), length, *array.shape[2:]), value, array.dtype)
-    wider[:, : array.shape[1]] = array
-    return wider
-
-
-def _key(program: Program, core: Arrays) -> tuple[Hashable, int]:
+def _key(program: SignatureRunner, core: Arrays) -> tuple[Hashable, int]:
     """What requests must have in common to be joined, and the bucket of their length."""
     shapes, length = [], 0
     for name, array in sorted(core.items()):
         shape = array.shape[1:]
-        if name in program.padding:
+        if field := program.fields.get(name):
             length = max(length, shape[0])
-            shape = shape[1:]
+            shape = shape[len(field.axes) :]
         if array.dtype == object:  # texts, of which the model itself makes sequences
             length = max(length, max(map(len, array.reshape(-1)), default=0))
         shapes.append((name, array.dtype.str, shape))
-    return (id(program), tuple(shapes)), bucket(length)
+    return (id(program), tuple(shapes), program.group(core)), bucket(length)
 
 
 def bucket(length: int) -> int:

@@ -3,27 +3,61 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
+from pipelines.program import LoadedProgram
+from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import (
-    DEFAULT_SIGNATURE,
-    STEP_SIGNATURE,
-    Arrays,
-    Backend,
-    Program,
-    check_inputs,
-    check_tensors,
-)
+from serving.runtime.programs import Backend, SignatureRunner, check_inputs, check_tensors
+
+Execute = Callable[[LoadedProgram, Arrays], Arrays]
+
+
+class _ProgramRunner(SignatureRunner):
+    """A program with its cores behind a signature.
+
+    Args:
+        program: with cores that take and give arrays.
+        execute: runs it; what its engine raises becomes a RequestError there.
+    """
+
+    joins = True
+
+    def __init__(self, program: LoadedProgram, execute: Execute) -> None:
+        super().__init__(program.signature)
+        self.program, self._execute = program, execute
+        self.fields, self.states = program.program.fields, program.states
+
+    def encode(self, inputs: Arrays) -> Arrays:
+        """See ``SignatureRunner.encode``."""
+        check_inputs(self.signature["inputs"], inputs)
+        check_tensors(self.signature["inputs"], inputs)
+        try:
+            return self.program.encode(inputs)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+
+    def group(self, core: Arrays) -> Hashable:
+        """See ``SignatureRunner.group``."""
+        return self.program.program.group(core)
+
+    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+        """See ``SignatureRunner.execute``; a run under way is not interrupted."""
+        return self._execute(self.program, core)
+
+    def decode(self, core: Arrays) -> Arrays:
+        """See ``SignatureRunner.decode``."""
+        return self.program.decode(core)
 
 
 class OnnxBackend(Backend):
     """A directory such as ``BUNDLE/onnx/1``.
 
     Args:
-        directory: with ``model.onnx`` and its preprocessor; ``step.onnx`` too, for streams.
-        threads: of ONNX Runtime for one batch; its own choice unless told.
+        directory: with ``<core>.onnx`` files and their preprocessor.
+        threads: of ONNX Runtime for one batch; it chooses itself if None.
 
     Raises:
         ServingError: there is no usable model.
@@ -31,83 +65,18 @@ class OnnxBackend(Backend):
 
     def __init__(self, directory: str | Path, threads: int | None = None) -> None:
         from serving.predictor import OnnxModel
-        from serving.streaming import RowModel
 
-        directory = Path(directory)
-        model = OnnxModel(directory, threads)
-        whole = _OnnxProgram(model.preprocessor, model.execute)
-        super().__init__({DEFAULT_SIGNATURE: whole})
-        self._rows = None
-        if (directory / "step.onnx").is_file() and hasattr(model.preprocessor, "encode_row"):
-            self._rows = RowModel(directory, threads)
-            self.programs[STEP_SIGNATURE] = _StepProgram(self._rows)
-
-    def streams(self) -> Any:
-        """See ``Backend.streams``."""
-        return self._rows
+        programs = OnnxModel(directory, threads).programs
+        super().__init__({name: _ProgramRunner(p, translated) for name, p in programs.items()})
 
 
-class _CoreProgram(Program):
-    """A preprocessor's NumPy face around an engine that takes and gives arrays."""
-
-    joins = True
-
-    def __init__(self, preprocessor: Any) -> None:
-        super().__init__(preprocessor.signature)
-        self.preprocessor = preprocessor
-        self.padding = getattr(preprocessor, "padding", {})
-
-    def encode(self, inputs: Arrays) -> Arrays:
-        """See ``Program.encode``."""
-        check_inputs(self.signature["inputs"], inputs)
-        check_tensors(self.signature["inputs"], inputs)
-        try:
-            return self.preprocessor.encode(inputs)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-
-    def decode(self, core: Arrays) -> Arrays:
-        """See ``Program.decode``."""
-        return self.preprocessor.decode(core)
-
-
-class _OnnxProgram(_CoreProgram):
-    def __init__(self, preprocessor: Any, execute: Any) -> None:
-        super().__init__(preprocessor)
-        self._execute = execute
-
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``Program.execute``; a run under way is not interrupted."""
-        return translated(self._execute, core)
-
-
-class _StepProgram(Program):
-    """One row of several series, states among inputs and outputs."""
-
-    joins = True
-
-    def __init__(self, rows: Any) -> None:
-        super().__init__(rows.signature)
-        self.rows = rows
-
-    def encode(self, inputs: Arrays) -> Arrays:
-        """See ``Program.encode``."""
-        check_inputs(self.signature["inputs"], inputs)
-        check_tensors(self.signature["inputs"], inputs)
-        return inputs
-
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``Program.execute``."""
-        return translated(self.rows.run, core)
-
-
-def translated(run: Any, core: Arrays) -> Arrays:
-    """``run(core)``, with what ONNX Runtime raises as a request's error."""
+def translated(program: LoadedProgram, core: Arrays) -> Arrays:
+    """Runs a program, with what ONNX Runtime raises as a request's error."""
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
     from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Failure
 
     try:
-        return run(core)
+        return program.execute(core)
     except (ValueError, InvalidArgument) as error:
         raise RequestError(str(error)) from error
     except (Fail, Failure) as error:
@@ -124,25 +93,19 @@ class TensorRTBackend(Backend):
     def __init__(self, directory: str | Path) -> None:
         from serving.tensorrt_runner import EngineModel
 
-        self._model = EngineModel(directory)
-        super().__init__({DEFAULT_SIGNATURE: _PlanProgram(self._model)})
+        self._model: Any = EngineModel(directory)
+        # One execution context for each core, hence one batch at a time.
+        lock = threading.Lock()
+
+        def locked(program: LoadedProgram, core: Arrays) -> Arrays:
+            try:
+                with lock:
+                    return program.execute(core)
+            except ServingError as error:
+                raise RequestError(str(error)) from error
+
+        super().__init__({n: _ProgramRunner(p, locked) for n, p in self._model.programs.items()})
 
     def close(self) -> None:
         """Frees the GPU's memory."""
         self._model.close()
-
-
-class _PlanProgram(_CoreProgram):
-    """One execution context, hence one batch at a time."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model.preprocessor)
-        self._model, self._lock = model, threading.Lock()
-
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``Program.execute``."""
-        try:
-            with self._lock:
-                return self._model.run(core)
-        except ServingError as error:
-            raise RequestError(str(error)) from error

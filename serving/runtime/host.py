@@ -22,7 +22,7 @@ from serving.runtime.programs import (
     REGRESS_METHOD,
     Arrays,
     Backend,
-    Program,
+    SignatureRunner,
 )
 from serving.runtime.servables import Servable
 from serving.runtime.sessions import SessionLimits, Sessions
@@ -85,7 +85,7 @@ class Host:
         return backend, Batcher(self._batching, observe)
 
     async def run(
-        self, servable: Servable, program: Program, inputs: Arrays, deadline: float | None
+        self, servable: Servable, program: SignatureRunner, inputs: Arrays, deadline: float | None
     ) -> Arrays:
         """One request, joined with others where that is possible.
 

@@ -7,19 +7,19 @@ optional keys carry what a SavedModel also records: ``name`` of a tensor, and ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from pipelines.program import DEFAULT
+from pipelines.ragged import Arrays, Fields
 from serving.errors import RequestError
 from serving.tensors import NUMBERS, TF_NAMES
 
-Arrays = dict[str, np.ndarray]
-
-DEFAULT_SIGNATURE = "serving_default"
-# Row by row, for bundles with step.onnx: the client sends the states back with the next row.
+DEFAULT_SIGNATURE = DEFAULT
+# Row by row: the client sends the states back with the next row, or this server keeps them.
 STEP_SIGNATURE = "step"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -27,7 +27,7 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 NO_SIGNATURE = MappingProxyType({"inputs": {}, "outputs": {}})
 
 
-class Program:
+class SignatureRunner:
     """One signature of a loaded model; all methods may be called from many threads at once.
 
     ``encode`` and ``decode`` work on one request. ``execute`` may be given the encoded rows of
@@ -36,12 +36,15 @@ class Program:
     Attributes:
         signature: see this module's top.
         joins: whether rows of several requests may be run together.
-        padding: encoded inputs that may be lengthened at the end of axis 1 with this value without
-            any effect on the answer.
+        fields: encoded inputs that may be lengthened without any effect on the answer, and outputs
+            of ``execute`` that are cut to their own length when rows of several requests part.
+        states: what a client, or a stream of this server, carries from step to step: shape of each
+            without the batch.
     """
 
     joins = False
-    padding: Mapping[str, Any] = MappingProxyType({})
+    fields: Fields = MappingProxyType({})
+    states: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     def __init__(self, signature: dict[str, Any]) -> None:
         self.signature = signature
@@ -54,11 +57,19 @@ class Program:
         """
         raise NotImplementedError
 
+    def group(self, core: Arrays) -> Hashable:
+        """What encoded requests must have in common to be run together, besides their shapes."""
+        return None
+
+    def initial(self, rows: int) -> Arrays:
+        """The states before the first step of so many rows."""
+        return {n: np.zeros((rows, *shape), np.float32) for n, shape in self.states.items()}
+
     def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
         """The model itself.
 
         Args:
-            core: of ``encode``; of several requests where ``joins``, padded where allowed.
+            core: of ``encode``; of several requests where ``joins``, padded by ``fields``.
             timeout: seconds; a model that can be interrupted gives up then.
 
         Raises:
@@ -78,7 +89,7 @@ class Backend:
         programs: by signature.
     """
 
-    def __init__(self, programs: dict[str, Program]) -> None:
+    def __init__(self, programs: dict[str, SignatureRunner]) -> None:
         self.programs = programs
 
     @property
@@ -107,10 +118,6 @@ class Backend:
         program = self.programs[signature_name]
         return program.decode(program.execute(program.encode(inputs)))
 
-    def streams(self) -> Any:
-        """What stateful sessions are made from, a ``serving.streaming.RowModel``; or None."""
-        return None
-
     def warm(self) -> None:
         """Runs what the version's directory holds for that; nothing by default."""
 
@@ -124,7 +131,8 @@ def check_inputs(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray])
     Raises:
         RequestError: INVALID_ARGUMENT (its predict_util.cc).
     """
-    sent, required = sorted(inputs), sorted(expected)
+    sent = sorted(inputs)
+    required = sorted(n for n, spec in expected.items() if "default" not in spec or n in inputs)
     if len(sent) != len(required):
         extra = ",".join(sorted(set(sent) - set(required)))
         missing = ",".join(sorted(set(required) - set(sent)))
@@ -154,6 +162,8 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
     """
     rows = {}
     for position, name in enumerate(sorted(expected)):
+        if name not in inputs:  # it has a default
+            continue
         array, info = inputs[name], expected[name]
         sent = "string" if array.dtype.kind in "OSU" else array.dtype.name
         if sent != info["dtype"]:
@@ -168,7 +178,7 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
         if not fits:
             takes, has = (",".join(map(str, numbers)) for numbers in (dims, array.shape))
             raise RequestError(f"Input {name} takes shape [{takes}], but the request has [{has}]")
-        if dims and dims[0] == -1:
+        if dims and dims[0] == -1 and not ("default" in info and len(array) == 1):
             rows[name] = len(array)
     if len(set(rows.values())) > 1:
         raise RequestError(f"Inputs differ in their number of rows: {rows}")

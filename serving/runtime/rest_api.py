@@ -209,8 +209,8 @@ class RestApi:
             program = used[0].backend.programs[request.signature_name or DEFAULT_SIGNATURE]
             outputs = await self._host.run(used[0], program, request.inputs, deadline)
             if len(body) > SMALL_BYTES:
-                return await asyncio.to_thread(format_predict, outputs, request.row)
-            return format_predict(outputs, request.row)
+                return await asyncio.to_thread(format_predict, outputs, request.row, program.fields)
+            return format_predict(outputs, request.row, program.fields)
 
     async def _infer(self, target: _Target, body: bytes, verb: str) -> bytes:
         deadline = self._deadline

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.ragged import Fields, take
 from serving.errors import RequestError
 from serving.runtime.json_dialect import decimals, echo, parse
 from serving.runtime.json_tensor import (
@@ -99,17 +100,20 @@ def parse_envelope(body: bytes) -> tuple[dict, str]:
 
 def _columnar(value: object, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
     """`inputs`: one tensor for a one-input signature, or an object of named tensors."""
+    needed = _required(inputs)
     if not is_named(value):
-        if len(inputs) > 1:
+        if len(needed) > 1:
             raise RequestError(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
-        (name,) = inputs
+        name = min(needed or inputs)
         return {name: tensor_from_json(value, inputs[name]["dtype"])}
     tensors = {}
     for name in inputs:
         if name not in value:
+            if name not in needed:
+                continue
             raise RequestError(f"Missing named input: {name} in 'inputs' object.")
         tensors[name] = tensor_from_json(value[name], inputs[name]["dtype"])
     return tensors
@@ -117,8 +121,8 @@ def _columnar(value: object, inputs: Mapping[str, dict]) -> dict[str, np.ndarray
 
 def _rows(instances: list, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
     """`instances`: one value, or one object of named values, per row; stacked to [n, ...]."""
-    first = instances[0]
-    if not isinstance(first, dict) and len(inputs) > 1:
+    first, needed = instances[0], _required(inputs)
+    if not isinstance(first, dict) and len(needed) > 1:
         raise RequestError(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
@@ -127,9 +131,9 @@ def _rows(instances: list, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
     named = is_named(first)
     if all(is_named(row) == named for row in instances):
         if not named:
-            columns = {min(inputs): instances}
-        elif all(row.keys() == inputs.keys() for row in instances):
-            columns = {name: [row[name] for row in instances] for name in inputs}
+            columns = {min(needed or inputs): instances}
+        elif all(row.keys() == first.keys() for row in instances) and _fits(first, inputs):
+            columns = {name: [row[name] for row in instances] for name in first}
         else:
             columns = None
         if columns is not None:
@@ -149,7 +153,7 @@ def _first_bad_row(instances: list, inputs: Mapping[str, dict], named: bool) -> 
             return RequestError(
                 f"Expecting value/list but got object at item {index} of input list"
             )
-        for name, value in row.items() if named else [(min(inputs), row)]:
+        for name, value in row.items() if named else [(min(_required(inputs) or inputs), row)]:
             error = _item_error(value, name, inputs, shapes)
             if error:
                 key = f" key: {name}" if named else ""
@@ -157,12 +161,22 @@ def _first_bad_row(instances: list, inputs: Mapping[str, dict], named: bool) -> 
                     f"Failed to process element: {index}{key} of 'instances' list. "
                     f"Error: {error.status_text()}"
                 )
-        if named and row.keys() != inputs.keys():
+        if named and not (row.keys() == instances[0].keys() and _fits(row, inputs)):
             return RequestError(
                 f"Failed to process element: {index} of 'instances' list. JSON object: "
                 f"{echo(row)} keys must be equal to: {','.join(sorted(inputs))}"
             )
     raise AssertionError("rows that became no tensor, yet none of them is wrong")
+
+
+def _required(inputs: Mapping[str, dict]) -> set[str]:
+    """Inputs that have no default."""
+    return {name for name, info in inputs.items() if "default" not in info}
+
+
+def _fits(row: Mapping[str, object], inputs: Mapping[str, dict]) -> bool:
+    """Whether a row has all inputs that it needs, and none that is unknown."""
+    return _required(inputs) <= row.keys() <= inputs.keys()
 
 
 def _item_error(
@@ -194,7 +208,9 @@ def _shape_text(shape: list[int]) -> str:
 # --- tensors to JSON ---------------------------------------------------------------------------
 
 
-def format_predict(outputs: Mapping[str, np.ndarray], row: bool) -> bytes:
+def format_predict(
+    outputs: Mapping[str, np.ndarray], row: bool, fields: Fields | None = None
+) -> bytes:
     """The reply body of a predict request.
 
     Args:
@@ -202,6 +218,8 @@ def format_predict(outputs: Mapping[str, np.ndarray], row: bool) -> bytes:
             bytes or str; names that end in `_bytes` are written as base64.
         row: Whether to answer `{"predictions": [row, ...]}` or `{"outputs": ...}`; with several
             outputs rows and columns are objects, with one they are bare.
+        fields: outputs whose rows have a length of their own, to which they are cut in the row
+            form.
 
     Raises:
         RequestError: No outputs, a dtype without a JSON form, or in the row form a scalar or
@@ -211,7 +229,7 @@ def format_predict(outputs: Mapping[str, np.ndarray], row: bool) -> bytes:
         raise RequestError("Cannot convert empty tensor map to JSON")
     arrays = {name: np.asarray(array) for name, array in outputs.items()}
     if row:
-        return _format_rows(arrays).encode("utf-8", "surrogateescape")
+        return _format_rows(arrays, fields or {}).encode("utf-8", "surrogateescape")
     texts = {name: _nest(_tokens(name, a), list(a.shape))[0] for name, a in arrays.items()}
     (text,) = texts.values() if len(texts) == 1 else [_object(texts, "    ")]
     return f'{{\n    "outputs": {text}\n}}'.encode("utf-8", "surrogateescape")
@@ -237,7 +255,7 @@ def _results(texts: list[str]) -> bytes:
     return f'{{\n    "results": [{", ".join(texts)}]\n}}'.encode("utf-8", "surrogateescape")
 
 
-def _format_rows(arrays: dict[str, np.ndarray]) -> str:
+def _format_rows(arrays: dict[str, np.ndarray], fields: Fields) -> str:
     batch_size = None
     for name, array in arrays.items():
         if array.ndim == 0:
@@ -249,6 +267,9 @@ def _format_rows(arrays: dict[str, np.ndarray]) -> str:
             )
         batch_size = array.shape[0]
     columns = {n: _nest(_tokens(n, a), list(a.shape[1:]), len(a)) for n, a in arrays.items()}
+    for name in fields.keys() & arrays.keys():
+        own = (take(arrays, slice(i, i + 1), fields)[name][0] for i in range(batch_size))
+        columns[name] = [_nest(_tokens(name, row), list(row.shape))[0] for row in own]
     if len(columns) == 1:
         (rows,) = columns.values()
         body = ", ".join(rows)

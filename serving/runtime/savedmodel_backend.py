@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.program import NEXT, with_defaults
+from pipelines.ragged import Fields
 from serving import protos
+from serving.declared import read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.runtime.programs import Arrays, Backend, Program, check_inputs
-from serving.tensors import dtype_name
+from serving.runtime.programs import Arrays, Backend, SignatureRunner, check_inputs
+from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
 _CODES = dict(enumerate(HTTP_STATUS))
@@ -60,9 +63,10 @@ class SavedModelBackend(Backend):
                 f"{path} cannot be loaded as a SavedModel ({reason}); export it anew."
             ) from error
         self._bind()
+        fields = read_programs(self.path)
         super().__init__(
             {
-                key: _SessionProgram(self, _signature(definition))
+                key: _SessionProgram(self, _signature(definition), fields.get(key))
                 for key, definition in sorted(meta_graph.signature_def.items())
             }
         )
@@ -160,12 +164,19 @@ class SavedModelBackend(Backend):
         self._session.close()
 
 
-class _SessionProgram(Program):
+class _SessionProgram(SignatureRunner):
     """One signature; rows of several requests are joined where all its tensors have a batch."""
 
-    def __init__(self, backend: SavedModelBackend, signature: dict[str, Any]) -> None:
+    def __init__(
+        self, backend: SavedModelBackend, signature: dict[str, Any], fields: Fields | None
+    ) -> None:
         super().__init__(signature)
-        self._backend = backend
+        self._backend, self.fields, self._is_ours = backend, fields or {}, fields is not None
+        outputs = signature["outputs"]
+        self.states = {
+            name: tuple(info["shape"][1:]) for name, info in signature["inputs"].items()
+            if f"{name}{NEXT}" in outputs and info["shape"]
+        }  # fmt: skip
         self._feeds = {name: info["name"] for name, info in signature["inputs"].items()}
         self._fetches = {name: info["name"] for name, info in signature["outputs"].items()}
         self.joins = bool(self._feeds) and all(
@@ -173,14 +184,21 @@ class _SessionProgram(Program):
             for side in ("inputs", "outputs")
             for info in signature[side].values()
         )
+        if not self._is_ours and any("default" in info for info in signature["inputs"].values()):
+            self.joins = False  # whether a default belongs to a row is not known
 
     def encode(self, inputs: Arrays) -> Arrays:
-        """See ``Program.encode``; shapes and dtypes are the graph's to judge."""
-        check_inputs(self.signature["inputs"], inputs)
-        return inputs
+        """See ``SignatureRunner.encode``; shapes and dtypes are the graph's to judge."""
+        specs = self.signature["inputs"]
+        check_inputs(specs, inputs)
+        if self._is_ours:  # every array has a row for each row of the request
+            return with_defaults(specs, inputs)
+        missing = {n: spec["default"] for n, spec in specs.items()
+                   if "default" in spec and n not in inputs}  # fmt: skip
+        return {**inputs, **missing}
 
     def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``Program.execute``; errors are the session's own, timeouts DEADLINE_EXCEEDED."""
+        """See ``SignatureRunner.execute``; errors are the session's own."""
         feeds = {self._feeds[name]: array for name, array in core.items()}
         arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
         return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
@@ -188,8 +206,13 @@ class _SessionProgram(Program):
 
 def _signature(definition: Any) -> dict[str, Any]:
     """A SignatureDef as this server keeps it."""
+    inputs = {key: _tensor_info(info) for key, info in sorted(definition.inputs.items())}
+    for key, tensor in definition.defaults.items():
+        if key in inputs:
+            proto = protos.TensorProto.FromString(tensor.SerializeToString())
+            inputs[key]["default"] = to_array(proto)
     return {
-        "inputs": {key: _tensor_info(info) for key, info in sorted(definition.inputs.items())},
+        "inputs": inputs,
         "outputs": {key: _tensor_info(info) for key, info in sorted(definition.outputs.items())},
         "method_name": definition.method_name,
     }

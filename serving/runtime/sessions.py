@@ -14,11 +14,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.program import NEXT
 from serving.errors import RequestError
 from serving.runtime import metrics as m
 from serving.runtime.programs import STEP_SIGNATURE, Arrays
 from serving.runtime.servables import Servable
-from serving.steps import NEXT
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Sessions:
         Raises:
             RequestError: the model has no steps, or too many streams are open.
         """
-        if servable.backend.streams() is None:
+        program = servable.backend.programs.get(STEP_SIGNATURE)
+        if program is None or not program.states:
             raise RequestError(
                 f"Model {servable.name} cannot be streamed: it has no signature "
                 f'"{STEP_SIGNATURE}". Models that read both ways or pool over time have no steps.',
@@ -113,9 +114,9 @@ class Sessions:
 
     def inputs(self, servable: Servable) -> dict[str, Any]:
         """What a step takes: the inputs of the step signature without the states."""
-        states = servable.backend.streams().initial(1)
-        signature = servable.backend.programs[STEP_SIGNATURE].signature
-        return {k: info for k, info in signature["inputs"].items() if k not in states}
+        program = servable.backend.programs[STEP_SIGNATURE]
+        inputs = program.signature["inputs"]
+        return {name: info for name, info in inputs.items() if name not in program.states}
 
     async def step(
         self, session: Session, servable: Servable, inputs: Arrays, deadline: float | None
@@ -138,15 +139,14 @@ class Sessions:
             rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
             if not rows:
                 raise RequestError("A step needs at least one row.")
-            states = session.states
+            states, program = session.states, servable.backend.programs[STEP_SIGNATURE]
             if states is None:
-                states = servable.backend.streams().initial(rows)
+                states = program.initial(rows)
                 self._room_for(sum(array.nbytes for array in states.values()))
             elif rows != (known := len(next(iter(states.values()), inputs))) and states:
                 raise RequestError(f"This stream has {known} rows a step, not {rows}.")
             if clash := set(states) & set(inputs):
                 raise RequestError(f"The server keeps {', '.join(sorted(clash))}; do not send it.")
-            program = servable.backend.programs[STEP_SIGNATURE]
             outputs = await self._host.run(servable, program, {**inputs, **states}, deadline)
             before = session.bytes
             # Copies: a slice of a batch would keep the whole batch in memory.

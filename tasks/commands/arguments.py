@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from common.errors import DataError
+
+_FLAG = re.compile(r"--[a-z][a-z0-9-]*(=.*)?", re.DOTALL)
 
 
 def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:
@@ -35,13 +38,40 @@ def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict
     return found
 
 
+def inputs_and_flags(
+    words: Sequence[str], switches: Collection[str]
+) -> tuple[list[str], dict[str, Any]]:
+    """Inputs of ``predict``, and the flags of the task among them.
+
+    >>> inputs_and_flags(["a film", "--top-k", "5", "--greedy", "another"], {"greedy"})
+    (['a film', 'another'], {'top_k': 5, 'greedy': True})
+
+    Args:
+        words: as they were written.
+        switches: names of settings that are true or false, whose flags have no value.
+    """
+    inputs, flags, words = [], {}, list(words)
+    while words:
+        word = words.pop(0)
+        if not _FLAG.fullmatch(word):
+            inputs.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        switch = _name(name.removeprefix("no-")) in switches
+        if not equals and words and not switch and not _FLAG.fullmatch(words[0]):
+            flags |= task_flags([word, words.pop(0)])
+        else:
+            flags |= task_flags([word])
+    return inputs, flags
+
+
 def sorted_flags(task: Any, flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Flags of how the data is read, and settings of the model.
 
     Raises:
         DataError: a flag that this task does not have.
     """
-    reading, known = set(task.reading.names()), task.names()
+    reading, known = set(task.data.names()), task.names()
     for name in flags:
         if name not in known:
             every = ", ".join("--" + other.replace("_", "-") for other in sorted(known))

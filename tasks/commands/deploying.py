@@ -10,9 +10,9 @@ import typer
 
 from common.errors import DataError
 from tasks.commands import options as o
-from tasks.commands.app import app
-from tasks.commands.arguments import assignments, seconds
-from tasks.stages.console import load_tensorflow, print_json, show
+from tasks.commands.app import WithInputs, app, inputs_after_dashes
+from tasks.commands.arguments import assignments, inputs_and_flags, seconds
+from tasks.stages.console import load_tensorflow, print_json, show, tell
 
 if TYPE_CHECKING:
     from serving.runtime.server import Tls
@@ -44,9 +44,10 @@ def export(
     as_json: o.AsJson = False,
 ) -> None:
     """Write SavedModel, ONNX, TensorRT, each compared with Keras before it is published."""
+    from reports.tables import artifact_notes, artifact_rows
     from serving.export import ExportOptions
     from tasks.stages.run_directory import Run
-    from tasks.stages.tables import artifact_notes, artifact_rows, engine_rows
+    from tasks.stages.tables import engine_rows
 
     if verify and (source / "manifest.json").is_file():
         from serving.verify import verify_bundle
@@ -67,8 +68,13 @@ def export(
     show(artifact_rows(result), result, as_json, artifact_notes(result))
 
 
-@app.command(epilog='Example: seqloom predict runs/sentiment-1 "a warm and funny film"')
+@app.command(
+    epilog='Example: seqloom predict runs/sentiment-1 "a warm and funny film"',
+    context_settings=o.OWN_FLAGS,
+    cls=WithInputs,
+)
 def predict(
+    own: typer.Context,
     source: Annotated[str, typer.Argument(metavar="RUN_OR_BUNDLE", help="what answers")],
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...")] = None,
     file: Annotated[
@@ -76,29 +82,46 @@ def predict(
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
     settings: o.Set = None,
-    out: Annotated[Path | None, typer.Option(help="csv to write; a picture goes beside it")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="file to write; a picture goes next to it")
+    ] = None,
     url: o.Url = None,
     token_file: o.TokenFile = None,
     tls_ca: o.TlsCa = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Answer raw inputs; a bundle does it without TensorFlow, and --url has a server do it."""
-    reading = assignments(settings) | ({"text_column": text_column} if text_column else {})
-    place, given = Path(source), inputs or []
+    """Answer raw inputs; a bundle does it without TensorFlow, and --url has a server do it.
+
+    Flags of the task's groups data and decoding (`seqloom tasks TASK`) may stand among the inputs.
+    """
+    flags = assignments(settings) | ({"text_column": text_column} if text_column else {})
+    place, given = Path(source), list(inputs or [])
     client = None
     if url is not None:
         from tasks.stages.asking import ask, client_of
 
         client = client_of(url, place, token_of(token_file), tls_ca)
         if not place.is_dir():
-            found = ask(client, [source, *given], file)
+            given, more = inputs_and_flags(given, ())
+            given += inputs_after_dashes(own)
+            found = ask(client, [source, *given], file, flags | more)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
     elif not (place / "manifest.json").is_file():
         load_tensorflow()
     from tasks.stages.predicting import predict as stage
+    from tasks.stages.predicting import task_of
 
-    found = stage(place, given, file, reading, out, client)
+    task = task_of(place)
+    groups = (task.data, task.decoding)
+    switches = {
+        name for g in groups for name, value in g.to_dict().items() if isinstance(value, bool)
+    }
+    given, more = inputs_and_flags(given, switches)
+    given += inputs_after_dashes(own)
+    found = stage(place, given, file, flags | more, out, client)
+    for note in found.notes:
+        tell(f"note: {note}")
     if as_json:
         files = {"files": [str(path) for path in found.files]} if found.files else {}
         print_json({"predictions": found.answers, **files})

@@ -44,8 +44,8 @@ def tune(
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     import tasks
-    from tasks.stages.recipes import warm
     from tasks.stages.run_directory import next_free
+    from tasks.stages.trainers import start_fork_server
 
     chosen = tasks.get(task)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
@@ -54,17 +54,17 @@ def tune(
     directory = out or next_free(Path("runs"), f"{task}-search")
     stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
     if cluster is None:
-        own.call_on_close(warm(workers, threads))
+        own.call_on_close(start_fork_server(workers, threads))
     load_tensorflow()
     from tasks.stages.live import SearchDisplay
     from tasks.stages.tables import leaderboard_rows
-    from tasks.stages.tuning import Budget, Limits, SearchOptions
+    from tasks.stages.tuning import Budget, SearchOptions, TrialLimits
     from tasks.stages.tuning import tune as stage
     from tuning.leaderboard import read_search
 
     options = SearchOptions(
         trials, epochs, strategy, seed, executions, workers, threads, cluster, store, extend,
-        Budget(most, target_score, retries, stall, Limits(max_latency, max_parameters)),
+        Budget(most, target_score, retries, stall, TrialLimits(max_latency, max_parameters)),
     )  # fmt: skip
     splits = load_noted(chosen, where)
     with SearchDisplay(directory, trials) as display:
@@ -85,9 +85,9 @@ def leaderboard(
 ) -> None:
     """All trials of a search, ranked; also while it runs."""
     from tasks.stages.tables import leaderboard_rows
-    from tuning.leaderboard import Limits, chosen_rows, read_search
+    from tuning.leaderboard import TrialLimits, chosen_rows, read_search
 
-    rows = chosen_rows(read_search(search), Limits(max_latency, max_parameters), pareto)
+    rows = chosen_rows(read_search(search), TrialLimits(max_latency, max_parameters), pareto)
     found = leaderboard_rows(rows)
     show(found, {"search": str(search), "trials": found}, as_json)
 

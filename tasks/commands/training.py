@@ -66,7 +66,7 @@ def train(
     else:
         final = chosen.with_settings(base, changes)
     load_tensorflow()
-    from tasks.stages.tables import score_rows
+    from reports.tables import score_rows
     from tasks.stages.training import train as stage
 
     splits = load_noted(chosen, where)
@@ -94,7 +94,7 @@ def evaluate(
         )
     where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
     load_tensorflow()
-    from tasks.stages.tables import score_rows
+    from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
     result = stage(found, where)
@@ -123,8 +123,8 @@ def run(
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     import tasks
-    from tasks.stages.recipes import warm
     from tasks.stages.run_directory import next_free
+    from tasks.stages.trainers import start_fork_server
 
     chosen = tasks.get(task)
     base = chosen.settings
@@ -134,11 +134,12 @@ def run(
     start = chosen.with_settings(base, changes)
     where = chosen.data_options(data, data_seed, **reading)
     directory = out or next_free(Path("runs"), task)
-    own.call_on_close(warm(workers))
+    own.call_on_close(start_fork_server(workers))
     load_tensorflow()
+    from reports.tables import artifact_notes, artifact_rows, score_rows
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tables import artifact_notes, artifact_rows, leaderboard_rows, score_rows
+    from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import Budget, SearchOptions
     from tuning.leaderboard import read_search
 

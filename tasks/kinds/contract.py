@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.config import Config
 from common.errors import ConfigError, DataError
 from models.config import RecurrentConfig
+from models.metric import Metric
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
     import tensorflow as tf
 
-    from pipelines.batching import ShuffledEpochs
-    from pipelines.preprocessor import Arrays, Preprocessor
-    from pipelines.sources import Splits
+    from pipelines.frames import Source
+    from pipelines.preprocessor import Preprocessor
+    from pipelines.splits import Splits
+
+# Response tensors of many examples; those whose rows differ in length are lists of arrays.
+Responses = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,92 +32,150 @@ class DataOptions:
     """Where the examples come from and how they are read.
 
     Attributes:
-        source: what ``--data`` takes.
-        seed: of the splits that are made here.
-        reading: settings of the task's ``reading`` that are not its defaults.
+        source: what ``--data`` takes; a pandas DataFrame or a dict of parts too.
+        seed: decides which examples are split off where parts are missing.
+        reading: settings of the task's ``data`` that are not its defaults.
     """
 
-    source: str = "synthetic"
+    source: Source = "synthetic"
     seed: int = 0
     reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def in_files(self, directory: Path) -> DataOptions:
+        """The same, with data in memory stored there: other processes and commands read it."""
+        from pipelines.frames import stored
+
+        return replace(self, source=stored(self.source, directory))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Every choice that makes a model: its network's and its preprocessor's."""
+    """Every choice that makes a model, and the defaults of how its answers are decoded."""
 
     model: RecurrentConfig
-    preprocessor: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Config
+    decoding: Config
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain values by group, for JSON."""
+        return {
+            "model": self.model.to_dict(),
+            "preprocessor": self.preprocessing.to_dict(),
+            "decoding": self.decoding.to_dict(),
+        }
 
 
+@dataclass(frozen=True)
+class Overfit:
+    """What proves that the network alone can learn: a tiny sample, memorised.
+
+    Attributes:
+        bound: value of the task's metric on the sample that must be reached.
+        epochs: in which it must be reached.
+        settings: changes to the settings, such as no dropout and no linear path.
+        examples: size of the sample.
+    """
+
+    bound: float
+    epochs: int = 30
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    examples: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """One sequence problem, from raw examples to readable answers.
 
-    Nothing here imports TensorFlow before a method needs it, so that listing tasks is quick.
+    Nothing here imports TensorFlow before a method needs it, so that listing tasks is fast.
 
     Attributes:
         name: as in ``seqloom train NAME``.
-        kind: what sort of problem it is.
         summary: one line for ``seqloom tasks``.
-        metric: the score that choices are made by, a key of ``evaluate``.
-        model: default hyperparameters.
-        reading: how its data is read, by default.
+        data: how its data is read, by default.
+        preprocessing: how raw examples become model tensors, by default.
+        model: hyperparameters, by default.
+        decoding: how model outputs become answers, by default; changeable in each request.
+        kind: what sort of problem it is; the folder below ``tasks/kinds``.
+        metric: the score that is reported and that configurations are chosen by.
+        monitor: what epochs are chosen by, if that is not the metric.
         model_module: where the layers are that a saved model holds.
+        overfit: see there.
         quick: settings of ``--quick``.
-        mode: whether more ("max") or less ("min") of it is better.
     """
 
     name: str
-    kind: str
     summary: str
-    metric: str
+    data: Config
+    preprocessing: Config
     model: RecurrentConfig
-    reading: Config
-    model_module: str
-    mode: str = "max"
-    quick: Mapping[str, Any] = MappingProxyType({"units": 32, "embedding_dim": 32, "epochs": 3})
+    decoding: Config = Config()
+
+    kind: ClassVar[str]
+    metric: ClassVar[Metric]
+    monitor: ClassVar[Metric | None] = None
+    model_module: ClassVar[str]
+    overfit: ClassVar[Overfit]
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"units": 32, "embedding_dim": 32, "epochs": 3}
+    )
+
+    # ---- settings
 
     @property
     def settings(self) -> Settings:
         """The defaults."""
-        return Settings(self.model, self.preprocessing())
+        return Settings(self.model, self.preprocessing, self.decoding)
 
-    @abstractmethod
-    def preprocessing(self) -> dict[str, Any]:
-        """Settings of the preprocessor, by default."""
-
-    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
-        """Raises where values of the right types do not do."""
-        return
+    @property
+    def groups(self) -> dict[str, Config]:
+        """All settings by group; a name is in one group only."""
+        return {
+            "data": self.data,
+            "model": self.model,
+            "preprocessor": self.preprocessing,
+            "decoding": self.decoding,
+        }
 
     def names(self) -> list[str]:
-        """Of all settings: how data is read, the network's, the preprocessor's."""
-        return [*self.reading.names(), *self.model.names(), *self.preprocessing()]
+        """Names of all settings."""
+        return [name for group in self.groups.values() for name in group.names()]
 
     def with_settings(self, base: Settings, changes: Mapping[str, Any]) -> Settings:
         """``base`` with other values; an unknown name or a bad value is an error that says so."""
-        known = base.preprocessor
-        unknown = [name for name in changes if name not in [*base.model.names(), *known]]
-        if unknown:
+        groups = {"model": base.model, "preprocessing": base.preprocessing,
+                  "decoding": base.decoding}  # fmt: skip
+        rest = dict(changes)
+        for name, group in groups.items():
+            mine = {key: rest.pop(key) for key in group.names() if key in rest}
+            groups[name] = group.updated(**mine) if mine else group
+        if rest:
             every = ", ".join(sorted(self.names()))
-            raise ConfigError(f"unknown setting {unknown[0]!r}; there are: {every}")
-        values = {**known, **{k: v for k, v in changes.items() if k in known}}
-        for name, value in values.items():
-            if type(value) is not type(known[name]):
-                kind = type(known[name]).__name__
-                raise ConfigError(f"{name} is {value!r}; it must be of type {kind}")
-        self.check_preprocessing(values)
-        network = {name: value for name, value in changes.items() if name not in known}
-        return Settings(base.model.updated(**network), values)
+            raise ConfigError(f"unknown setting {next(iter(rest))!r}; there are: {every}")
+        return Settings(**groups)
 
-    def data_options(self, source: str, seed: int = 0, **reading: Any) -> DataOptions:
+    def settings_of(self, config: Mapping[str, Any]) -> Settings:
+        """What ``Settings.to_dict`` wrote; a key that is no setting is an error."""
+        return Settings(
+            type(self.model).from_dict(config["model"]),
+            type(self.preprocessing).from_dict(config["preprocessor"]),
+            type(self.decoding).from_dict(config["decoding"]),
+        )
+
+    def data_options(self, source: Source, seed: int = 0, **reading: Any) -> DataOptions:
         """Options of ``load``; an unknown name or a bad value is an error that says so."""
-        self.reading.updated(**reading)
+        self.data.updated(**reading)
         return DataOptions(source, seed, reading)
 
-    def reader(self, options: DataOptions) -> Any:
-        """The ``reading`` of these options."""
-        return self.reading.updated(**options.reading)
+    def reading(self, options: DataOptions) -> Any:
+        """The ``data`` settings of these options."""
+        return self.data.updated(**options.reading)
+
+    @property
+    def watched(self) -> Metric:
+        """What epochs are chosen by."""
+        return self.monitor or self.metric
+
+    # ---- learn
 
     @abstractmethod
     def load(self, options: DataOptions) -> Splits:
@@ -123,92 +185,58 @@ class Task(ABC):
     def adapt(self, settings: Settings, train: Sequence[Any]) -> Preprocessor:
         """The preprocessor, adapted on training examples only."""
 
-    def encoded(self, preprocessor: Preprocessor, examples: Sequence[Any]) -> Sequence[Any]:
-        """Examples with the work done that every batch of them would need.
-
-        ``statistics``, ``batches`` and ``training_batches`` take either; a search does it once.
-        """
-        return examples
-
-    @abstractmethod
-    def batches(
-        self, preprocessor: Preprocessor, examples: Sequence[Any], batch_size: int
-    ) -> tf.data.Dataset:
-        """Batches of ``(inputs, target)``, in one order."""
-
-    @abstractmethod
-    def training_batches(
-        self, preprocessor: Preprocessor, examples: Sequence[Any], batch_size: int, seed: int
-    ) -> ShuffledEpochs:
-        """Batches of ``(inputs, target)`` in another order each epoch."""
-
-    def statistics(
-        self, settings: Settings, preprocessor: Preprocessor, train: Sequence[Any]
-    ) -> Any:
-        """What ``build`` needs from counting the training examples, made once for a search."""
+    def count(self, settings: Settings, preprocessor: Preprocessor, train: Any) -> Any:
+        """What ``build`` needs from counting the encoded training examples, once for a search."""
         return None
 
     @abstractmethod
-    def build(self, settings: Settings, preprocessor: Preprocessor, statistics: Any) -> keras.Model:
+    def build(self, settings: Settings, preprocessor: Preprocessor, counts: Any) -> keras.Model:
         """A compiled model."""
 
-    def calibrate(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
+    @abstractmethod
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """Chooses settings by KerasTuner; each hyperparameter's default is that of ``settings``."""
+
+    def after_epoch(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
         """Sets, after each epoch, what is chosen on validation and not learnt.
 
         Returns:
-            The validation metrics that this changed.
+            The validation metrics that this changed, by name.
         """
         return {}
 
-    def finish(
+    def after_training(
         self, model: keras.Model, settings: Settings, preprocessor: Preprocessor, splits: Splits
-    ) -> keras.Model:
-        """The model to keep: sets, after training, what is counted and not learnt."""
-        return model
+    ) -> tuple[keras.Model, Preprocessor]:
+        """The model and preprocessor to keep: sets what is counted after training, not learnt."""
+        return model, preprocessor
+
+    # ---- ship
 
     @abstractmethod
-    def inference_model(self, model: keras.Model) -> keras.Model:
-        """The model as it is exported: core inputs to the named core outputs that decode takes."""
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """The graphs that are exported, by name: models of dicts of named tensors to such dicts.
 
-    @abstractmethod
-    def raw_inputs(self, examples: Sequence[Any]) -> list[Any]:
-        """What a client would send for these examples."""
+        The programs of the preprocessor say which they run; every kind has ``model``.
+        """
 
-    @abstractmethod
-    def edge_inputs(self, preprocessor: Preprocessor) -> list[Any]:
-        """Raw inputs at the edge of what is allowed: nothing, the shortest, the unknown."""
-
-    def check(self, preprocessor: Preprocessor, examples: Sequence[Any]) -> None:
-        """Raises where examples hold what the model could never answer."""
-        return
-
-    def outputs(
-        self, model: keras.Model, preprocessor: Preprocessor, examples: Sequence[Any]
-    ) -> Arrays:
-        """Wire outputs of the inference model, what ``evaluate`` takes."""
-        from tasks.stages.predicting import keras_outputs
-
-        return keras_outputs(model, preprocessor, self.raw_inputs(examples))
+    # ---- judge
 
     @abstractmethod
     def evaluate(
-        self, preprocessor: Preprocessor, outputs: Arrays, examples: Sequence[Any]
+        self, preprocessor: Preprocessor, responses: Responses, examples: Sequence[Any]
     ) -> dict[str, float]:
-        """Metrics of wire outputs (a row an example) against the truth."""
+        """Metrics of what ``serving_default`` answers, against the truth."""
 
     @abstractmethod
     def baseline(self, preprocessor: Preprocessor, splits: Splits) -> dict[str, Any]:
-        """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a sceptic."""
+        """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a simple one."""
 
-    def pictures(
-        self,
-        preprocessor: Preprocessor,
-        outputs: Arrays,
-        examples: Sequence[Any],
-        directory: Path,
-    ) -> list[str]:
-        """Draws what people would rather look at; the names of the files."""
-        return []
+    # ---- people
+
+    @abstractmethod
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """One line that a person can read."""
 
     def parse_input(self, text: str) -> Any:
         """A raw input that was typed: the text itself."""
@@ -217,32 +245,56 @@ class Task(ABC):
     @abstractmethod
     def read_inputs(
         self, path: Path, options: DataOptions, preprocessor: Preprocessor
-    ) -> list[Any]:
-        """Raw inputs of a file, for ``seqloom predict --file``."""
+    ) -> tuple[list[Any], list[str]]:
+        """Raw inputs of a file, for ``seqloom predict --file``, and notes about them."""
 
     def write_answers(
-        self, raw: Sequence[Any], answers: Sequence[dict[str, Any]], path: Path
+        self,
+        preprocessor: Preprocessor,
+        raw: Sequence[Any],
+        answers: Sequence[dict[str, Any]],
+        path: Path,
     ) -> list[Path]:
-        """Writes answers as a csv, and a picture beside it where there is one to draw."""
+        """Writes answers to a file, and a picture next to it where there is one to draw."""
         raise DataError(f"--out: {self.kind} has no file of answers; redirect --json instead")
 
-    @abstractmethod
-    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Draws settings from KerasTuner; each hyperparameter's default is that of ``settings``."""
-
-    @abstractmethod
-    def readable(self, raw: Any, answer: Mapping[str, Any]) -> str:
-        """One line that a person can read."""
-
-    @property
-    def monitor(self) -> str:
-        """Name under which Keras reports the metric on validation batches."""
-        return f"val_{self.metric}"
+    def pictures(
+        self,
+        preprocessor: Preprocessor,
+        responses: Responses,
+        examples: Sequence[Any],
+        directory: Path,
+    ) -> list[str]:
+        """Draws what people would rather look at; the names of the files."""
+        return []
 
 
-def drawn(hp: keras_tuner.HyperParameters, name: str, default: Any, *others: Any) -> Any:
+def choice(hp: keras_tuner.HyperParameters, name: str, default: Any, *others: Any) -> Any:
     """One of some values and the default, which need not be among them."""
     values = dict.fromkeys([default, *others])
     return hp.Choice(
         name, list(values) if isinstance(default, str) else sorted(values), default=default
     )
+
+
+def choices(hp: keras_tuner.HyperParameters, config: Any, options: Mapping[str, Any]) -> Any:
+    """A configuration with some of its settings chosen by KerasTuner.
+
+    Args:
+        hp: chooses.
+        config: its values are the defaults.
+        options: by setting: a list of other values; a range for whole numbers; ``(low, high)`` for
+            a float on a logarithmic scale; ``bool`` for a switch.
+    """
+    chosen = {}
+    for name, values in options.items():
+        at = getattr(config, name)
+        if values is bool:
+            chosen[name] = hp.Boolean(name, default=at)
+        elif isinstance(values, range):
+            chosen[name] = hp.Int(name, values.start, values.stop - 1, default=at)
+        elif isinstance(values, tuple):
+            chosen[name] = hp.Float(name, *values, sampling="log", default=at)
+        else:
+            chosen[name] = choice(hp, name, at, *values)
+    return replace(config, **chosen)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.config import Config, number, text
 from common.errors import DataError
-from pipelines.scaling import SCALERS
+from pipelines.raw_windows import window_from_json
+from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
 from pipelines.series_reader import SeriesColumns
 from pipelines.series_sources import chosen_columns, columns_of
 from tasks.kinds.contract import Task
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from pipelines.batching import ShuffledEpochs
-    from pipelines.preprocessor import Preprocessor
-    from pipelines.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -52,34 +45,20 @@ class SeriesReading(Config):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class SeriesTask(Task):
-    """What all kinds over series share: windows gathered from one table."""
+    """What all kinds over series share."""
 
-    def check_preprocessing(self, values: Mapping[str, Any]) -> None:
-        """The scaler must be one that there is."""
-        if values["scaler"] not in SCALERS:
-            raise DataError(f"scaler is {values['scaler']!r}; use one of {', '.join(SCALERS)}")
+    preprocessing: SeriesPreprocessing = SeriesPreprocessing()
 
-    def batches(
-        self, preprocessor: Preprocessor, examples: Windows, batch_size: int
-    ) -> tf.data.Dataset:
-        """What ``preprocessor.graph().examples`` makes of the gathered rows, in order."""
-        from pipelines.window_batches import window_batches
-
-        return window_batches(examples, preprocessor.graph().examples, batch_size)
-
-    def training_batches(
-        self, preprocessor: Preprocessor, examples: Windows, batch_size: int, seed: int
-    ) -> ShuffledEpochs:
-        """The same, shuffled."""
-        from pipelines.window_batches import shuffled_windows
-
-        return shuffled_windows(examples, preprocessor.graph().examples, batch_size, seed)
+    def parse_input(self, text: str) -> dict[str, Any]:
+        """JSON of rows: ``{"values": [[...], ...], "time": "2018-01-01T00:00:00"}``."""
+        return window_from_json(text)
 
 
-def synthetic_rows(source: str, default: int) -> int | None:
+def synthetic_rows(source: Any, default: int) -> int | None:
     """Rows of ``synthetic`` or ``synthetic:5000``; None for any other source."""
-    kind, _, rows = source.partition(":")
+    kind, _, rows = source.partition(":") if isinstance(source, str) else ("", "", "")
     if kind != "synthetic":
         return None
     if rows and not rows.isdecimal():

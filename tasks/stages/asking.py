@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from common.errors import DataError
+from pipelines.ragged import plain
 from serving.bundle import read_manifest
 from serving.client import Client
 
@@ -33,13 +34,19 @@ def client_of(url: str, place: Path, token: str | None = None, ca: Path | None =
     return Client(url, name, token=token, ca=ca)
 
 
-def ask(client: Client, inputs: Sequence[str], file: Path | None = None) -> list[dict[str, Any]]:
+def ask(
+    client: Client,
+    inputs: Sequence[str],
+    file: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
     """Answers of a server of which nothing is known but its signature.
 
     Args:
         client: of it.
         inputs: texts, for a model that takes one text a row; else a JSON object a row.
-        file: of more, one a line.
+        file: more inputs, one in each line.
+        settings: values for inputs of the signature that have a default, the same for all rows.
 
     Returns:
         One object of outputs a row.
@@ -56,7 +63,13 @@ def ask(client: Client, inputs: Sequence[str], file: Path | None = None) -> list
     known = client.signatures().get("serving_default")
     if known is None:
         raise DataError(f"{client.model} has no signature serving_default")
-    names = sorted(known["inputs"])
+    settings = settings or {}
+    names = sorted(name for name in known["inputs"] if name not in settings)
+    names = [n for n in names if "default" not in known["inputs"][n]]
+    for name in settings:
+        if name not in known["inputs"]:
+            raise DataError(f"{client.model} has no setting {name!r}; its inputs are: "
+                            f"{', '.join(sorted(known['inputs']))}")  # fmt: skip
     if [known["inputs"][name]["dtype"] for name in names] == ["string"]:
         columns: dict[str, Any] = {names[0]: given}
     else:
@@ -65,12 +78,10 @@ def ask(client: Client, inputs: Sequence[str], file: Path | None = None) -> list
             name: np.array([row[name] for row in rows], _dtype(known["inputs"][name]["dtype"]))
             for name in names
         }
+    columns |= {n: np.array([v], known["inputs"][n]["dtype"]) for n, v in settings.items()}
     outputs = client.predict(columns)
-    return [
-        {name: _readable(array[row].tolist() if array.ndim > 1 else array[row])
-         for name, array in sorted(outputs.items())}
-        for row in range(len(given))
-    ]  # fmt: skip
+    rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    return [{name: plain(value) for name, value in sorted(row.items())} for row in rows]
 
 
 def _row(text: str, number: int, names: list[str]) -> dict[str, Any]:
@@ -85,11 +96,3 @@ def _row(text: str, number: int, names: list[str]) -> dict[str, Any]:
 
 def _dtype(name: str) -> Any:
     return object if name == "string" else name
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.item() if isinstance(value, np.generic) else value

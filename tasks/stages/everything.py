@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.training import for_model
+from pipelines.ragged import instances
 from serving.errors import ServingError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
-from tasks.stages.training import train
+from tasks.stages.training import prepare, train
 from tasks.stages.trials import drawn_settings
 from tasks.stages.tuning import SearchOptions, tune
 from tuning.machine import default_workers, visible_gpus
 
 if TYPE_CHECKING:
-    from pipelines.preprocessor import Arrays
+    from pipelines.ragged import Arrays
     from pipelines.splits import Splits
     from tasks.stages.live import SearchDisplay
 
@@ -50,18 +52,18 @@ class Estimate:
 
 def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOptions) -> Estimate:
     """Times some training steps spread over the lengths of the data."""
-    preprocessor = task.adapt(settings, splits.train)
-    statistics = task.statistics(settings, preprocessor, splits.train)
-    model = task.build(settings, preprocessor, statistics)
-    batches = task.training_batches(preprocessor, splits.train, settings.model.batch_size, 0)
+    ready = prepare(task, settings, splits)
+    model = task.build(settings, ready.preprocessor, ready.counts)
+    batches = ready.train.training_batches(settings.model.batch_size, 0)
     count = batches.steps
-    sample = list(batches.one(0).shard(max(1, count // 8), 0).take(8).as_numpy_iterator())
-    for inputs, target in (sample[0], sample[-1]):
-        model.train_on_batch(inputs, target)
+    sample = for_model(batches.one(0), model).shard(max(1, count // 8), 0).take(8)
+    sample = list(sample.as_numpy_iterator())
+    for batch in (sample[0], sample[-1]):
+        model.train_on_batch(*batch)
     times = []
-    for inputs, target in sample:
+    for batch in sample:
         began = time.perf_counter()
-        model.train_on_batch(inputs, target)
+        model.train_on_batch(*batch)
         times.append(time.perf_counter() - began)
     # Validation costs a forward pass over a tenth of the rows; tracing some seconds a model.
     epoch = float(np.mean(times)) * count * 1.05
@@ -116,15 +118,16 @@ def run_everything(
         tell(f"training the best of {result['trials']['completed']} trials")
         result |= train(task, data, best, run, seed=options.seed, splits=splits)
     tell("exporting, and comparing each export with Keras")
-    result |= export(run, bundle)
+    result |= export(run, bundle, splits=splits)
     tell("serving, and asking one question over REST")
     result["seconds"] = time.perf_counter() - started
-    wire = run.preprocessor().to_wire(task.raw_inputs(splits.validation[:1]))
-    result["served"] = ask_served(task, bundle, wire)
+    preprocessor = run.preprocessor()
+    request = preprocessor.to_request(preprocessor.raw(splits.validation[:1]))
+    result["served"] = ask_served(task, bundle, request)
     return result
 
 
-def ask_served(task: Task, bundle: Path, wire: Arrays) -> dict[str, Any]:
+def ask_served(task: Task, bundle: Path, request: Arrays) -> dict[str, Any]:
     """Starts ``seqloom serve`` on a free port, asks one question as a client, and stops it."""
     command = [sys.executable, "-m", "seqloom", "serve", str(bundle)]
     command += ["--rest-port", "0", "--grpc-port", "0"]
@@ -138,7 +141,7 @@ def ask_served(task: Task, bundle: Path, wire: Arrays) -> dict[str, Any]:
                 raise ServingError(f"the server did not start: {log.read().strip()}")
             port = json.loads(line)["rest_port"]
             url = f"http://127.0.0.1:{port}/v1/models/{task.name}:predict"
-            body = json.dumps({"instances": [_instance(wire)]}).encode()
+            body = json.dumps({"instances": instances(request)}).encode()
             with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as reply:
                 answer = json.load(reply)
         finally:
@@ -148,15 +151,6 @@ def ask_served(task: Task, bundle: Path, wire: Arrays) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 server.kill()
     return {"url": url, "request": json.loads(body), "response": answer}
-
-
-def _instance(wire: Arrays) -> Any:
-    """The first row of wire arrays as JSON: named inputs, or the only one by itself."""
-    row = {
-        name: value[0].decode() if isinstance(value[0], bytes) else value[0].tolist()
-        for name, value in wire.items()
-    }
-    return row if len(row) > 1 else next(iter(row.values()))
 
 
 def _minutes(seconds: float) -> str:

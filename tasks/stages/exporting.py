@@ -6,25 +6,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.recurrent import rebuilt_without_cudnn
-from tasks.stages.predicting import keras_outputs
 from tasks.stages.run_directory import Run, environment
 
 if TYPE_CHECKING:
-    from pipelines.preprocessor import Arrays
+    from pipelines.responses import Responses
+    from pipelines.splits import Splits
     from serving.export import ExportOptions
 
 HELD_OUT_EXAMPLES = 512
 
 
-def export(run: Run, bundle: Path, options: ExportOptions | None = None) -> dict[str, Any]:
+def export(
+    run: Run, bundle: Path, options: ExportOptions | None = None, splits: Splits | None = None
+) -> dict[str, Any]:
     """Exports a run's model and compares each artefact with Keras on validation examples.
 
     Validation, because whether a lower precision will do is a choice, and test has been read.
 
     Args:
         run: a finished training.
-        bundle: where to; a bundle that is there gets a further version.
+        bundle: where to write; a bundle that is there gets a further version.
         options: formats, precisions and bounds.
+        splits: the run's examples, where the caller has read them already.
 
     Returns:
         Keys as in DESIGN: bundle, version, artifacts.<format>.parity, .path, .status.
@@ -34,23 +37,23 @@ def export(run: Run, bundle: Path, options: ExportOptions | None = None) -> dict
 
     task, config = run.task(), run.config()
     # A model trained in mixed precision answers in float32 from here on, Keras's answers too.
-    model = rebuilt_without_cudnn(task.inference_model(run.model()))
+    cores = {name: rebuilt_without_cudnn(core) for name, core in task.cores(run.model()).items()}
     preprocessor = run.preprocessor()
-    examples = task.load(run.data()).validation[:HELD_OUT_EXAMPLES]
+    examples = (splits or task.load(run.data())).validation[:HELD_OUT_EXAMPLES]
     # At the end the inputs that break exports: nothing, and one token.
-    raw = [*task.raw_inputs(examples), *task.edge_inputs(preprocessor)]
+    raw = [*preprocessor.raw(examples), *preprocessor.edge_inputs()]
 
-    def score(outputs: Arrays) -> float:
-        labelled = {name: value[: len(examples)] for name, value in outputs.items()}
-        return task.evaluate(preprocessor, labelled, examples)[task.metric]
+    def score(responses: Responses) -> float:
+        labelled = {name: rows[: len(examples)] for name, rows in responses.items()}
+        return task.evaluate(preprocessor, labelled, examples)[task.metric.name]
 
     metrics = run.read_json("metrics.json")
     manifest = export_bundle(
-        model,
+        cores,
         preprocessor,
         bundle,
         options or ExportOptions(),
-        HeldOut(raw, keras_outputs(model, preprocessor, raw), score, task.metric, task.mode),
+        HeldOut(raw, score, task.metric),
         manifest={
             "name": task.name,
             "task": task.name,
@@ -68,7 +71,7 @@ def export(run: Run, bundle: Path, options: ExportOptions | None = None) -> dict
     return {
         "bundle": str(bundle),
         "version": manifest["version"],
-        "metric": task.metric,
+        "metric": task.metric.name,
         "keras": manifest["keras"],
         "artifacts": artifacts,
     }

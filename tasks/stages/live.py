@@ -13,7 +13,7 @@ from rich.text import Text
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
-    from tuning.search import Moment
+    from tuning.search import SearchProgress
 
 # Rows of the table beside those under way: a terminal is not long.
 BEST_SHOWN = 12
@@ -50,24 +50,24 @@ class SearchDisplay:
         """A line above the table."""
         self.console.print(message, highlight=False, soft_wrap=True, markup=False)
 
-    def show(self, moment: Moment) -> None:
+    def show(self, progress: SearchProgress) -> None:
         """What there is now."""
-        if moment.message:
-            self.tell(moment.message)
-        if moment.ended is not None:
-            self.tell(ended_line(moment.ended, moment.rows))
+        if progress.message:
+            self.tell(progress.message)
+        if progress.ended is not None:
+            self.tell(ended_line(progress.ended, progress.rows))
         if self.live is not None:
-            self.live.update(self.table(moment))
+            self.live.update(self.table(progress))
 
-    def table(self, moment: Moment) -> Group:
+    def table(self, progress: SearchProgress) -> Group:
         """The best trials, and those under way with what they have reached."""
         table = Table("trial", "state", "score", "epochs", "seconds", "parameters", "configuration")
-        running = [row for row in moment.rows if row.state == "RUNNING"]
+        running = [row for row in progress.rows if row.state == "RUNNING"]
         search = Search(self.directory, {})
-        for row in [*[r for r in moment.rows if r.state != "RUNNING"][:BEST_SHOWN], *running]:
+        for row in [*[r for r in progress.rows if r.state != "RUNNING"][:BEST_SHOWN], *running]:
             table.add_row(*self._cells(row, search))
-        ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in moment.rows)
-        head = f"{ended} of {self.trials} trials, {_clock(moment.spent)} spent"
+        ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in progress.rows)
+        head = f"{ended} of {self.trials} trials, {_clock(progress.spent)} spent"
         return Group(table, Text(head, style="dim"))
 
     def _cells(self, row: TrialRow, search: Search) -> list[str]:
@@ -96,8 +96,8 @@ def configuration(row: TrialRow) -> str:
 def ended_line(row: TrialRow, rows: list[TrialRow]) -> str:
     """One line about a trial that has just ended."""
     score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
-    if row.state == "CUT":
-        score += " (cut short)"
+    if row.state == "STOPPED":
+        score += " (stopped early)"
     seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
     first = rows[0].score
     best = "none so far" if first is None else f"best so far {first:.4f}"

@@ -7,46 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from common.errors import DataError
-from pipelines.preprocessor import Arrays, Preprocessor
-from tasks.kinds.contract import DataOptions
+from pipelines.preprocessor import Preprocessor
+from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.responses import Responses, readable, respond, separated, settings_request
+from tasks.kinds.contract import DataOptions, Task
 
 if TYPE_CHECKING:
     import keras
 
     from serving.client import Client
 
-BATCH = 64
+
+def keras_program(
+    task: Task, model: keras.Model, preprocessor: Preprocessor, name: str = DEFAULT
+) -> LoadedProgram:
+    """A program of the preprocessor around the Keras model."""
+    cores = {name: KerasCore(core) for name, core in task.cores(model).items()}
+    return LoadedProgram(preprocessor.programs[name], cores)
 
 
-def keras_outputs(model: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]) -> Arrays:
-    """Wire outputs of an inference model, in the order of ``raw``.
-
-    Inputs of like length share a batch; the answers do not depend on it, only the time does.
-    """
-    order = np.argsort([_size(item) for item in raw], kind="stable")
-    parts: list[Arrays] = []
-    for start in range(0, len(order), BATCH):
-        rows = [raw[i] for i in order[start : start + BATCH]]
-        inputs = preprocessor.encode(preprocessor.to_wire(rows))
-        outputs = model.predict_on_batch(inputs)
-        parts.append(preprocessor.decode({k: np.asarray(v) for k, v in outputs.items()}))
-    back = np.argsort(order)
-    return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
-
-
-def keras_answers(
-    model: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]
-) -> list[dict[str, Any]]:
-    """Readable answers of an inference model."""
-    return preprocessor.answers(keras_outputs(model, preprocessor, raw), raw) if raw else []
-
-
-def _size(item: Any) -> int:
-    """Length of a text; windows are all of one length, or few."""
-    return len(item) if isinstance(item, (str, bytes)) else 0
+def keras_responses(
+    task: Task, model: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]
+) -> Responses:
+    """What ``serving_default`` answers to raw inputs."""
+    program = keras_program(task, model, preprocessor)
+    return respond(program.program, preprocessor.to_request, program.run, raw)
 
 
 @dataclass(frozen=True)
@@ -57,13 +43,14 @@ class Predictions:
     answers: list[dict[str, Any]]
     lines: list[str]
     files: list[Path]
+    notes: list[str]
 
 
 def predict(
     directory: Path,
     inputs: Sequence[str],
     file: Path | None = None,
-    reading: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
     out: Path | None = None,
     client: Client | None = None,
 ) -> Predictions:
@@ -72,37 +59,82 @@ def predict(
     Args:
         directory: of the run or the bundle.
         inputs: raw inputs as text: themselves, or JSON where the task takes arrays.
-        file: of more raw inputs.
-        reading: how the file is read, where it is read otherwise than the training data was.
-        out: csv of the answers to write, with a picture beside it.
+        file: with more raw inputs.
+        flags: how the file is read, where that is not how the training data was read; and decoding
+            settings.
+        out: file of the answers to write, with a picture next to it where there is one.
         client: of a server that answers in the model's place; what the answers mean is still read
             from the directory.
 
     Raises:
-        DataError: the directory is neither, or there is nothing to answer.
+        DataError: the directory is neither, there is nothing to answer, or a flag is neither of
+            reading nor of decoding.
     """
-    import tasks
-    from serving.bundle import read_manifest
     from serving.predictor import Predictor
     from tasks.stages.run_directory import Run
 
     is_bundle = (directory / "manifest.json").is_file()
-    config = read_manifest(directory)["config"] if is_bundle else Run(directory).config()
-    task = tasks.get(config["task"])
+    config, task = _config(directory), task_of(directory)
+    reading, decoding = predict_flags(task, flags or {})
     trained = DataOptions(**config["data"])
-    where = task.data_options(trained.source, **{**trained.reading, **(reading or {})})
+    where = task.data_options(trained.source, **{**trained.reading, **reading})
     run = Predictor(directory) if is_bundle else Run(directory)
     preprocessor = run.preprocessor if is_bundle else run.preprocessor()
-    raw = [task.parse_input(text) for text in inputs]
+    raw, notes = [task.parse_input(text) for text in inputs], []
     if file is not None:
-        raw += task.read_inputs(file, where, preprocessor)
+        more, notes = task.read_inputs(file, where, preprocessor)
+        raw += more
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
+    default = preprocessor.programs[DEFAULT]
     if client is not None:
-        answers = preprocessor.answers(client.predict(preprocessor.to_wire(raw)), raw)
+        request = preprocessor.to_request(raw) | settings_request(default, decoding)
+        answers = preprocessor.answers(separated(default, client.predict(request)), raw)
     elif is_bundle:
-        answers = run.predict(raw)
+        answers = run.predict(raw, **decoding)
     else:
-        answers = keras_answers(task.inference_model(run.model()), preprocessor, raw)
-    lines = [task.readable(*pair) for pair in zip(raw, answers, strict=True)]
-    return Predictions(raw, answers, lines, task.write_answers(raw, answers, out) if out else [])
+        program = keras_program(task, run.model(), preprocessor)
+        answers = readable(program, preprocessor, raw, decoding)
+    lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
+    files = task.write_answers(preprocessor, raw, answers, out) if out else []
+    return Predictions(raw, answers, lines, files, notes)
+
+
+def task_of(directory: Path) -> Task:
+    """The task whose model a run or a bundle holds.
+
+    Raises:
+        SeqloomError: the directory is neither.
+    """
+    import tasks
+
+    return tasks.get(_config(directory)["task"])
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    from serving.bundle import read_manifest
+    from tasks.stages.run_directory import Run
+
+    if (directory / "manifest.json").is_file():
+        return read_manifest(directory)["config"]
+    return Run(directory).config()
+
+
+def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Flags of ``predict``: how a file is read, and how answers are decoded.
+
+    Raises:
+        DataError: a flag that is neither.
+    """
+    groups = {"data": task.data, "decoding": task.decoding}
+    known = {name for group in groups.values() for name in group.names()}
+    for name in flags:
+        if name not in known:
+            every = ", ".join("--" + one.replace("_", "-") for one in sorted(known))
+            raise DataError(f"predict has no flag {name!r} for {task.name}; there are: {every}")
+    reading, decoding = (
+        {name: value for name, value in flags.items() if name in group.names()}
+        for group in groups.values()
+    )
+    task.decoding.updated(**decoding)
+    return reading, decoding

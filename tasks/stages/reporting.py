@@ -13,6 +13,7 @@ from common.files import write_text
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
+    from reports.run_report import ReportedRun
     from tuning.leaderboard import TrialRow
 
 
@@ -26,15 +27,31 @@ def report(directory: Path) -> Path:
     if (directory / "search.json").is_file():
         page = _search_page(directory)
     elif (directory / "config.json").is_file():
-        from tasks.stages.run_report import run_page
+        from reports.run_report import run_page
 
         run = Run(directory)
-        page = run_page(run, run_commands(run))
+        page = run_page(reported_run(run), run_commands(run))
     else:
         raise DataError(f"{directory} is neither a run nor a search; {_instead(directory)}")
     path = directory / "report.html"
     write_text(path, page)
     return path
+
+
+def reported_run(run: Run) -> ReportedRun:
+    """The plain data about a run that its page is made from.
+
+    Raises:
+        DataError: ``config.json`` is missing or incomplete.
+    """
+    from reports.run_report import ReportedRun
+
+    config = run.config()
+    try:
+        task = run.task()
+    except DataError:  # this installation does not have the task
+        return ReportedRun(run.path, config, run.finished)
+    return ReportedRun(run.path, config, run.finished, task.kind, task.metric)
 
 
 def search_commands(
@@ -149,7 +166,7 @@ def _defaults(name: str) -> dict[str, Any]:
         task = tasks.get(name)
     except DataError:
         return {}
-    return {**task.settings.model.to_dict(), **task.preprocessing()}
+    return {**task.model.to_dict(), **task.preprocessing.to_dict()}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from tasks.kinds.contract import DataOptions, Settings, Task
 if TYPE_CHECKING:
     import keras
 
+# Of config.json; a run of another format cannot be read.
+FORMAT = 2
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 
@@ -44,10 +46,10 @@ class Run:
     def create(self, task: Task, data: DataOptions, settings: Settings, seed: int) -> None:
         """Writes ``config.json``; the run exists from here on."""
         config = {
+            "format": FORMAT,
             "task": task.name,
             "data": asdict(data),
-            "model": settings.model.to_dict(),
-            "preprocessor": dict(settings.preprocessor),
+            **settings.to_dict(),
             "seed": seed,
         }
         write_json(self.path / "config.json", config)
@@ -57,7 +59,13 @@ class Run:
         config = self.read_json("config.json")
         needed = {"task", "data", "model", "preprocessor", "seed"}
         if not isinstance(config, dict) or not needed <= set(config):
-            raise DataError(f"{self.path} is no run: config.json is incomplete; train anew")
+            raise DataError(f"{self.path} is no run: config.json is incomplete; train again")
+        if config.get("format") != FORMAT:
+            raise DataError(
+                f"{self.path} was written by another version of Seqloom (format "
+                f"{config.get('format', 1)}, this one reads {FORMAT}): its bundles still serve; "
+                f"train again with `seqloom train {config['task']}`"
+            )
         return config
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -76,9 +84,7 @@ class Run:
 
     def settings(self) -> Settings:
         """The settings that were trained with."""
-        config = self.config()
-        model = type(self.task().settings.model).from_dict(config["model"])
-        return Settings(model, config["preprocessor"])
+        return self.task().settings_of(self.config())
 
     def data(self) -> DataOptions:
         """Where the examples came from."""

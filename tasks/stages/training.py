@@ -13,13 +13,15 @@ from common.errors import DataError
 from common.files import write_json
 from models.training import History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
     import keras
 
+    from pipelines.encoded import Encoded
     from pipelines.preprocessor import Preprocessor
-    from pipelines.sources import Splits
+    from pipelines.splits import Splits
 
 
 def train(
@@ -48,23 +50,24 @@ def train(
     Returns:
         The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline...
     """
+    data = data.in_files(run.path / "data")
     splits = splits or task.load(data)
     if run.exists:
         _same_data(run, splits)
     ready = prepare(task, settings, splits)
-    model, history, parameters = fit_run(task, data, settings, run, ready, seed=seed, title=title)
+    done = fit_run(task, data, settings, run, ready, seed=seed, title=title)
     result = {
         "run": str(run.path),
         "task": task.name,
-        **judge(task, model, ready.preprocessor, splits, run.path / "pictures"),
-        "parameters": parameters,
-        "epochs": len(history.rows),
-        "best_epoch": history.best_epoch + 1,
-        "seconds": history.seconds,
+        **judge(task, done.model, done.preprocessor, splits, run.path / "pictures"),
+        "parameters": done.parameters,
+        "epochs": len(done.history.rows),
+        "best_epoch": done.history.best_epoch + 1,
+        "seconds": done.history.seconds,
         "examples": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
     }
     write_json(run.path / "metrics.json", result)
-    run.save_model(model)
+    run.save_model(done.model)
     discard_state(run.path)
     return result
 
@@ -76,26 +79,41 @@ class Ready:
     Attributes:
         splits: the raw examples.
         preprocessor: adapted on train.
-        statistics: counted on train, for ``build``.
+        counts: what was counted on train, for ``build``.
         train: encoded examples.
         validation: encoded examples.
     """
 
     splits: Splits
     preprocessor: Preprocessor
-    statistics: Any
-    train: Sequence[Any]
-    validation: Sequence[Any]
+    counts: Any
+    train: Encoded
+    validation: Encoded
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes:
+        model: with the weights of its best epoch, and what ``after_training`` set.
+        preprocessor: likewise.
+        history: of its epochs.
+        parameters: how many numbers were trained.
+    """
+
+    model: keras.Model
+    preprocessor: Preprocessor
+    history: History
+    parameters: int
 
 
 def prepare(task: Task, settings: Settings, splits: Splits) -> Ready:
     """Adapts the preprocessor, and counts what the model needs, on train alone."""
     preprocessor = task.adapt(settings, splits.train)
-    train, validation = (
-        task.encoded(preprocessor, part) for part in (splits.train, splits.validation)
-    )
-    statistics = task.statistics(settings, preprocessor, train)
-    return Ready(splits, preprocessor, statistics, train, validation)
+    train, validation = (preprocessor.encoded(part) for part in (splits.train, splits.validation))
+    counts = task.count(settings, preprocessor, train)
+    return Ready(splits, preprocessor, counts, train, validation)
 
 
 def fit_run(
@@ -109,7 +127,7 @@ def fit_run(
     title: str,
     until: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> tuple[keras.Model, History, int]:
+) -> Trained:
     """Trains into a run's directory; the same seed, settings and data give the same model.
 
     Args:
@@ -123,8 +141,6 @@ def fit_run(
         until: see ``models.training.fit``.
         callbacks: of Keras, further ones.
 
-    Returns:
-        The finished model, its history, and how many parameters were trained.
     """
     import keras
 
@@ -132,29 +148,31 @@ def fit_run(
 
     run.create(task, data, settings, seed)
     run.save_environment(seed, ready.splits.fingerprint)
-    run.save_preprocessor(ready.preprocessor)
     keras.utils.set_random_seed(seed)
     with _policy(settings):
-        model = task.build(settings, ready.preprocessor, ready.statistics)
+        model = task.build(settings, ready.preprocessor, ready.counts)
     size = settings.model.batch_size
-    progress = TrainingProgress(len(ready.train), task.monitor, title=title)
+    progress = TrainingProgress(len(ready.train), task.watched.key, title=title)
     try:
         history = fit(
             model,
-            task.training_batches(ready.preprocessor, ready.train, size, seed),
-            task.batches(ready.preprocessor, ready.validation, 2 * size),
+            ready.train.training_batches(size, seed),
+            ready.validation.batches(2 * size),
             settings.model,
             run.path,
-            monitor=task.monitor,
-            mode=task.mode,
+            monitor=task.watched.key,
+            mode=task.watched.mode,
             callbacks=[progress, *callbacks],
-            calibrate=task.calibrate,
+            names={task.metric.logged: task.metric.name} if task.metric.logged else {},
+            after_epoch=task.after_epoch,
             until=until,
         )
     finally:
         progress.close()
     parameters = trainable_parameters(model)
-    return task.finish(model, settings, ready.preprocessor, ready.splits), history, parameters
+    model, preprocessor = task.after_training(model, settings, ready.preprocessor, ready.splits)
+    run.save_preprocessor(preprocessor)
+    return Trained(model, preprocessor, history, parameters)
 
 
 def judge(
@@ -165,14 +183,13 @@ def judge(
     pictures: Path | None = None,
 ) -> dict[str, Any]:
     """Metrics on validation and test, and the baseline's beside them; draws test's pictures."""
-    inference = task.inference_model(model)
     metrics = {}
     for part in ("validation", "test"):
         examples = getattr(splits, part)
-        outputs = task.outputs(inference, preprocessor, examples)
-        metrics[part] = task.evaluate(preprocessor, outputs, examples)
+        responses = keras_responses(task, model, preprocessor, preprocessor.raw(examples))
+        metrics[part] = task.evaluate(preprocessor, responses, examples)
     if pictures is not None:
-        task.pictures(preprocessor, outputs, examples, pictures)
+        task.pictures(preprocessor, responses, examples, pictures)
     return {"metrics": metrics, "baseline": task.baseline(preprocessor, splits)}
 
 
@@ -191,7 +208,7 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
     model, preprocessor = run.model(), run.preprocessor()
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
-        task.check(preprocessor, part)
+        preprocessor.validate(part)
     return {
         "run": str(run.path),
         "task": task.name,

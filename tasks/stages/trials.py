@@ -1,4 +1,4 @@
-"""What a trial of a task does in its process: the ``tuning.jobs.Trainer`` of tasks."""
+"""Training of a task's trials in their processes: a ``tuning.jobs.Trainer``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ import tasks
 from common.errors import DataError
 from common.files import write_json
 from models.recurrent import rebuilt_without_cudnn
+from pipelines.program import DEFAULT
 from serving.comparing import latency
 from serving.errors import ServingError
 from serving.native_onnx import export_onnx
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
-from tasks.stages.training import fit_run, prepare
-from tuning.jobs import Job
+from tasks.stages.training import Trained, fit_run, prepare
+from tuning.jobs import TrialJob
 
 if TYPE_CHECKING:
     from models.training import History
@@ -36,27 +38,27 @@ def drawn_settings(task: Task, settings: Settings, values: Mapping[str, Any]) ->
     return task.search_space(hp, settings)
 
 
-class Watched(keras.callbacks.Callback):
-    """Gives a sign of life after each batch, and ends the training once it is told to.
+class HeartbeatCallback(keras.callbacks.Callback):
+    """Sends a heartbeat after each batch, and stops the training when it is asked to.
 
     Args:
-        alive: see ``tuning.jobs.Trainer``.
+        heartbeat: see ``tuning.jobs.Trainer``.
     """
 
-    def __init__(self, alive: Callable[[], bool]) -> None:
+    def __init__(self, heartbeat: Callable[[], bool]) -> None:
         super().__init__()
-        self.alive, self.ended = alive, False
+        self.heartbeat, self.ended = heartbeat, False
 
     def on_train_batch_end(self, batch, logs=None):
-        """A sign of life."""
-        self.ended = not self.alive() or self.ended
+        """Sends a heartbeat."""
+        self.ended = not self.heartbeat() or self.ended
 
     def on_test_batch_end(self, batch, logs=None):
-        """A sign of life."""
-        self.ended = not self.alive() or self.ended
+        """Sends a heartbeat."""
+        self.ended = not self.heartbeat() or self.ended
 
     def on_epoch_end(self, epoch, logs=None):
-        """Ends the training, where that was asked for and it is not over anyhow."""
+        """Stops the training if that was asked for and it has not stopped already."""
         if self.ended and not self.model.stop_training:
             self.model.stop_training = True
 
@@ -69,8 +71,7 @@ class TaskTrainer:
         source: of the examples.
         data_seed: of splits that are made.
         reading: how the examples are read.
-        model: settings that the search does not draw.
-        preprocessor: likewise.
+        settings: those that the search does not choose, by group.
         fingerprint: of the examples where the search began.
 
     Raises:
@@ -83,13 +84,12 @@ class TaskTrainer:
         source: str,
         data_seed: int,
         reading: dict[str, Any],
-        model: dict[str, Any],
-        preprocessor: dict[str, Any],
+        settings: dict[str, dict[str, Any]],
         fingerprint: str,
     ) -> None:
         self.task = tasks.get(task)
         self.data = DataOptions(source, data_seed, reading)
-        self.settings = Settings(type(self.task.settings.model).from_dict(model), preprocessor)
+        self.settings = self.task.settings_of(settings)
         splits = self.task.load(self.data)
         if splits.fingerprint != fingerprint:
             raise DataError(
@@ -99,78 +99,87 @@ class TaskTrainer:
             )
         self.ready = prepare(self.task, self.settings, splits)
 
-    def train(self, job: Job, alive: Callable[[], bool]) -> dict[str, Any]:
+    def train(self, job: TrialJob, heartbeat: Callable[[], bool]) -> dict[str, Any]:
         """See ``tuning.jobs.Trainer``."""
         settings = drawn_settings(self.task, self.settings, job.values)
         histories, scores = [], []
-        watched = Watched(alive)
+        callback = HeartbeatCallback(heartbeat)
         for execution, seed in enumerate(job.seeds):
             run = Run(job.path / f"run-{execution}")
             _take_up(run, seed, job.parent and Path(job.parent) / run.path.name)
-            model, history, parameters = fit_run(
+            done = fit_run(
                 self.task, self.data, settings, run, self.ready,
-                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[watched],
+                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[callback],
             )  # fmt: skip
-            score = history.best[self.task.monitor]
-            self._finish(run, model, history, parameters, score)
-            _tell_tensorboard(run, job, score, len(history.rows))
-            histories.append(history)
+            score = self._score(done)
+            self._finish(run, done, score)
+            _tell_tensorboard(run, job, score, len(done.history.rows))
+            histories.append(done.history)
             scores.append(score)
-            if watched.ended:
+            if callback.ended:
                 break
-        latency = self._latency(model)
+        latency = self._latency(done)
         return {
             "scores": scores,
             "epochs": max(len(history.rows) for history in histories),
             "best_epoch": histories[0].best_epoch + 1,
-            "parameters": parameters,
+            "parameters": done.parameters,
             "latency_ms": latency,
-            "cut": watched.ended and self._unfinished(histories, settings, job),
+            "stopped": callback.ended and self._unfinished(histories, settings, job),
         }
 
-    def _unfinished(self, histories: list[History], settings: Settings, job: Job) -> bool:
+    def _unfinished(self, histories: list[History], settings: Settings, job: TrialJob) -> bool:
         last = histories[-1]
         waited = len(last.rows) - 1 - last.best_epoch
         whole = len(last.rows) >= job.until or waited >= settings.model.patience
         return not whole or len(histories) < len(job.seeds)
 
-    def _finish(
-        self, run: Run, model: keras.Model, history: History, parameters: int, score: float
-    ) -> None:
+    def _score(self, done: Trained) -> float:
+        """The task's metric on validation; measured here where epochs are chosen by another."""
+        task, metric = self.task, self.task.metric
+        if task.monitor is None:
+            return done.history.best[metric.key]
+        examples = self.ready.splits.validation
+        raw = done.preprocessor.raw(examples)
+        responses = keras_responses(task, done.model, done.preprocessor, raw)
+        return task.evaluate(done.preprocessor, responses, examples)[metric.name]
+
+    def _finish(self, run: Run, done: Trained, score: float) -> None:
         """Makes a run of it; the test part stays unread while configurations are being chosen."""
         write_json(
             run.path / "metrics.json",
             {
                 "run": str(run.path),
                 "task": self.task.name,
-                "metrics": {"validation": {self.task.metric: score}},
+                "metrics": {"validation": {self.task.metric.name: score}},
                 "baseline": None,
-                "parameters": parameters,
-                "epochs": len(history.rows),
-                "best_epoch": history.best_epoch + 1,
-                "seconds": history.seconds,
+                "parameters": done.parameters,
+                "epochs": len(done.history.rows),
+                "best_epoch": done.history.best_epoch + 1,
+                "seconds": done.history.seconds,
             },
         )
-        run.save_model(model)
+        run.save_model(done.model)
 
-    def _latency(self, model: keras.Model) -> float | None:
+    def _latency(self, done: Trained) -> float | None:
         """Median milliseconds of one answer at batch 1 by the exported model, on one thread."""
         # Not above: ONNX Runtime starts a thread, and trials are forked.
         from serving.predictor import OnnxModel
 
-        preprocessor = self.ready.preprocessor
-        raw = self.task.raw_inputs(self.ready.splits.validation[:15])
+        preprocessor = done.preprocessor
+        raw = preprocessor.raw(self.ready.splits.validation[:15])
         with tempfile.TemporaryDirectory() as place:
             try:
-                inference = rebuilt_without_cudnn(self.task.inference_model(model))
-                export_onnx(inference, Path(place) / "model.onnx")
+                for name, core in self.task.cores(done.model).items():
+                    export_onnx(rebuilt_without_cudnn(core), Path(place) / f"{name}.onnx")
             except ServingError:
                 return None  # a layer that ONNX does not have yet
             preprocessor.save(Path(place))
-            return latency(OnnxModel(place, threads=1).run, preprocessor, raw).get("1")
+            program = OnnxModel(place, threads=1).programs[DEFAULT]
+            return latency(program.run, preprocessor.to_request, raw).get("1")
 
 
-def _tell_tensorboard(run: Run, job: Job, score: float, epochs: int) -> None:
+def _tell_tensorboard(run: Run, job: TrialJob, score: float, epochs: int) -> None:
     """Puts the trial among the rows of TensorBoard's HParams: ``--logdir SEARCH/trials``."""
     with tf.summary.create_file_writer(str(run.path / "tensorboard")).as_default():
         hparams.hparams(job.values, trial_id=f"{job.trial}/{run.path.name}")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
-from tasks.stages.recipes import recipe_of
-from tuning.agreement import agree
-from tuning.leaderboard import Limits, TrialRow, best_row
-from tuning.lease import is_owned, owned, read_owner
+from tasks.stages.trainers import trainer_spec
+from tuning.leaderboard import TrialLimits, TrialRow, best_row
 from tuning.pools import ClusterPool, LocalPool, Pool
-from tuning.search import Budget, Moment, SearchPlan, search
+from tuning.search import Budget, SearchPlan, SearchProgress, search
+from tuning.search_config import save_search_config
+from tuning.search_lock import is_locked, locked_error, read_owner
 from tuning.strategies import check_strategy, discover
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # Bayesian search gives the same trials for any number of workers up to one more than this.
-LEAST_LAG = 3
+MIN_PENDING = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def tune(
     directory: Path,
     *,
     splits: Splits | None = None,
-    watch: Callable[[Moment], None] = lambda _: None,
+    watch: Callable[[SearchProgress], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Searches; started again on the same directory, it goes on.
@@ -78,33 +78,36 @@ def tune(
     Returns:
         Keys as in DESIGN: search, trials.completed, trials.failed, best.config, best.score.
     """
-    if is_owned(directory):  # before its search.json is touched
-        raise owned(directory)
+    if is_locked(directory):  # before its search.json is touched
+        raise locked_error(directory)
+    data = data.in_files(directory / "data")
     splits = splits or task.load(data)
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
     settings = task.with_settings(settings, {"epochs": options.epochs})
     pool = _pool(options, tell)
     plan = SearchPlan(
-        options.strategy, options.trials, options.epochs, task.monitor, task.mode,
-        options.seed, options.executions, max(LEAST_LAG, pool.capacity() - 1),
+        options.strategy, options.trials, options.epochs, task.metric.key, task.metric.mode,
+        options.seed, options.executions, max(MIN_PENDING, pool.capacity() - 1),
     )  # fmt: skip
     space = discover(lambda hp: task.search_space(hp, settings))
-    recipe = recipe_of(task, data, settings, splits.fingerprint)
+    spec = trainer_spec(task, data, settings, splits.fingerprint)
     about = {
         "task": task.name,
         "data": asdict(data),
         "data_fingerprint": splits.fingerprint,
-        "model": settings.model.to_dict(),
-        "preprocessor": dict(settings.preprocessor),
+        **settings.to_dict(),
         **asdict(plan),
         "space": space.get_config()["space"],
     }
-    plan = replace(plan, lag=agree(directory, about, options.extend)["lag"])
-    rows = search(recipe, space, plan, directory, pool, options.budget, watch, options.store)
+    saved = save_search_config(directory, about, options.extend)
+    plan = replace(plan, max_pending=saved["max_pending"])
+    rows = search(spec, space, plan, directory, pool, options.budget, watch, options.store)
     return result_of(directory, task.name, rows, options.budget.limits)
 
 
-def result_of(directory: Path, task: str, rows: list[TrialRow], limits: Limits) -> dict[str, Any]:
+def result_of(
+    directory: Path, task: str, rows: list[TrialRow], limits: TrialLimits
+) -> dict[str, Any]:
     """What ``seqloom tune --json`` prints of a search that has ended."""
     best = best_row(rows, limits)
     if best is None:
@@ -115,8 +118,9 @@ def result_of(directory: Path, task: str, rows: list[TrialRow], limits: Limits) 
         "search": str(directory),
         "task": task,
         "trials": {
-            state.lower(): sum(row.state == state for row in rows)
-            for state in ("COMPLETED", "FAILED", "CUT", "SKIPPED")
+            name: sum(row.state == state for row in rows)
+            for name, state in (("completed", "COMPLETED"), ("failed", "FAILED"),
+                                ("cut", "STOPPED"), ("skipped", "SKIPPED"))
         },
         "best": {
             "config": best.values, "score": best.score, "trial": best.trial, "seed": best.seed,

@@ -7,11 +7,10 @@ import tensorflow as tf
 
 from models.text_classification import (
     SHARES,
-    AnswerAccuracy,
-    PathsLoss,
     TokenDropout,
     WeightedSum,
     choose_share,
+    compile_classifier,
     text_classifier,
 )
 from models.text_classification_config import TextConfig
@@ -40,21 +39,30 @@ def test_token_dropout_spares_special_tokens_and_does_nothing_when_answering():
     assert 0.8 < share < 1
 
 
-def test_loss_and_accuracy_by_hand():
-    # Two paths and the answer; only the paths are punished, only the answer is counted.
-    stacked = np.array([[[0.0, 0.0], [np.log(3), 0.0], [0.0, 5.0]]], "f4")
-    loss = float(PathsLoss()(np.array([0]), stacked))
-    assert loss == pytest.approx(np.log(2) + np.log(4 / 3), rel=1e-5)
-    metric = AnswerAccuracy()
-    metric.update_state(np.array([0]), stacked)
-    assert float(metric.result()) == 0.0
+def test_only_the_paths_are_punished_and_only_the_answer_is_counted():
+    model = model_of()
+    compile_classifier(model, TextConfig())
+    targets = dict.fromkeys(model.output, LABELS)
+    found = model.evaluate({"tokens": TOKENS}, targets, return_dict=True, verbose=0)
+    logits = model.predict_on_batch({"tokens": TOKENS})
+
+    def cross_entropy(z):
+        chances = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        return -np.log(chances[np.arange(4), LABELS]).mean()
+
+    paths = cross_entropy(logits["deep"]) + cross_entropy(logits["wide"])
+    assert found["loss"] == pytest.approx(paths + sum(map(float, model.losses)), rel=1e-5)
+    right = (logits["answer"].argmax(1) == LABELS).mean()
+    assert found["answer_accuracy"] == pytest.approx(right)
 
 
 def test_first_loss_of_the_recurrent_path_is_chance():
     outputs = model_of().predict_on_batch({"tokens": TOKENS})
-    assert outputs.shape == (4, 3, 2)
-    deep = float(PathsLoss()(LABELS, outputs[:, [0, 2]]))
-    assert deep == pytest.approx(np.log(2), rel=0.2)
+    assert {name: x.shape for name, x in outputs.items()} == dict.fromkeys(
+        ("deep", "wide", "answer"), (4, 2)
+    )
+    loss = keras.losses.sparse_categorical_crossentropy(LABELS, outputs["deep"], from_logits=True)
+    assert float(np.mean(loss)) == pytest.approx(np.log(2), rel=0.2)
 
 
 @pytest.mark.parametrize("wide", ["none", "words", "characters"])
@@ -62,7 +70,11 @@ def test_a_gradient_reaches_every_trainable_weight(wide):
     # By LABELS no n-gram speaks for a class: its evidence, and the gradient of it, would be zero.
     model = model_of(np.array([1, 1, 0, 0]), wide=wide, layers=2)
     with tf.GradientTape() as tape:
-        loss = PathsLoss()(LABELS, model({"tokens": TOKENS}))
+        outputs = model({"tokens": TOKENS})
+        loss = sum(
+            keras.losses.sparse_categorical_crossentropy(LABELS, outputs[name], from_logits=True)
+            for name in outputs if name != "answer"
+        )  # fmt: skip
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     assert len(gradients) == len(model.trainable_variables) > 0
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
@@ -78,23 +90,27 @@ def heads_model(deep, wide):
         layer = keras.layers.Embedding(len(logits), 2)
         paths.append(keras.layers.Flatten()(layer(tokens)))
         layer.set_weights([np.array(logits, "f4")])
-    return keras.Model({"tokens": tokens}, WeightedSum(name="heads")(paths))
+    answer = WeightedSum(name="heads")(paths)
+    return keras.Model({"tokens": tokens}, {"deep": paths[0], "wide": paths[1], "answer": answer})
 
 
 @pytest.mark.parametrize(("who", "expected"), [("deep", SHARES[-1]), ("wide", SHARES[0])])
 def test_the_path_that_knows_gets_the_weight(who, expected):
     right, wrong = [[2.0, 0], [0, 2.0]], [[0.0, 2], [1.5, 0]]
     model = heads_model(*((right, wrong) if who == "deep" else (wrong, right)))
-    accuracy = choose_share(model, [({"tokens": np.array([[0], [1]])}, np.array([0, 1]))])
+    accuracy = choose_share(
+        model, [({"tokens": np.array([[0], [1]])}, {"answer": np.array([0, 1])})]
+    )
     assert float(model.get_layer("heads").share) == pytest.approx(expected)
     assert accuracy == 1.0
-    answer = model.predict_on_batch({"tokens": np.array([[0], [1]])})[:, -1]
+    answer = model.predict_on_batch({"tokens": np.array([[0], [1]])})["answer"]
     np.testing.assert_array_equal(answer.argmax(1), [0, 1])
 
 
 def test_one_path_alone_has_all_of_the_answer():
     model = model_of(wide="none")
     outputs = model.predict_on_batch({"tokens": TOKENS})
-    np.testing.assert_array_equal(outputs[:, 0], outputs[:, 1])
-    accuracy = choose_share(model, [({"tokens": TOKENS}, LABELS)])
-    assert accuracy == (outputs[:, 0].argmax(1) == LABELS).mean()
+    assert set(outputs) == {"deep", "answer"}
+    np.testing.assert_array_equal(outputs["deep"], outputs["answer"])
+    accuracy = choose_share(model, [({"tokens": TOKENS}, {"answer": LABELS})])
+    assert accuracy == (outputs["deep"].argmax(1) == LABELS).mean()

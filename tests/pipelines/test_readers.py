@@ -1,15 +1,20 @@
-"""Reading rows: encodings, line numbers, broken files, and a round trip of arbitrary Unicode."""
+"""Reading rows: encodings, lines, broken files, added readers, any Unicode there and back."""
 
 import csv
 import gzip
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import DataError
-from pipelines.readers import file_format, read_rows
+import pipelines.readers
+from common.errors import ConfigError, DataError
+from pipelines.layout import locate_parts
+from pipelines.readers import file_format, formats, listed_extensions, read_rows
 from pipelines.textfile import inspect_file, read_document
 
 
@@ -165,11 +170,112 @@ def test_rows_are_streamed(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("a.CSV", "csv"), ("a.b.tsv.gz", "tsv"), ("a.ndjson", "jsonl"), ("train", "txt")],
+    [
+        ("a.CSV", "delimited"),
+        ("a.b.tsv.gz", "delimited"),
+        ("a.ndjson", "json_lines"),
+        ("a.json", "json"),
+        ("train", "lines"),
+    ],
 )
 def test_file_format(name, form):
     assert file_format(name) == form
 
+
+# ---- readers that are added
+
+BLANK_LINE_READER = """
+from pipelines.readers import Row
+
+EXTENSIONS = ("conllish", "bioish")
+
+
+def rows(source, *, column=0):
+    words, line = [], 1
+    with source.open() as stream:
+        for number, text in enumerate([*stream, ""], 1):
+            if text.strip():
+                line = line if words else number
+                words.append(text.split()[column])
+            elif words:
+                yield Row({"tokens": words}, str(source.path), line)
+                words = []
+"""
+
+
+@pytest.fixture
+def add_reader(tmp_path, monkeypatch):
+    """Puts a module into a folder that readers are looked for in as well."""
+    folder = tmp_path / "more_readers"
+    folder.mkdir()
+    monkeypatch.setattr(pipelines.readers, "__path__", [*pipelines.readers.__path__, str(folder)])
+    before = set(sys.modules)
+
+    def add(name, content):
+        (folder / f"{name}.py").write_text(content)
+
+    yield add
+    for name in set(sys.modules) - before:
+        if name.startswith("pipelines.readers."):
+            del sys.modules[name]
+            delattr(pipelines.readers, name.rpartition(".")[2])
+
+
+def test_a_module_in_the_package_is_a_reader(tmp_path, add_reader):
+    add_reader("blank_lines", BLANK_LINE_READER)
+    add_reader("_helper", "")
+    data = tmp_path / "data"
+    data.mkdir()
+    write(data / "en-train.conllish", "The DET\ncat NOUN\n\n\nSleeps VERB\n")
+    write(data / "en-dev.conllish.gz", gzip.compress(b"No DET\n"))
+    layout = locate_parts(data)
+    assert {part: [file.form for file in files] for part, files in layout.parts.items()} == {
+        "train": ["blank_lines"],
+        "validation": ["blank_lines"],
+    }
+    assert rows(layout.parts["train"][0].path) == [
+        ({"tokens": ["The", "cat"]}, 1),
+        ({"tokens": ["Sleeps"]}, 5),
+    ]
+    assert rows(layout.parts["validation"][0].path, column=1) == [({"tokens": ["DET"]}, 1)]
+    with pytest.raises(DataError, match=r"\.bioish"):
+        file_format("a.parquet")
+    (data / "en-dev.conllish.gz").unlink()
+    assert locate_parts(data).name == "en"
+
+
+def test_an_added_reader_is_gone_with_its_module():
+    assert "conllish" not in formats()
+    assert listed_extensions() == ".csv, .tsv, .tab, .json, .jsonl, .ndjson, .txt, .text"
+
+
+def test_two_readers_of_one_extension_are_refused_by_name(add_reader):
+    add_reader("other_tables", "EXTENSIONS = ('xyz', 'tsv')")
+    with pytest.raises(ConfigError) as error:
+        file_format("a.csv")
+    assert all(part in str(error.value) for part in ("delimited", "other_tables", ".tsv"))
+
+
+@pytest.mark.parametrize("content", ["", "EXTENSIONS = 'xyz'"])
+def test_a_reader_without_extensions_is_refused_by_name(add_reader, content):
+    add_reader("nameless", content)
+    with pytest.raises(ConfigError, match="readers.nameless declares no EXTENSIONS"):
+        file_format("a.csv")
+
+
+def test_reading_imports_neither_pandas_nor_tensorflow():
+    code = (
+        "import sys, pipelines.frames, pipelines.series_sources, pipelines.sources\n"
+        "pipelines.sources.load_labelled_text('synthetic:50')\n"
+        "pipelines.readers.file_format('a.csv')\n"
+        "print([name for name in ('pandas', 'tensorflow', 'keras') if name in sys.modules])"
+    )
+    root = Path(pipelines.readers.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# ---- properties
 
 # NUL marks binary files and lone surrogates have no UTF-8; all else must survive.
 any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

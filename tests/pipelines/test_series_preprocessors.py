@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from common.errors import DataError
-from pipelines.anomaly_detection import HARMONICS, AnomalyPreprocessor, Watched, alarms
+from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample, alarms
 from pipelines.forecasting import ForecastPreprocessor
-from pipelines.frequency import DAY, HOUR, Frequency
+from pipelines.frequency import DAY, HARMONICS, HOUR, Frequency
 from pipelines.preprocessor import load_preprocessor
 from pipelines.scaling import SCALERS, Scaler
 from pipelines.series import Series
@@ -257,8 +257,12 @@ def test_faces_of_forecasting_agree(name, data):
     if pre.uses_known:
         assert core["known"].shape == (len(wire["values"]), 5, pre.known_width)
     forecast = data.draw(arrays(np.float32, (len(wire["values"]), 2, 2, 4), elements=FINITE))
-    wanted = pre.decode({"forecast": forecast})
-    assert_faces_agree(wanted, pre.graph().decode({"forecast": tf.constant(forecast)}))
+    outputs = {"mean": forecast[..., 0], "quantiles": forecast[..., 1:]}
+    wanted = pre.decode(outputs)
+    assert_faces_agree(wanted, pre.graph().decode(as_tensors(outputs)))
+    # A bundle of the version before has both on one axis.
+    before = pre.decode({"forecast": forecast})
+    assert all(np.array_equal(before[name], wanted[name]) for name in wanted)
     assert (np.diff(wanted["quantiles"], axis=-1) >= 0).all(), "they come out sorted"
 
 
@@ -295,7 +299,7 @@ def test_faces_agree_as_graphs_at_the_ends_of_time(time):
 
 def test_encoding_and_decoding_by_hand():
     pre = forecasting(("k",), ("day",))
-    wire = pre.to_wire([{
+    wire = pre.to_request([{
         "values": [[1, 2, 3], [3, 6, 3.5], [5, 10, 4]],
         "known": [[10], [15], [20], [5], [0]],
         "time": 6 * HOUR,
@@ -313,46 +317,59 @@ def test_encoding_and_decoding_by_hand():
 
 
 def test_previous_rows_by_hand():
-    wire = watching().to_wire([{"values": [[1, -2], [3, 2], [5, -6]], "time": [0, 1, 2]}])
+    wire = watching().to_request([{"values": [[1, -2], [3, 2], [5, -6]], "time": [0, 1, 2]}])
     core = watching().encode(wire)
     assert core["values"].tolist() == [[[0, 0], [1, 1], [2, -1]]]
     assert core["previous"].tolist() == [[[0, 0], [0, 0], [1, 1]]]
     assert set(WATCHING["autoencoder"].encode(wire)) == {"values"}
 
 
-@pytest.mark.parametrize("name", WATCHING)
+@pytest.mark.parametrize("name", [name for name, pre in WATCHING.items() if pre.previous])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), rows=st.integers(1, 6))
 def test_rows_encoded_one_by_one_are_those_of_the_whole(name, data, rows):
     pre = WATCHING[name]
     wire = data.draw(wires(pre, rows))
-    want = pre.encode(wire)
-    memory = pre.first_memory(len(wire["values"]))
-    for t in range(rows):
-        core, memory = pre.encode_row({key: x[:, t] for key, x in wire.items()}, memory)
+    want, step = pre.encode(wire), pre.programs["step"]
+    graph = step.graph()
+    count = len(wire["values"])
+    memory = {n: np.zeros((count, *s), np.float32) for n, s in step.memory.items()}
+    for t, row in enumerate(step.examples(wire)):
+        core = step.encode({**row, **memory})
+        assert_faces_agree(core, graph.encode(as_tensors({**row, **memory})))
+        memory = {n: core.pop(f"{n}_next") for n in memory}
         assert core.keys() == want.keys()
         for key, x in core.items():
             np.testing.assert_array_equal(x, want[key][:, t], err_msg=key)
             assert x.dtype == np.float32
+    assert t == rows - 1
+
+
+def test_an_autoencoder_has_no_steps():
+    assert set(WATCHING["autoencoder"].programs) == {"serving_default"}
 
 
 def test_examples_are_encoded_windows_and_scaled_futures():
     table = a_table(np.random.default_rng(0).normal(size=(30, 4)), 2, 3)
     windows = Windows(table, np.array([0, 7, 20]), 3, 2)
     pre = FORECASTING["both"]
-    ((inputs, future),) = window_batches(windows, pre.graph().examples, 8)
-    want = pre.encode(pre.to_wire([windows[i] for i in range(3)]))
+    ((inputs, targets),) = window_batches(windows, pre.graph().examples, 8)
+    want = pre.encode(pre.to_request([windows[i] for i in range(3)]))
     assert_faces_agree(want, inputs)
     want = pre.scaler.first(2).apply(windows.future())
-    np.testing.assert_allclose(future, want, rtol=1e-6)
+    assert set(targets) == {"mean", "quantiles"}
+    for future in targets.values():
+        np.testing.assert_allclose(future, want, rtol=1e-6)
 
     table = a_table(table.values[:, :2], 2, 2)
     windows = Windows(table, np.array([0, 7]), 4, 0)
     raw = [{"values": table.values[i : i + 4], "time": table.times[i : i + 4]} for i in (0, 7)]
     for name, watch in WATCHING.items():
-        ((inputs, rows),) = window_batches(windows, watch.graph().examples, 8)
-        want = watch.encode(watch.to_wire(raw))
-        np.testing.assert_allclose(rows, want["values"], rtol=1e-6)
+        ((inputs, targets),) = window_batches(windows, watch.graph().examples, 8)
+        want = watch.encode(watch.to_request(raw))
+        assert set(targets) == ({"next", "usual"} if watch.previous else {"rebuilt"})
+        for rows in targets.values():
+            np.testing.assert_allclose(rows, want["values"], rtol=1e-6)
         if watch.previous:
             del want["values"]
         assert_faces_agree(want, inputs)
@@ -415,23 +432,23 @@ GOOD = {"values": [[0, 0, 0]] * 3, "known": [[0]] * 5, "time": 0}
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_bad_windows_are_refused_by_name(change, match):
     pre = FORECASTING["both"]
-    assert pre.to_wire([GOOD])["values"].shape == (1, 3, 3)
+    assert pre.to_request([GOOD])["values"].shape == (1, 3, 3)
     with pytest.raises(DataError, match=match):
-        pre.to_wire([{**GOOD, **change}])
+        pre.to_request([{**GOOD, **change}])
 
 
 @pytest.mark.parametrize("missing", GOOD)
 def test_a_missing_input_is_named(missing):
     less = {key: value for key, value in GOOD.items() if key != missing}
     with pytest.raises(DataError, match=f"input 1 has no '{missing}'; give values, known, time"):
-        FORECASTING["both"].to_wire([GOOD, less])
+        FORECASTING["both"].to_request([GOOD, less])
     for window in ([1, 2], "text", None, 3):
         with pytest.raises(DataError, match="input 0 has no 'values'"):
-            FORECASTING["both"].to_wire([window])
+            FORECASTING["both"].to_request([window])
 
 
 def test_only_what_is_used_is_asked_for():
-    wire = FORECASTING["plain"].to_wire([{"values": GOOD["values"], "known": "?", "extra": 1}])
+    wire = FORECASTING["plain"].to_request([{"values": GOOD["values"], "known": "?", "extra": 1}])
     assert set(wire) == {"values"}
 
 
@@ -445,7 +462,7 @@ def test_only_what_is_used_is_asked_for():
 ])  # fmt: skip
 def test_bad_series_are_refused_by_name(raw, match):
     with pytest.raises(DataError, match=match):
-        watching().to_wire(raw)
+        watching().to_request(raw)
 
 
 @pytest.mark.parametrize("time", ["2020-01-01", None, [1, 2], 1e300])
@@ -453,7 +470,7 @@ def test_a_time_that_is_not_used_is_refused_or_left_out_but_never_breaks_the_ans
     for pre, values in ((FORECASTING["plain"], GOOD["values"]), (WATCHING["plain"], [[0, 0]])):
         raw = [{"values": values, "time": time}]
         try:
-            pre.to_wire(raw)
+            pre.to_request(raw)
         except DataError:
             continue
         outputs = {
@@ -508,9 +525,9 @@ def test_answers_of_scores():
         "expected": {"a": [0, 2, 4, 6, 8], "b": [1, 3, 5, 7, 9]},
     }
     json.dumps(answer)
-    one = Watched(Series("x", times, np.ones((5, 2), np.float32), ("a", "b"), HOURLY), 3)
+    one = SeriesExample(Series("x", times, np.ones((5, 2), np.float32), ("a", "b"), HOURLY), 3)
     assert one.raw()["series"] == "x"
-    assert watching().to_wire([one.raw()])["time"].tolist() == [times.tolist()]
+    assert watching().to_request([one.raw()])["time"].tolist() == [times.tolist()]
 
 
 @given(st.lists(st.booleans(), max_size=80), st.integers(0, 12))

@@ -89,7 +89,8 @@ def test_same_seed_same_reviews_in_another_process():
     code = (
         "from pipelines.synthetic import synthetic_reviews as make\n"
         "from pipelines.splits import fingerprint\n"
-        "print(fingerprint(make(200, 7)))"
+        "from pipelines.text_examples import text_fields\n"
+        "print(fingerprint(make(200, 7), fields=text_fields))"
     )
     root = Path(synthetic.__file__).parents[1]
     printed = subprocess.run(

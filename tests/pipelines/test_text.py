@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
 from pipelines.text_graph import TextEncoderGraph
 
@@ -77,7 +77,7 @@ def test_vocabulary_is_limited_by_size_and_count():
 
 @pytest.mark.parametrize("bad", [{"level": "word2"}, {"truncate": "x"}, {"max_length": 0}])
 def test_bad_settings_are_named(bad):
-    with pytest.raises(DataError, match=next(iter(bad))):
+    with pytest.raises(ConfigError, match=next(iter(bad))):
         TextEncoder(**bad)
 
 

@@ -95,7 +95,7 @@ def test_the_only_hyperparameter_that_counts_gets_nearly_all(name, score):
     found = importance(draws(40, lambda v, rng: score(v) + 0.002 * rng.normal()))
     assert found.effects[0].name == name
     assert found.effects[0].share > 0.95
-    assert found.trust > 0.8
+    assert found.oob_r2 > 0.8
     assert found.trials == 40
     assert {e.name for e in found.effects} == {"cell", "layers", "units", "both", "dropout", "rate"}
     assert sum(e.share for e in found.effects) + found.interactions == pytest.approx(1.0)
@@ -111,7 +111,7 @@ def test_less_is_better_makes_no_difference():
 
 def test_noise_is_not_to_be_trusted():
     found = importance(draws(60, lambda v, rng: rng.normal()))
-    assert found.trust < 0.1
+    assert found.oob_r2 < 0.1
 
 
 def test_two_that_count_alike_share_alike():
@@ -134,7 +134,7 @@ def test_a_logarithmic_hyperparameter_is_averaged_over_its_logarithm():
 def test_only_completed_trials_count():
     whole = draws(40, lambda v, rng: v["dropout"])
     others = [
-        TrialRow("0900", "CUT", {"dropout": 0.0, "cell": "lstm"}, score=50.0),
+        TrialRow("0900", "STOPPED", {"dropout": 0.0, "cell": "lstm"}, score=50.0),
         TrialRow("0901", "FAILED", {"dropout": 0.1}, message="no memory"),
         TrialRow("0902", "RUNNING", {"dropout": 0.2}),
     ]

@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.canvas import color_names
 from reports.charts import learning_curves, pareto, progress
+from reports.drawing import color_names
 from reports.hyperparameter_charts import parallel
 from reports.importance import importance
-from reports.page import escape, folded, table
+from reports.page import collapsible, escape, table
 from reports.search_report import save_pictures, search_page
 from tuning.leaderboard import read_search
 
@@ -173,10 +173,10 @@ def test_failed_trials_are_listed_with_their_messages(tmp_path):
     page = search_page(write_search(tmp_path / "s", trials, trials=9))
     whole = Whole(page)
     assert "1 failed, 1 running" in whole.text
-    assert "of 9 asked for" in whole.text
+    assert "of 9 planned" in whole.text
     assert "<summary>MemoryError: too large</summary>" in page
     assert ["0001", "2"] in [row[:2] for row in whole.rows]
-    assert "Under way" in whole.text
+    assert "Running, or running when" in whole.text
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_failed_trials_are_listed_with_their_messages(tmp_path):
         [{"state": "FAILED", "message": "no memory"}, {"state": "SKIPPED"}],
         [{"score": 0.5}],
         [{"score": 0.5, "values": {"units": 3}}],
-        [{"state": "CUT", "score": 0.0, "values": {"units": 3}, "ended_at": None}],
+        [{"state": "STOPPED", "score": 0.0, "values": {"units": 3}, "ended_at": None}],
         [{"score": 0.5, "values": {"units": i}, "parameters": None} for i in range(9)],
         [{"score": 0.5, "values": {"units": None}} for i in range(9)],
         [{"score": -1e9 * i, "values": {"kernel": [3, i], "x": 1}} for i in range(9)],
@@ -200,7 +200,7 @@ def test_a_page_comes_of_any_search(tmp_path, trials, mode):
     whole = Whole(page)
     drawings(page)
     assert "nan" not in page
-    finished = any(row.state in ("COMPLETED", "CUT") for row in search.rows)
+    finished = any(row.state in ("COMPLETED", "STOPPED") for row in search.rows)
     assert finished == ("No trial has finished yet" not in whole.text)
     if trials and trials[0].get("message"):
         assert "The first message: no memory" in whole.text
@@ -210,7 +210,7 @@ def test_a_page_comes_of_any_search(tmp_path, trials, mode):
 def test_only_the_mode_needs_to_be_known(tmp_path):
     (tmp_path / "search.json").write_text('{"mode": "min"}', encoding="utf-8")
     whole = Whole(search_page(read_search(tmp_path)))
-    assert "less is better" in whole.text
+    assert "lower is better" in whole.text
     assert tmp_path.name in whole.text
 
 
@@ -222,7 +222,7 @@ def test_a_history_with_a_nan_or_half_a_row_is_no_obstacle(tmp_path):
 
     search = write_search(tmp_path / "s", some_trials(3), rows)
     chart = learning_curves(search)
-    marks = [mark for mark in chart.canvas.marks if mark.trial]
+    marks = [mark for mark in chart.drawing.marks if mark.trial]
     # One epoch of trial 0 is a number: a dot. The others have none.
     assert [mark.kind for mark in marks] == ["circle"]
     assert marks[0].trial == "0000"
@@ -233,8 +233,8 @@ def test_conditional_hyperparameters_are_absent_where_they_are(tmp_path):
     for i in range(0, 10, 2):
         trials[i]["values"]["heads"] = 1 + i % 4
     search = write_search(tmp_path / "s", trials)
-    drawn = parallel(search, importance(search)).canvas
-    assert "absent" in [mark.words for mark in drawn.marks]
+    drawn = parallel(search, importance(search)).drawing
+    assert "absent" in [mark.text for mark in drawn.marks]
     lines = [mark for mark in drawn.marks if mark.kind == "curve"]
     assert {mark.trial for mark in lines} == {f"{i:04d}" for i in range(10)}
     assert lines[-1].trial == "0003"  # the best, above all others
@@ -248,14 +248,14 @@ def test_best_so_far_climbs_in_the_order_of_time(tmp_path):
     ]  # fmt: skip
     search = write_search(tmp_path / "s", trials)
     chart = progress(search)
-    line = next(m for m in chart.canvas.marks if m.style.stroke == "best" and m.kind == "line")
+    line = next(m for m in chart.drawing.marks if m.style.stroke == "best" and m.kind == "line")
     heights = [y for _, y in line.points]
     # 0.7, 0.8, 0.9 and then flat, each as a step: upwards is less.
     assert len(set(heights)) == 3
     assert heights == sorted(heights, reverse=True)
-    assert "Trial 0001 is the best, found after 75% of the time" in chart.reading
-    assert "only one trial came after it" not in chart.reading
-    assert "one trial, brought nothing better" in chart.reading
+    assert "Trial 0001 is the best, found after 75% of the time" in chart.caption
+    assert "only one trial came after it" not in chart.caption
+    assert "one trial after it found nothing better" in chart.caption
 
 
 def test_the_front_is_marked_and_listed(tmp_path):
@@ -263,16 +263,16 @@ def test_the_front_is_marked_and_listed(tmp_path):
     trials = [{"score": s, "parameters": p, "values": {"u": p}} for s, p in costs]
     search = write_search(tmp_path / "s", trials)
     chart = pareto(search)
-    marked = [m for m in chart.canvas.marks if m.kind == "circle" and m.size[0] == 5]
+    marked = [m for m in chart.drawing.marks if m.kind == "circle" and m.size[0] == 5]
     assert [m.trial for m in marked] == ["0000", "0001", "0003"]
     assert [m.style.fill for m in marked] == ["best", "accent", "accent"]
     rows = Whole(search_page(search)).rows
-    head = next(i for i, row in enumerate(rows) if "beaten by none in" in row)
+    head = next(i for i, row in enumerate(rows) if "on the front of" in row)
     front = [dict(zip(rows[head], row, strict=True)) for row in rows[head + 1 : head + 4]]
     assert [row["trial"] for row in front] == ["0000", "0001", "0003"]
     assert [row["parameters"] for row in front] == ["100", "50", "10"]
-    assert [row["short of the best"] for row in front] == ["–", "0.1000", "0.3000"]
-    assert {row["beaten by none in"] for row in front} == {"parameters"}
+    assert [row["difference to the best"] for row in front] == ["–", "0.1000", "0.3000"]
+    assert {row["on the front of"] for row in front} == {"parameters"}
 
 
 def test_the_best_of_hyperband_is_drawn_from_its_first_epoch(tmp_path):
@@ -285,9 +285,9 @@ def test_the_best_of_hyperband_is_drawn_from_its_first_epoch(tmp_path):
         {"score": 0.8, "values": {"u": 1}, "bracket": 1, "round": 1, "epochs": 4, "parent": "0000"},
     ]
     chart = learning_curves(write_search(tmp_path / "s", trials, rows))
-    line = next(m for m in chart.canvas.marks if m.style.stroke == "best" and m.kind == "line")
+    line = next(m for m in chart.drawing.marks if m.style.stroke == "best" and m.kind == "line")
     assert len(line.points) == 4
-    assert "1 of 1 were at their best in their last epoch" in chart.reading
+    assert "1 of 1 had their best score in their last epoch" in chart.caption
 
 
 def test_importance_says_what_it_was_computed_from(tmp_path):
@@ -299,7 +299,7 @@ def test_importance_says_what_it_was_computed_from(tmp_path):
     assert "By itself cell explains 100% of the variation" in text
     assert "a random forest of the 24 trials" in text
     assert "For cell they" not in text
-    assert "For cell it expects most of gru (0.8000 on average)" in text
+    assert "For cell it predicts the best score with gru (0.8000 on average)" in text
     assert "cell gru" in text  # in common of the best
 
 
@@ -337,8 +337,8 @@ def test_cells_sort_by_what_they_stand_for():
     assert whole.rows == [["name", "n"], ["a", "10,000"], ["<b>", ""]]
     assert ("td", "data-v", "10000.4") in whole.attributes
     assert whole.attributes.count(("td", "class", "n")) == 2
-    assert folded("short & sweet") == "short &amp; sweet"
-    assert escape(folded("a\nb")).startswith("<details>")
+    assert collapsible("short & sweet") == "short &amp; sweet"
+    assert escape(collapsible("a\nb")).startswith("<details>")
 
 
 def test_a_report_needs_neither_tensorflow_nor_what_it_draws_with_at_once():

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
+from serving.errors import HTTP_STATUS
 from serving.runtime.backends import Place
 from serving.runtime.batching import Batcher, BatchOptions
 from serving.runtime.host import Host, Limits
-from serving.runtime.programs import Backend, Program, check_inputs, check_tensors
+from serving.runtime.programs import Backend, SignatureRunner, check_inputs, check_tensors
 from serving.runtime.servables import ModelSettings, Policy
 from serving.runtime.server import ServerOptions
 from serving.runtime.server import running as running_server
@@ -20,7 +22,7 @@ SIGNATURE = {
 }
 
 
-class Times(Program):
+class Times(SignatureRunner):
     """y = factor * x, once the gate is open; or whatever error it is told to raise."""
 
     def __init__(self, factor, backend, **more):
@@ -34,7 +36,7 @@ class Times(Program):
         return inputs
 
     def execute(self, core, timeout=None):
-        self.backend.gate.wait(10)
+        self.backend.gate.wait(60)
         if self.backend.error:
             raise self.backend.error
         return {"y": core["x"] * self.factor}
@@ -94,9 +96,35 @@ def running(backends, batching=None, options=None, **limits):
 def client_of(server):
     """Of its REST port."""
     url = f"http://127.0.0.1:{server.rest_port}"
-    with httpx.Client(base_url=url, timeout=10) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         client.server = server
         yield client
+
+
+def refusal_of_the_session(path, inputs, timeout=0, signature="serving_default"):
+    """Code and message of what a session of TensorFlow's itself says, asked without the server.
+
+    Both differ with TensorFlow's version and the machine, so that no test can have them written
+    down; but the server must pass them on as they are.
+    """
+    import tensorflow as tf
+    from tensorflow.python.client import pywrap_tf_session
+
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+        definition = graph.signature_def[signature]
+        session._extend_graph()
+
+        def output(info):
+            return session.graph.get_tensor_by_name(info.name)._as_tf_output()
+
+        feeds = {output(definition.inputs[name]): array for name, array in inputs.items()}
+        fetches = [output(info) for _, info in sorted(definition.outputs.items())]
+        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout).SerializeToString()
+        options = pywrap_tf_session.TF_NewBufferFromString(options)
+        with pytest.raises(tf.errors.OpError) as caught:
+            session._call_tf_sessionrun(options, feeds, fetches, [], None)
+    return list(HTTP_STATUS)[caught.value.error_code], caught.value.message
 
 
 def post(client, body, path="/v1/models/m:predict", **options):

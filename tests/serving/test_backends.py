@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from live_server import SIGNATURE, client_of, post
+from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
+from pipelines.program import LoadedProgram, Program
 from serving.errors import RequestError, ServingError
 from serving.runtime.backends import find_place, load
 from serving.runtime.core_backends import OnnxBackend
@@ -56,8 +57,7 @@ def tf_client(saved_models):
     folder, _ = saved_models
     models = [ModelSettings(name, find_place(folder / name)) for name in ("gru", "text")]
     options = ServerOptions(rest_port=0)
-    host = Host(Limits(timeout_seconds=2.0))
-    with running(models, host, options) as server, client_of(server) as client:
+    with running(models, Host(), options) as server, client_of(server) as client:
         yield client
 
 
@@ -68,18 +68,18 @@ def test_savedmodel_equals_keras(saved_models, tf_client):
         tf_client, json.dumps({"instances": x.tolist()}), "/v1/models/gru/versions/7:predict"
     )
     assert status == 200
-    np.testing.assert_allclose(reply["predictions"], model.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(reply["predictions"], model.predict(x, verbose=0), atol=1e-5)
     named = json.dumps({"inputs": {model.inputs[0].name: x.tolist()}})
     assert post(tf_client, named, "/v1/models/gru:predict")[1]["outputs"] == reply["predictions"]
 
 
-def test_savedmodel_errors_are_the_sessions_own(tf_client):
-    body = json.dumps({"instances": np.zeros((2, 3)).tolist()})
-    status, reply = post(tf_client, body, "/v1/models/gru:predict")
-    assert status == 400
-    assert reply["error"].startswith(
-        "transpose expects a vector of size 2. But input(1) is a vector of size 3\n\t [[{{node "
-    )
+def test_savedmodel_errors_are_the_sessions_own(saved_models, tf_client):
+    folder, model = saved_models
+    wrong = np.zeros((2, 3), np.float32)
+    code, message = refusal_of_the_session(folder / "gru" / "7", {model.inputs[0].name: wrong})
+    assert code == "INVALID_ARGUMENT"
+    reply = post(tf_client, json.dumps({"instances": wrong.tolist()}), "/v1/models/gru:predict")
+    assert reply == (400, {"error": message})
 
 
 def test_savedmodel_strings_and_signatures(tf_client):
@@ -101,10 +101,18 @@ def test_savedmodel_strings_and_signatures(tf_client):
     assert post(tf_client, init, path) == (400, {"error": error})
 
 
-def test_savedmodel_timeout(tf_client):
+def test_savedmodel_timeout(saved_models):
+    path = saved_models[0] / "text"
     body = '{"signature_name": "spin", "inputs": 2000000000}'
-    reply = post(tf_client, body, "/v1/models/text:predict")
-    assert reply == (504, {"error": "Timed out waiting for notification"})
+    host, models = Host(Limits(timeout_seconds=0.5)), [ModelSettings("text", find_place(path))]
+    with (
+        running(models, host, ServerOptions(rest_port=0)) as server,
+        client_of(server) as client,
+    ):
+        status, reply = post(client, body, "/v1/models/text:predict")
+    code, message = refusal_of_the_session(path, {"n": np.int32(2**31 - 1)}, 100, "spin")
+    assert (code, status) == ("DEADLINE_EXCEEDED", 504)
+    assert reply["error"] == message
 
 
 def test_savedmodel_metadata_is_the_protos_json(saved_models, tf_client):
@@ -134,8 +142,11 @@ def test_the_private_session_call_is_still_there(saved_models):
     x = np.ones((1, 2, 3), np.float32)
     (name,) = backend.signature["inputs"]
     direct = backend.run({name: x})["output_0"]
-    with pytest.raises(RequestError, match=r"Expects arg\[0\] to be float but int32 is provided"):
-        backend.run({name: x.astype(np.int32)})
+    wrong = {name: x.astype(np.int32)}
+    with pytest.raises(RequestError) as caught:
+        backend.run(wrong)
+    said = refusal_of_the_session(saved_models[0] / "gru" / "7", wrong)
+    assert (caught.value.code, caught.value.message) == said
     with pytest.raises(RequestError) as caught:
         backend.run({name: x, "z": x})
     assert caught.value.message == (
@@ -143,7 +154,7 @@ def test_the_private_session_call_is_still_there(saved_models):
         "Sent extra: {z}. Missing but required: {}."
     )
     backend.is_direct = False
-    np.testing.assert_allclose(backend.run({name: x})["output_0"], direct, atol=1e-6)
+    np.testing.assert_allclose(backend.run({name: x})["output_0"], direct, atol=1e-5)
     backend.close()
 
 
@@ -197,20 +208,28 @@ def test_unservable_directories(tmp_path):
 def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
+    class Same(Program):
+        signature = SIGNATURE
+
+        def encode(self, request):
+            return request
+
+        def decode(self, outputs):
+            return outputs
+
+    class Copy:
+        inputs, states = ("x",), {}
+
+        def __call__(self, arrays):
+            if FakeModel.failure:
+                raise FakeModel.failure
+            return {"y": arrays["x"]}
+
     class FakeModel:
         failure = None
 
-        class preprocessor:  # noqa: N801 an instance is not needed
-            signature = SIGNATURE
-            encode = decode = staticmethod(lambda arrays: arrays)
-
         def __init__(self, directory, threads=None):
-            pass
-
-        def execute(self, core):
-            if self.failure:
-                raise self.failure
-            return {"y": core["x"]}
+            self.programs = {"serving_default": LoadedProgram(Same(), {"model": Copy()})}
 
     import serving.predictor
 

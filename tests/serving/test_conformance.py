@@ -89,7 +89,7 @@ def test_both_forms_and_both_backends_give_the_same_answers(client, sentiment_bu
     from serving import Predictor
 
     predictor = Predictor(sentiment_bundle)
-    want = predictor.run(predictor.preprocessor.to_wire([TEXT, "dull"]))["probabilities"]
+    want = predictor.run(predictor.preprocessor.to_request([TEXT, "dull"]))["probabilities"]
     _, rows = post(client, json.dumps({"instances": [TEXT, "dull"]}))
     _, columns = post(client, json.dumps({"inputs": {"text": [TEXT, "dull"]}}))
     for found in (

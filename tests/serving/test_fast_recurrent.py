@@ -35,16 +35,27 @@ def assert_equal(copy, model, batch):
         keras.tree.flatten(model(batch, training=False)),
         strict=True,
     ):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 def without_fused_kernel(patch):
     patch.setattr(fast_recurrent, "FUSED_PRODUCT_OF_SMALL", 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(configurations(), st.booleans())
 def test_every_configuration_equals_keras(configuration, fused):
+    check_configuration(configuration, fused)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, derandomize=False)
+@given(configurations(), st.booleans())
+def test_many_configurations_equal_keras(configuration, fused):
+    check_configuration(configuration, fused)
+
+
+def check_configuration(configuration, fused):
     cell, options, direction, merge, masked, stated = configuration
     keras.backend.clear_session()
     ids, x = embedded(masked)
@@ -158,4 +169,4 @@ def test_a_savedmodel_of_it_needs_only_tensorflow(tmp_path):
     )
     subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True)
     for batch, answer in zip(batches, np.load(tmp_path / "y.npz").values(), strict=True):
-        np.testing.assert_allclose(answer, model(batch), atol=1e-6)
+        np.testing.assert_allclose(answer, model(batch), atol=1e-5)

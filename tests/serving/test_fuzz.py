@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 import socket
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def server():
 
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def bad_body(drawn):
@@ -80,7 +81,7 @@ def fuzz_rest(server, count, drawn):
 
 def fuzz_sockets(server, count, drawn):
     for _ in range(count):
-        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=5) as raw:
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=60) as raw:
             raw.sendall(bad_http(drawn))
             if drawn.random() < 0.5:
                 raw.shutdown(socket.SHUT_WR)
@@ -113,11 +114,11 @@ def fuzz_grpc(server, count, drawn):
                 body[drawn.randrange(len(body))] = drawn.randrange(256)
             if drawn.random() < 0.3:
                 body = bytearray(drawn.randbytes(drawn.randrange(60)))
-            call = channel.unary_unary(f"/{drawn.choice(methods)}").future(bytes(body), timeout=10)
+            call = channel.unary_unary(f"/{drawn.choice(methods)}").future(bytes(body), timeout=60)
             error = call.exception()
             assert error is None or error.code().name not in ("INTERNAL", "UNKNOWN"), error
             if number % 20 == 0:
-                reply = protos.PredictResponse.FromString(predict(whole, timeout=10))
+                reply = protos.PredictResponse.FromString(predict(whole, timeout=60))
                 assert list(reply.outputs["y"].float_val) == [2.0, 4.0]
 
 

@@ -1,42 +1,46 @@
 """The SavedModel: what is in it, and what must not be."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.text_classification import AnswerSoftmax, text_classifier
+from models.text_classification import text_classifier
 from models.text_classification_config import TextConfig
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.errors import ServingError
-from serving.savedmodel import export_savedmodel, forbidden_nodes
+from serving.savedmodel import WARMUP_FILE, export_savedmodel, forbidden_nodes
 
 TEXTS = ["good film", "a bad film", "not bad at all"]
 
 
 @pytest.fixture(scope="module")
 def preprocessor():
-    return TextClassificationPreprocessor.adapt(TextEncoder(), TEXTS, ["up", "down", "up"])
+    pairs = zip(TEXTS, ["up", "down", "up"], strict=True)
+    examples = [SimpleNamespace(text=text, label=label) for text, label in pairs]
+    return TextClassificationPreprocessor.adapt(TextEncoder(), examples)
 
 
 def test_each_weight_is_saved_once(preprocessor, tmp_path):
     # Twice would double what a server reads and keeps, an embedding above all.
     config = TextConfig(units=4, embedding_dim=3)
     network = text_classifier(config, len(preprocessor.encoder.vocabulary), 2)
-    answer = AnswerSoftmax(name="probabilities")(network.output)
+    answer = keras.layers.Softmax(name="probabilities")(network.output["answer"])
     model = keras.Model(network.input, {"probabilities": answer})
-    export_savedmodel(model, preprocessor, tmp_path / "model")
-    assert not (tmp_path / "model" / "assets.extra").exists(), "no request to warm up with"
+    export_savedmodel({"model": model}, preprocessor, tmp_path / "model")
+    assert not (tmp_path / "model" / WARMUP_FILE).exists(), "no request to warm up with"
     saved = tf.train.load_checkpoint(str(tmp_path / "model" / "variables" / "variables"))
     shapes, types = saved.get_variable_to_shape_map(), saved.get_variable_to_dtype_map()
     found = sorted(tuple(shapes[name]) for name in shapes if types[name] == tf.float32)
     assert found == sorted(tuple(w.shape) for w in model.weights if w.dtype == "float32")
 
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
-    wanted = model.predict_on_batch(preprocessor.encode(preprocessor.to_wire(TEXTS)))
+    wanted = model.predict_on_batch(preprocessor.encode(preprocessor.to_request(TEXTS)))
     got = serve(text=tf.constant(TEXTS))["probabilities"]
-    np.testing.assert_allclose(got, wanted["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(got, wanted["probabilities"], atol=1e-5)
 
 
 def test_a_graph_that_calls_back_into_python_is_refused(preprocessor, tmp_path):
@@ -49,7 +53,7 @@ def test_a_graph_that_calls_back_into_python_is_refused(preprocessor, tmp_path):
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(20, 2)(tokens))
     model = keras.Model({"tokens": tokens}, {"probabilities": CallsPython()(x)})
     with pytest.raises(ServingError, match="PyFunc"):
-        export_savedmodel(model, preprocessor, tmp_path / "model")
+        export_savedmodel({"model": model}, preprocessor, tmp_path / "model")
 
 
 def test_forbidden_nodes_are_found_inside_functions(tmp_path):

@@ -76,7 +76,7 @@ def test_tls_and_clients_that_must_have_a_certificate(certificates):
             for url in urls(server, secure=True):
                 with Client(url, "m", ca=ca, **own) as client:
                     assert client.predict(X)["y"].tolist() == [[2.0]]
-                with Client(url, "m", ca=ca, retries=0, timeout=5) as client:
+                with Client(url, "m", ca=ca, retries=0, timeout=30) as client:
                     if needs:
                         with pytest.raises(RequestError):
                             client.predict(X)
@@ -153,4 +153,4 @@ def test_dtypes_survive_both_ways():
                 assert client.signatures()["serving_default"]["inputs"]["x"] == {
                     "dtype": "float32", "shape": [-1, -1],
                 }  # fmt: skip
-                client.wait_until_ready(5)
+                client.wait_until_ready(60)

@@ -1,5 +1,7 @@
 """The server over real HTTP: paths, models, limits, start and shutdown."""
 
+import contextlib
+import errno
 import gzip
 import http.client
 import json
@@ -9,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -210,19 +211,22 @@ def test_the_event_loop_answers_while_a_model_runs():
         assert live.get("/v1/models/m").status_code == 200
         assert not waiting.done()
         slow.gate.set()
-        assert waiting.result(10) == (200, {"outputs": 2})
+        assert waiting.result(60) == (200, {"outputs": 2})
 
 
 def test_replies_do_not_wait_for_delayed_acknowledgements(client):
+    """Nagle's algorithm is off: with it each reply on a kept connection would take 40 ms."""
     connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        connection.request("GET", "/v1/models/m")
-        connection.getresponse().read()
-        seconds.append(time.perf_counter() - start)
+    connection.request("GET", "/v1/models/m")
+    connection.getresponse().read()
+    own, found = connection.sock.getsockname(), []
+    for number in os.listdir("/proc/self/fd"):  # the server's end is in this process too
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(number))) as end:
+            if end.getpeername() == own:
+                found.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
     connection.close()
-    assert sorted(seconds)[5] < 0.035  # with the delay it is 0.04 at least
+    assert found
+    assert all(found)
 
 
 def test_a_target_of_odd_bytes_is_answered(client):
@@ -246,7 +250,8 @@ def test_a_taken_port_is_one_sentence(tmp_path):
             with pytest.raises(ServingError) as caught:
                 serve(tmp_path, **{"rest_port": 0, f"{flag}_port": port})
             assert str(caught.value) == (
-                f"--{flag}-port {port} on 127.0.0.1 cannot be opened (Address already in use); "
+                f"--{flag}-port {port} on 127.0.0.1 cannot be opened "
+                f"({os.strerror(errno.EADDRINUSE)}); "
                 "choose another port, or 0 for any free one."
             )
     with pytest.raises(ServingError, match=r"--rest-port 70000 .*0 to 65535"):
@@ -258,10 +263,10 @@ import json, sys, time
 from pathlib import Path
 import serving.runtime.core_backends, serving.runtime.host, serving.predictor
 from serving.runtime.backends import Place
-from serving.runtime.programs import Backend, Program
+from serving.runtime.programs import Backend, SignatureRunner
 from serving.runtime.server import serve
 
-class Slow(Program):
+class Slow(SignatureRunner):
     def encode(self, inputs):
         return inputs
     def execute(self, core, timeout=None):
@@ -305,11 +310,11 @@ def test_a_signal_lets_requests_finish_and_exits_with_0(number):
         assert re.fullmatch(rf"Exporting HTTP/REST API at:localhost:{info['rest_port']} ...\n", log)
         url = f"http://127.0.0.1:{info['rest_port']}/v1/models/m:predict"
         with ThreadPoolExecutor(1) as pool:
-            reply = pool.submit(httpx.post, url, content='{"inputs": 1}', timeout=10)
+            reply = pool.submit(httpx.post, url, content='{"inputs": 1}', timeout=60)
             assert process.stderr.readline() == "running\n"
             process.send_signal(number)
-            assert reply.result(10).json() == {"outputs": 1.0}
-        output, errors = process.communicate(timeout=10)
+            assert reply.result(60).json() == {"outputs": 1.0}
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, output, errors) == (0, "returned\n", "")

@@ -87,7 +87,7 @@ def load_of(server, bundle):
     texts = [" ".join(["good", "film", "not", "bad", "dull"][: n % 5 + 1] * (n + 1))
              for n in range(40)]  # fmt: skip
     predictor = Predictor(bundle)
-    want = predictor.run(predictor.preprocessor.to_wire(texts))["probabilities"]
+    want = predictor.run(predictor.preprocessor.to_request(texts))["probabilities"]
     stop = threading.Event()
     clients = [Load(server.urls[n % 2], texts, want, stop, n) for n in range(CLIENTS)]
     for client in clients:

@@ -1,6 +1,5 @@
 """Streams: equal to the whole sequence, apart from each other, bounded, over REST and gRPC."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,15 +10,15 @@ from serving.client import Client
 from serving.errors import RequestError
 from serving.runtime.batching import BatchOptions
 from serving.runtime.host import Host
-from serving.runtime.programs import STEP_SIGNATURE, Backend, Program
+from serving.runtime.programs import STEP_SIGNATURE, Backend, SignatureRunner
 from serving.runtime.server import ServerOptions, running
 from serving.runtime.sessions import SessionLimits
 
 
-class Running(Program):
+class Running(SignatureRunner):
     """sum, and the number of rows before: a model of one step."""
 
-    joins = True
+    joins, states = True, {"s": ()}
 
     def __init__(self):
         number = {"dtype": "float32", "shape": [-1]}
@@ -42,12 +41,6 @@ class StepBackend(Backend):
 
     def __init__(self):
         super().__init__({STEP_SIGNATURE: Running()})
-
-    def streams(self):
-        return self
-
-    def initial(self, rows):
-        return {"s": np.zeros(rows, np.float32)}
 
 
 @pytest.fixture
@@ -112,13 +105,14 @@ def test_streams_of_several_series(start):
 
 
 def test_idle_streams_expire_and_bounds_hold(start):
-    _, (rest, grpc) = start(idle_seconds=0.3, max_sessions=2)
+    server, (rest, grpc) = start(idle_seconds=300.0, max_sessions=2)
     first, second = rest.open(), grpc.open()
     with pytest.raises(RequestError, match="2 streams are open, which is the limit") as full:
         grpc.open()
     assert full.value.code == "RESOURCE_EXHAUSTED"
     assert sums(first, [1]) == [1]
-    time.sleep(0.4)
+    for session in server.host.sessions._open.values():
+        session.used -= 301.0
     for stream in (first, second):
         with pytest.raises(RequestError, match="no such stream"):
             stream.step({"x": [1.0]})
@@ -138,11 +132,9 @@ def test_a_stream_ends_with_its_version(start):
 
 
 def test_models_without_steps_have_no_streams():
-    class Whole(StepBackend):
-        def streams(self):
-            return None
-
-    host, models = host_of([Whole()])
+    backend = StepBackend()
+    backend.programs[STEP_SIGNATURE].states = {}
+    host, models = host_of([backend])
     with (
         running(models, host, ServerOptions(rest_port=0)) as server,
         Client(f"http://127.0.0.1:{server.rest_port}", "m") as client,

@@ -8,9 +8,10 @@ import pytest
 from live_server import client_of, post
 
 import tasks
-from serving import Predictor, RowModel, Stream
+from serving import OnnxModel, Predictor, Stream
 from serving.client import Client
 from serving.errors import ServingError
+from serving.export import ExportOptions
 from serving.runtime.server import ServerOptions, running
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
@@ -26,7 +27,7 @@ def bundle_of(name, tmp, source, **changes):
     keras.utils.set_random_seed(0)
     run = Run(tmp / f"{name}{len(changes)}")
     train(task, data, settings, run)
-    export(run, run.path / "bundle")
+    export(run, run.path / "bundle", ExportOptions(("onnx",)))
     return run.path / "bundle", task.load(data)
 
 
@@ -38,7 +39,7 @@ def detector(tmp_path_factory):
 def whole(bundle, series):
     predictor = Predictor(bundle)
     raw = {"values": series.values[:ROWS], "time": series.times[:ROWS]}
-    return predictor.run(predictor.preprocessor.to_wire([raw]))
+    return predictor.run(predictor.preprocessor.to_request([raw]))
 
 
 def test_a_stream_scores_as_the_whole_series_does(detector):
@@ -57,14 +58,15 @@ def test_a_stream_scores_as_the_whole_series_does(detector):
 def test_several_series_go_side_by_side(detector):
     bundle, splits = detector
     series = splits.test[0].series
-    rows = RowModel(bundle / "onnx" / "1")
-    states, scores = rows.initial(2), []
+    step = OnnxModel(bundle / "onnx" / "1").programs["step"]
+    states, scores = step.initial(2), []
     starts = np.array([0, 400])
     for t in range(50):
         at = starts + t
-        wire = {"values": series.values[at], "time": series.times[at]}
-        outputs, states = rows.step(wire, states)
-        scores.append(outputs["score"])
+        rows = {"values": series.values[at], "time": series.times[at]}
+        response = step.run({**rows, **states})
+        states = {name: response[f"{name}_next"] for name in states}
+        scores.append(response["score"])
     np.testing.assert_allclose(
         np.array(scores)[:, 0], whole(bundle, series)["score"][0, :50], rtol=1e-4, atol=1e-5
     )
@@ -74,8 +76,8 @@ def test_steps_are_served_and_the_client_carries_the_states(detector):
     bundle, splits = detector
     series = splits.test[0].series
     want = whole(bundle, series)["score"][0]
-    rows = RowModel(bundle / "onnx" / "1")
-    states = {name: value.tolist() for name, value in rows.initial(1).items()}
+    step = OnnxModel(bundle / "onnx" / "1").programs["step"]
+    states = {name: value.tolist() for name, value in step.initial(1).items()}
     with running(bundle) as server, client_of(server) as client:
         for t in range(5):
             inputs = {

@@ -134,7 +134,7 @@ IDS = np.array([[3, 4, 0], [5, 0, 0]], np.int64)
 
 def test_arrays_in_and_out(gpu):
     with EngineRunner(gpu.plan) as runner:
-        assert (runner.inputs, runner.outputs) == (["ids"], ["y"])
+        assert (runner.inputs, runner.outputs) == (("ids",), ["y"])
         # Other integers are cast, a transposed array is copied into order.
         np.testing.assert_array_equal(runner.run({"ids": IDS})["y"], [[7, 2], [5, 1]])
         turned = runner.run({"ids": IDS.T.astype(np.int32)})["y"]

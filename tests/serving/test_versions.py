@@ -38,7 +38,7 @@ def publish(base, version, factor):
     aside.rename(base / str(version))
 
 
-def settle(condition, seconds=5.0):
+def settle(condition, seconds=60.0):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not come to that"
@@ -78,7 +78,7 @@ def model(base, policy=None, name="m", labels=None):
 def factor(manager, name="m", **which):
     with manager.use(name, **which) as servable:
         program = servable.backend.programs["serving_default"]
-        out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(5)
+        out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(60)
         return int(out["y"][0, 0])
 
 
@@ -127,7 +127,7 @@ def test_requests_end_on_the_version_that_they_began_with(base, start):
         settle(lambda: states(manager) == {2: "AVAILABLE", 1: "UNLOADING"})
         program = servable.backend.programs["serving_default"]
         backend = servable.backend
-        out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(5)
+        out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(60)
         assert out["y"] == 10
         assert not backend.closed
     settle(lambda: states(manager)[1] == "END")
@@ -214,7 +214,7 @@ def test_waiting_for_the_first_version(tmp_path):
     time.sleep(0.1)
     assert thread.is_alive()
     publish(tmp_path / "m", 1, 10)
-    thread.join(5)
+    thread.join(60)
     assert factor(manager) == 10
     manager.stop()
 

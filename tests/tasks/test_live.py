@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tasks.stages.live import BEST_SHOWN, SearchDisplay, configuration, ended_line
 from tuning.leaderboard import TrialRow, ranked
-from tuning.search import Moment
+from tuning.search import SearchProgress
 
 VALUES = {"cell": "gru", "units": 64, "rate": 0.00123456}
 BEST = TrialRow("0002", "COMPLETED", VALUES, 0.87654, epochs=6, seconds=12.4, parameters=1234567)
@@ -18,9 +18,9 @@ RUNNING = TrialRow("0003", "RUNNING", {"cell": "lstm", "units": 32})
 ROWS = ranked([WORSE, FAILED, BEST, RUNNING], "max")
 
 
-def moment(rows=ROWS, spent=3725.9, **news):
+def progress(rows=ROWS, spent=3725.9, **news):
     running = [row.trial for row in rows if row.state == "RUNNING"]
-    return Moment(list(rows), spent, running, **news)
+    return SearchProgress(list(rows), spent, running, **news)
 
 
 @pytest.fixture
@@ -65,23 +65,23 @@ def test_a_line_tells_how_a_trial_ended_and_the_best_so_far():
     assert ended_line(FAILED, [FAILED]) == (
         "trial 0001: FAILED (the loss became NaN) in 2 s, none so far | cell=rnn"
     )
-    cut = replace(WORSE, state="CUT", seconds=None)
-    assert ended_line(cut, [cut]) == (
-        "trial 0000: 0.5000 (cut short) in -, best so far 0.5000 | cell=lstm"
+    stopped = replace(WORSE, state="STOPPED", seconds=None)
+    assert ended_line(stopped, [stopped]) == (
+        "trial 0000: 0.5000 (stopped early) in -, best so far 0.5000 | cell=lstm"
     )
 
 
 def test_elsewhere_than_on_a_terminal_there_are_lines_alone(shown, tmp_path):
     text = shown(
-        moment(ROWS[2:]),
-        moment(message="trial 0001: [no] layer; it is begun again"),
-        moment(ended=FAILED),
-        moment(),
-        moment(ended=BEST),
+        progress(ROWS[2:]),
+        progress(message="trial 0001: [no] layer; it is started again"),
+        progress(ended=FAILED),
+        progress(),
+        progress(ended=BEST),
     )
     assert text.splitlines() == [
         f"search: {tmp_path}",
-        "trial 0001: [no] layer; it is begun again",
+        "trial 0001: [no] layer; it is started again",
         ended_line(FAILED, ROWS),
         ended_line(BEST, ROWS),
     ]
@@ -90,11 +90,11 @@ def test_elsewhere_than_on_a_terminal_there_are_lines_alone(shown, tmp_path):
 
 def test_a_long_line_is_not_broken(shown):
     long = replace(FAILED, message="x" * 300)
-    assert ended_line(long, ROWS) in shown(moment(ended=long), width=40).splitlines()
+    assert ended_line(long, ROWS) in shown(progress(ended=long), width=40).splitlines()
 
 
 def test_a_terminal_has_the_table_that_goes_and_the_lines_that_stay(shown, tmp_path):
-    text = shown(moment(ended=FAILED), moment(ended=BEST), terminal=True)
+    text = shown(progress(ended=FAILED), progress(ended=BEST), terminal=True)
     assert f"search: {tmp_path}" in text
     for words in ("configuration", "1,234,567", "3 of 8 trials, 1:02:05 spent", "0.8765"):
         assert words in text, words
@@ -106,7 +106,7 @@ def test_a_terminal_has_the_table_that_goes_and_the_lines_that_stay(shown, tmp_p
 
 def test_the_table_has_the_best_first_and_what_runs_last(tmp_path):
     display = SearchDisplay(tmp_path, 8, Console(file=StringIO()))
-    lines = rendered(display, moment())
+    lines = rendered(display, progress())
     table = [cells(line) for line in lines if "│" in line or "┃" in line]
     assert table == [
         ["trial", "state", "score", "epochs", "seconds", "parameters", "configuration"],
@@ -125,7 +125,7 @@ def test_a_running_trial_shows_the_epochs_it_has_reached(tmp_path):
         run.mkdir(parents=True)
         rows = "".join(f"{epoch},0.5\n" for epoch in range(epochs))
         (run / "history.csv").write_text(f"epoch,val_accuracy\n{rows}")
-    (line,) = [line for line in rendered(display, moment()) if "RUNNING" in line]
+    (line,) = [line for line in rendered(display, progress()) if "RUNNING" in line]
     assert cells(line)[3] == "3"
 
 
@@ -133,18 +133,18 @@ def test_a_long_search_shows_its_best_and_all_that_runs(tmp_path):
     many = [replace(WORSE, trial=f"{n:04d}", score=n / 100) for n in range(30)]
     running = [replace(RUNNING, trial=f"{n:04d}") for n in (30, 31)]
     display = SearchDisplay(tmp_path, 40, Console(file=StringIO()))
-    lines = rendered(display, moment(ranked([*many, *running], "max"), spent=59.9))
+    lines = rendered(display, progress(ranked([*many, *running], "max"), spent=59.9))
     trials = [cells(line)[0] for line in lines if "│" in line]
     assert trials == [f"{n:04d}" for n in [*range(29, 29 - BEST_SHOWN, -1), 30, 31]]
     assert lines[-1].strip() == "30 of 40 trials, 0:00:59 spent"
 
 
 def test_what_was_cut_or_left_empty_is_counted_for_what_it_is(tmp_path):
-    rows = [BEST, replace(WORSE, state="CUT"), TrialRow("0004", "SKIPPED", {})]
+    rows = [BEST, replace(WORSE, state="STOPPED"), TrialRow("0004", "SKIPPED", {})]
     display = SearchDisplay(tmp_path, 8, Console(file=StringIO()))
-    lines = rendered(display, moment(rows))
-    assert lines[-1].startswith("2 of 8 trials"), "a cut trial goes on with more time"
-    assert sum("CUT" in line for line in lines) == 1
+    lines = rendered(display, progress(rows))
+    assert lines[-1].startswith("2 of 8 trials"), "a stopped trial goes on with more time"
+    assert sum("STOPPED" in line for line in lines) == 1
 
 
 def test_the_display_is_put_away_after_an_interrupt(tmp_path):
@@ -153,7 +153,7 @@ def test_the_display_is_put_away_after_an_interrupt(tmp_path):
 
     def interrupted():
         with display:
-            display.show(moment())
+            display.show(progress())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Fifty kills -9 of real searches: trials, nurseries, owners, Dask workers and schedulers.
+"""Fifty kills -9 of real searches: trials, fork servers, owners, Dask workers and schedulers.
 
 A search that was killed all over ends with the trials, scores and best run of an undisturbed one.
 """
@@ -15,16 +15,26 @@ import pytest
 
 pytest.importorskip("psutil", reason="comes with seqloom[cluster]")
 
-from havoc import ROOT, Cluster, Havoc, Scene, free_port, kill, processor_seconds, wait_until
+from fault_injection import (
+    ROOT,
+    Cluster,
+    FaultInjection,
+    Scene,
+    free_port,
+    kill,
+    processor_seconds,
+    wait_until,
+)
 
+import seqloom
 from tuning.errors import SearchError
-from tuning.lease import Ownership
 from tuning.pools import ClusterPool
+from tuning.search_lock import SearchLock
 
 HAVE_DASK = importlib.util.find_spec("distributed") is not None
 needs_dask = pytest.mark.skipif(not HAVE_DASK, reason="distributed is not installed")
 # An owner's death is held against the trials that ran no more than five times, so no more here.
-LOCAL = {"trial": 14, "nursery": 9, "owner": 5}
+LOCAL = {"trial": 14, "fork_server": 9, "owner": 5}
 CLUSTER = {"trial": 7, "worker": 7, "scheduler": 4, "owner": 4}
 SMALL = ["--data", "synthetic:400", "--units", 8, "--epochs", 3, "--threads", 1, "--seed", 5]
 
@@ -63,19 +73,19 @@ def undisturbed(directory, strategy, trials):
     return gives(search), seconds[len(seconds) // 2]
 
 
-def check_whole(havoc, search, trials, expected):
+def check_whole(faults, search, trials, expected):
     """What holds after any number of kills."""
-    assert havoc.done == Counter(havoc.plan)
-    assert havoc.witness.broken == []
+    assert faults.done == Counter(faults.plan)
+    assert faults.witness.broken == []
     found = gives(search)
     assert [trial["state"] for trial in found["trials"]] == ["COMPLETED"] * trials
     assert found == expected
     for trial in (search / "trials").iterdir():
         if not trial.is_dir():
-            continue  # the nurseries' log
+            continue  # the fork servers' log
         assert (trial / "result.json").is_file()
         assert (trial / "log.txt").read_text(errors="replace").count("result.json written") <= 1
-    result = json.loads(havoc.scene.printed("owner")[0].splitlines()[-1])
+    result = json.loads(faults.scene.printed("owner")[0].splitlines()[-1])
     best = min(found["trials"], key=lambda trial: trial["score"])
     assert result["trials"]["completed"] == trials
     assert (result["best"]["trial"], result["best"]["config"], result["best"]["score"]) == (
@@ -98,10 +108,10 @@ def run_seqloom(*arguments):
     )  # fmt: skip
 
 
-def tell(capsys, what, havoc, began):
-    sorts = ", ".join(f"{count} {sort}" for sort, count in havoc.done.items())
+def tell(capsys, what, faults, began):
+    sorts = ", ".join(f"{count} {sort}" for sort, count in faults.done.items())
     with capsys.disabled():
-        print(f"\n{what}: {havoc.done.total()} kills -9 ({sorts}), {time.time() - began:.0f} s")
+        print(f"\n{what}: {faults.done.total()} kills -9 ({sorts}), {time.time() - began:.0f} s")
 
 
 def test_there_are_fifty_kills_in_all():
@@ -115,12 +125,12 @@ def test_a_search_on_this_machine_bears_28_kills(tmp_path, capsys):
     began = time.time()
     with Scene(tmp_path / "scene") as scene:
         arguments = command(search, "--strategy", "random", "--workers", 2, trials=trials)
-        havoc = Havoc(
+        faults = FaultInjection(
             scene, arguments, search, trials=trials, kills=LOCAL, seed=1, pace=min(seconds, 6)
         )
-        havoc.run()
-        tell(capsys, "on this machine", havoc, began)
-        check_whole(havoc, search, trials, expected)
+        faults.run()
+        tell(capsys, "on this machine", faults, began)
+        check_whole(faults, search, trials, expected)
         assert wait_until(lambda: not scene.members(), 10), scene.members()
 
 
@@ -138,14 +148,16 @@ def test_a_search_on_a_cluster_bears_22_kills(tmp_path, capsys):
         cluster = Cluster(scene)
         where = ("--cluster", cluster.address)
         arguments = command(search, "--strategy", "hyperband", *where, trials=trials)
-        havoc = Havoc(
+        faults = FaultInjection(
             scene, arguments, search, trials=trials, kills=CLUSTER, seed=2, pace=min(seconds, 6),
             cluster=cluster,
         )  # fmt: skip
-        havoc.run()
-        tell(capsys, "on a cluster", havoc, began)
-        check_whole(havoc, search, trials, expected)
-        assert wait_until(lambda: not scene.nurseries() + scene.trials(), 15), "trials outlive it"
+        faults.run()
+        tell(capsys, "on a cluster", faults, began)
+        check_whole(faults, search, trials, expected)
+        assert wait_until(lambda: not scene.fork_servers() + scene.trials(), 15), (
+            "trials outlive it"
+        )
         check_idle(scene, cluster)
 
 
@@ -161,15 +173,20 @@ def check_idle(scene, cluster):
     assert processor_seconds(processes) - before < 1.0
 
 
-def test_a_second_owner_is_refused(tmp_path):
-    owner = Ownership(tmp_path / "search")
+def test_a_second_owner_is_refused(tmp_path, monkeypatch, capsys):
+    # In this process, and without what trials would be forked from: both take long to import.
+    monkeypatch.setattr("tuning.pools.LocalPool.start", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", [str(word) for word in command(tmp_path / "search")])
+    owner = SearchLock(tmp_path / "search")
     try:
-        done = run_seqloom(*command(tmp_path / "search")[1:])
+        with pytest.raises(SystemExit) as end:
+            seqloom.main()
     finally:
         owner.close()
-    assert done.returncode == 2
-    assert "is being searched by process" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert "is being searched by process" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow
@@ -178,7 +195,7 @@ def test_the_death_of_an_owner_ends_its_processes(tmp_path):
         owner = scene.start("owner", *command(tmp_path / "search", "--workers", 2, trials=4))
         wait_until(lambda: len(scene.trials()) == 2 or owner.poll() is not None)
         assert owner.poll() is None, scene.printed("owner")[1]
-        assert len(scene.nurseries()) == 1
+        assert len(scene.fork_servers()) == 1
         assert kill(owner)
         assert wait_until(lambda: not scene.members(), 10), scene.members()
 
@@ -200,6 +217,7 @@ def test_a_search_waits_for_its_cluster(tmp_path):
         cluster.keep()
 
 
+@pytest.mark.slow
 @needs_dask
 def test_a_person_who_waits_for_no_cluster_may_leave(tmp_path):
     where = f"tcp://127.0.0.1:{free_port()}"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from tuning.leaderboard import (
     COLUMNS,
-    Limits,
     Search,
+    TrialLimits,
     TrialRow,
     best_row,
     chosen_rows,
@@ -37,7 +37,7 @@ ROWS = [
     row("0003", 0.7, 200, 3.0),
     row("0004", None, state="FAILED"),
     row("0005", None, state="RUNNING"),
-    row("0006", 0.8, None, None, state="CUT"),
+    row("0006", 0.8, None, None, state="STOPPED"),
 ]
 
 
@@ -54,13 +54,13 @@ def test_best_comes_first_and_what_has_no_score_last():
 def test_the_best_has_a_score_and_stays_below_the_limits():
     best_first = ranked(ROWS, "max")
     assert best_row(best_first).trial == "0001"
-    assert best_row(best_first, Limits(parameters=299)).trial == "0003"
-    assert best_row(best_first, Limits(latency_ms=1.5)).trial == "0002"
-    assert best_row(best_first, Limits(latency_ms=3.0, parameters=200)).trial == "0003"
-    # What a cut trial costs is not known here, so no limit lets it pass.
+    assert best_row(best_first, TrialLimits(parameters=299)).trial == "0003"
+    assert best_row(best_first, TrialLimits(latency_ms=1.5)).trial == "0002"
+    assert best_row(best_first, TrialLimits(latency_ms=3.0, parameters=200)).trial == "0003"
+    # What a stopped trial costs is not known here, so no limit lets it pass.
     assert best_row(best_first[2:]).trial == "0006"
-    assert best_row(best_first[2:], Limits(parameters=1000)).trial == "0003"
-    assert best_row(best_first, Limits(parameters=99)) is None
+    assert best_row(best_first[2:], TrialLimits(parameters=1000)).trial == "0003"
+    assert best_row(best_first, TrialLimits(parameters=99)) is None
     assert best_row(ROWS[4:6]) is None
 
 
@@ -94,12 +94,12 @@ def test_the_front_is_all_that_nothing_beats(pairs):
 
 def test_rows_below_limits_and_on_a_front_are_chosen():
     search = Search(Path(), {"mode": "max"}, ranked(ROWS, "max"))
-    assert chosen_rows(search, Limits()) == search.rows
-    assert trials(chosen_rows(search, Limits(parameters=200))) == ["0003", "0000"]
-    assert trials(chosen_rows(search, Limits(), "latency")) == ["0001", "0002"]
-    assert trials(chosen_rows(search, Limits(latency_ms=1.0), "parameters")) == ["0002"]
+    assert chosen_rows(search, TrialLimits()) == search.rows
+    assert trials(chosen_rows(search, TrialLimits(parameters=200))) == ["0003", "0000"]
+    assert trials(chosen_rows(search, TrialLimits(), "latency")) == ["0001", "0002"]
+    assert trials(chosen_rows(search, TrialLimits(latency_ms=1.0), "parameters")) == ["0002"]
     with pytest.raises(DataError, match="--pareto is 'price'; use one of latency, parameters"):
-        chosen_rows(search, Limits(), "price")
+        chosen_rows(search, TrialLimits(), "price")
 
 
 def write_record(directory, record):

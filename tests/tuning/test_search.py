@@ -18,18 +18,18 @@ from tiny_trainer import (
     events_of,
     look_often,
     processes_of,
-    recipe,
     scores_of,
+    trainer_spec,
     wait_until,
 )
 
 from tuning import strategies
-from tuning.attempts import close_nurseries
+from tuning.attempts import close_fork_servers
 from tuning.errors import SearchError
-from tuning.leaderboard import Limits, read_search
-from tuning.lease import Ownership, read_owner
+from tuning.leaderboard import TrialLimits, read_search
 from tuning.pools import LocalPool
-from tuning.search import PATIENCE, Budget, search, trial_seed
+from tuning.search import TOLERANCE, Budget, search, trial_seed
+from tuning.search_lock import SearchLock, read_owner
 from tuning.strategies import STRATEGIES, discover
 
 
@@ -55,8 +55,8 @@ def searching(tmp_path):
 def interrupt_after(count, ended):
     """A watch that has Ctrl-C pressed once so many trials are in ``ended``."""
 
-    def watch(moment):
-        ended.extend([moment.ended] if moment.ended else [])
+    def watch(progress):
+        ended.extend([progress.ended] if progress.ended else [])
         if len(ended) >= count:
             raise KeyboardInterrupt
 
@@ -124,10 +124,10 @@ def test_a_search_ends_with_the_best_first_and_a_table_of_all(searching):
 def test_however_often_a_search_is_interrupted_no_trial_is_to_blame(searching):
     one = searching(trials=2)
 
-    def watch(moment):
+    def watch(progress):
         raise KeyboardInterrupt
 
-    for _ in range(max(PATIENCE["owner"], Budget().retries) + 1):
+    for _ in range(max(TOLERANCE["owner"], Budget().retries) + 1):
         with pytest.raises(KeyboardInterrupt):
             one.run(2, watch, epoch_seconds=1.0)
     assert [row.state for row in one.run(2)] == ["COMPLETED", "COMPLETED"]
@@ -138,7 +138,7 @@ def test_more_trials_go_on_where_a_search_ended_and_none_is_trained_again(search
     first = one.run(2, trials=3)
     again = one.run(2)
     assert again[:3] == first
-    assert one.count("begin") == {f"{slot:04d}": 1 for slot in range(6)}
+    assert one.count("begin") == {f"{number:04d}": 1 for number in range(6)}
     events = events_of(one.events)
     assert one.run(2) == again
     assert events_of(one.events) == events
@@ -153,12 +153,12 @@ def test_each_end_is_told_with_the_ranking_so_far(searching):
     moments = []
     one = searching(trials=4)
     one.run(2, moments.append)
-    told = [moment for moment in moments if moment.ended]
-    assert sorted(moment.ended.trial for moment in told) == ["0000", "0001", "0002", "0003"]
-    assert all(moment.ended in moment.rows for moment in told)
+    told = [progress for progress in moments if progress.ended]
+    assert sorted(progress.ended.trial for progress in told) == ["0000", "0001", "0002", "0003"]
+    assert all(progress.ended in progress.rows for progress in told)
     assert told[-1].rows == one.ranking
-    assert all(len(moment.running) <= 2 for moment in moments)
-    spent = [moment.spent for moment in moments]
+    assert all(len(progress.running) <= 2 for progress in moments)
+    spent = [progress.spent for progress in moments]
     assert spent == sorted(spent)
 
 
@@ -218,7 +218,7 @@ def test_best_follows_the_search_and_its_limits(searching):
     assert one.best_is(best)
     cheap = min(row.parameters for row in one.ranking)
     assert cheap < best.parameters
-    one.run(2, budget=Budget(limits=Limits(parameters=cheap)))
+    one.run(2, budget=Budget(limits=TrialLimits(parameters=cheap)))
     chosen = next(row for row in one.ranking if row.parameters == cheap)
     assert one.best_is(chosen)
 
@@ -236,13 +236,13 @@ def test_time_cuts_a_trial_after_its_epoch_and_more_time_completes_it(searching)
     messages = []
     (row,) = one.run(
         budget=Budget(seconds=0.3),
-        watch=lambda moment: messages.append(moment.message),
+        watch=lambda progress: messages.append(progress.message),
         epoch_seconds=0.1,
     )
-    assert (row.state, row.trial) == ("CUT", "0000")
-    assert 3 <= row.epochs < 30
+    assert (row.state, row.trial) == ("STOPPED", "0000")
+    assert 1 <= row.epochs < 30
     assert row.score == max(scores_of(DEFAULTS, row.seed, row.epochs))
-    assert "0.3 s are over: trials under way end after their epoch" in messages
+    assert "0.3 s are over: running trials stop after their current epoch" in messages
     assert one.best_is(row)
     spent = read_owner(one.directory / "owner.json")["spent_seconds"]
     assert spent > 0.3
@@ -263,7 +263,7 @@ def test_time_cuts_a_trial_after_its_epoch_and_more_time_completes_it(searching)
 def test_a_cut_between_executions_completes_the_rest(searching):
     one = searching(trials=1, epochs=8, executions=2)
     (row,) = one.run(budget=Budget(seconds=0.1), epoch_seconds=0.1)
-    assert row.state == "CUT"
+    assert row.state == "STOPPED"
     (whole,) = one.run()
     assert one.count("epoch")["0000"] == 16
     assert whole.score == pytest.approx(
@@ -278,7 +278,7 @@ def test_a_score_that_is_good_enough_ends_a_search(searching, mode):
     messages = []
     rows = one.run(
         budget=Budget(target=reached),
-        watch=lambda moment: messages.append(moment.message),
+        watch=lambda progress: messages.append(progress.message),
         mode=mode,
     )
     assert [(row.trial, row.score) for row in rows] == [("0000", reached)]
@@ -290,9 +290,9 @@ def test_a_score_that_is_good_enough_ends_a_search(searching, mode):
 
 def test_another_owner_is_refused_by_the_number_of_the_first(searching):
     one = searching(trials=1)
-    owner, space, pool = Ownership(one.directory), discover(one.declared), LocalPool(1, 1)
+    owner, space, pool = SearchLock(one.directory), discover(one.declared), LocalPool(1, 1)
     with pytest.raises(SearchError, match=f"searched by process {os.getpid()} on ") as no:
-        search(recipe(one.events), space, one.plan, one.directory, pool)
+        search(trainer_spec(one.events), space, one.plan, one.directory, pool)
     assert str(one.directory) in str(no.value)
     assert not events_of(one.events)
     owner.close()
@@ -305,11 +305,11 @@ def test_a_search_in_which_every_trial_fails_says_why(searching, trials):
     with pytest.raises(SearchError) as error:
         one.run(2, faults={"raise": {}}, budget=Budget(retries=0))
     assert str(error.value) == (
-        f"no trial of {one.directory} succeeded; the first said: has 4 units"
+        f"no trial of {one.directory} succeeded; the first message: has 4 units"
     )
 
 
-def test_a_recipe_that_cannot_be_prepared_ends_the_search_with_its_sentence(searching):
+def test_a_trainer_spec_that_cannot_be_prepared_ends_the_search_with_its_sentence(searching):
     one = searching(trials=2)
     # However often it is tried: what is missing is not the trials' fault.
     for _ in range(7):
@@ -318,13 +318,13 @@ def test_a_recipe_that_cannot_be_prepared_ends_the_search_with_its_sentence(sear
     assert [row.state for row in one.run()] == ["COMPLETED", "COMPLETED"]
 
 
-def test_a_nursery_that_dies_in_its_preparation_is_named_with_its_log(searching, monkeypatch):
-    monkeypatch.setitem(PATIENCE, "pool", 2)
+def test_a_fork_server_that_dies_in_its_preparation_is_named_with_its_log(searching, monkeypatch):
+    monkeypatch.setitem(TOLERANCE, "pool", 2)
     one = searching(trials=1)
     with pytest.raises(SearchError, match="succeeded") as error:
         one.run(dies=True)
     assert "none was run" not in str(error.value)
-    assert "nursery" in str(error.value)
+    assert "fork_server" in str(error.value)
 
 
 class LosingPool(LocalPool):
@@ -338,7 +338,7 @@ class LosingPool(LocalPool):
         if self.losses == 2 or sum(self.one.count("epoch").values()) < 5 * (self.losses + 1):
             return False
         self.losses += 1
-        close_nurseries()
+        close_fork_servers()
         return True
 
 
@@ -348,7 +348,7 @@ def test_what_a_pool_lost_goes_on_when_it_is_back(searching):
     rows = one.run(pool=pool, epoch_seconds=0.05)
     assert pool.losses == 2
     assert [row.score for row in rows] == [
-        max(scores_of(row.values, one.seeds(slot)[0], 8)) for slot, row in enumerate(rows)
+        max(scores_of(row.values, one.seeds(number)[0], 8)) for number, row in enumerate(rows)
     ]
     assert max(row.attempts for row in rows) > 1
     assert sum(one.count("epoch").values()) <= 4 * 8 + 2 * 2
@@ -384,7 +384,7 @@ def test_an_owner_that_is_killed_leaves_no_process_and_loses_no_epoch(searching)
     assert all(0 < count < 20 for count in before.values())
     rows = one.run(2)
     assert [row.score for row in rows] == [
-        max(scores_of(row.values, one.seeds(slot)[0], 20)) for slot, row in enumerate(rows)
+        max(scores_of(row.values, one.seeds(number)[0], 20)) for number, row in enumerate(rows)
     ]
     after = one.count("epoch")
     # The epoch of the kill may have been trained and not been saved.

@@ -3,13 +3,13 @@
 import os
 
 import pytest
-from tiny_trainer import declare, recipe
+from tiny_trainer import declare, trainer_spec
 
 from tuning.errors import SearchError
-from tuning.jobs import Job
+from tuning.jobs import TrialJob
 from tuning.pools import LocalPool
 from tuning.search import SearchPlan, search
-from tuning.store import Mirror, Store
+from tuning.store import RemoteStore, TrialMirror
 from tuning.strategies import discover
 
 
@@ -22,7 +22,7 @@ def write(directory, **files):
 
 @pytest.mark.parametrize("protocol", ["file", "memory"])
 def test_what_is_pushed_comes_back_and_what_is_gone_goes(tmp_path, protocol):
-    store = Store(f"{protocol}://{tmp_path}/store")
+    store = RemoteStore(f"{protocol}://{tmp_path}/store")
     here, there, known = tmp_path / "here", tmp_path / "there", {}
     write(here, a_json="1", run__b_json="2", run__backup__c_json="3")
     store.push(here, "trials/0001", known)
@@ -48,7 +48,7 @@ def test_what_is_pushed_comes_back_and_what_is_gone_goes(tmp_path, protocol):
 
 
 def test_unchanged_files_are_not_brought_again(tmp_path, monkeypatch):
-    store, known, brought = Store(f"file://{tmp_path}/store"), {}, []
+    store, known, brought = RemoteStore(f"file://{tmp_path}/store"), {}, []
     put = store.put
     monkeypatch.setattr(
         store, "put", lambda source, name: (brought.append(name), put(source, name))
@@ -61,7 +61,7 @@ def test_unchanged_files_are_not_brought_again(tmp_path, monkeypatch):
 
 
 def test_how_a_trial_ended_comes_last_and_its_backup_after_its_history(tmp_path, monkeypatch):
-    store, brought = Store(f"file://{tmp_path}/store"), []
+    store, brought = RemoteStore(f"file://{tmp_path}/store"), []
     monkeypatch.setattr(store, "put", lambda source, name: brought.append(name))
     here = tmp_path / "here"
     write(here, result_json="", run__backup__epoch="", run__history="", run__zebra="")
@@ -70,7 +70,7 @@ def test_how_a_trial_ended_comes_last_and_its_backup_after_its_history(tmp_path,
 
 
 def test_a_state_that_changes_meanwhile_is_left_for_the_next_time(tmp_path, monkeypatch):
-    store, known, brought = Store(f"file://{tmp_path}/store"), {"old": (0, 0)}, []
+    store, known, brought = RemoteStore(f"file://{tmp_path}/store"), {"old": (0, 0)}, []
     here = tmp_path / "here"
     write(here, a_json="1", b_json="2")
     monkeypatch.setattr(store, "remove", lambda name: brought.append(f"removed {name}"))
@@ -85,15 +85,15 @@ def test_a_state_that_changes_meanwhile_is_left_for_the_next_time(tmp_path, monk
 
 
 def test_a_mirror_begins_with_the_trial_and_its_parent_and_leaves_nothing(tmp_path):
-    store = Store(f"file://{tmp_path}/store")
+    store = RemoteStore(f"file://{tmp_path}/store")
     write(tmp_path / "w", owner_json="{}", trials__0001__run="p", trials__0002__run="c")
     store.push(tmp_path / "w", ".", {})
-    job = Job("0002", "/search/trials/0002", {}, [1], 1, parent="/search/trials/0001",
-              lease="/search/owner.json", token="t", store=store.url)  # fmt: skip
-    mirror = Mirror(job)
+    job = TrialJob("0002", "/search/trials/0002", {}, [1], 1, parent="/search/trials/0001",
+              owner_file="/search/owner.json", token="t", store=store.url)  # fmt: skip
+    mirror = TrialMirror(job)
     assert (mirror.job.path / "run").read_text() == "c"
     assert os.path.exists(f"{mirror.job.parent}/run")
-    assert os.path.exists(mirror.job.lease)
+    assert os.path.exists(mirror.job.owner_file)
     (mirror.job.path / "result.json").write_text("{}")
     mirror.close()
     assert not mirror.scratch.exists()
@@ -102,7 +102,7 @@ def test_a_mirror_begins_with_the_trial_and_its_parent_and_leaves_nothing(tmp_pa
 
 def test_unknown_protocol_is_refused(tmp_path):
     with pytest.raises(SearchError, match="--store nonsense://x"):
-        Store("nonsense://x")
+        RemoteStore("nonsense://x")
 
 
 def test_a_search_in_a_store_is_the_search_on_a_shared_path(tmp_path):
@@ -110,7 +110,7 @@ def test_a_search_in_a_store_is_the_search_on_a_shared_path(tmp_path):
 
     def rows(name, store):
         return search(
-            recipe(tmp_path / f"events-{name}"), discover(declare), plan, tmp_path / name,
+            trainer_spec(tmp_path / f"events-{name}"), discover(declare), plan, tmp_path / name,
             LocalPool(2), store=store,
         )  # fmt: skip
 

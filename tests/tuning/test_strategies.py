@@ -1,4 +1,4 @@
-"""Which values a slot gets: each draw a function of its number, by hand where there is a rule."""
+"""Which values a number gets: each draw a function of its number, by hand where there is a rule."""
 
 import math
 from itertools import product
@@ -17,7 +17,14 @@ from tiny_trainer import DEFAULTS, declare
 from tuning import strategies
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
-from tuning.strategies import STRATEGIES, Answer, Draw, check_strategy, discover, make_strategy
+from tuning.strategies import (
+    STRATEGIES,
+    NoProposal,
+    Proposal,
+    check_strategy,
+    discover,
+    make_strategy,
+)
 
 # Of max_epochs and factor 3: brackets of rounds of (trials, epochs), by the formulas of Li et al.
 # as KerasTuner rounds them. 9 epochs: s = 2, 1, 0 with ceil(1 + log3(9)) = 3 trials in the last.
@@ -40,53 +47,57 @@ def early(monkeypatch):
     monkeypatch.setattr(strategies, "INITIAL_POINTS", 4)
 
 
-def made(strategy, declared=declare, *, epochs=9, seed=0, lag=0, mode="max"):
+def made(strategy, declared=declare, *, epochs=9, seed=0, max_pending=0, mode="max"):
     space, objective = discover(declared), kt.Objective("val_score", mode)
-    return make_strategy(strategy, space, objective, epochs=epochs, seed=seed, lag=lag)
+    return make_strategy(
+        strategy, space, objective, epochs=epochs, seed=seed, max_pending=max_pending
+    )
 
 
-def completed(slot, values, score):
-    return TrialRow(f"{slot:04d}", "COMPLETED", values, score=score)
+def completed(number, values, score):
+    return TrialRow(f"{number:04d}", "COMPLETED", values, score=score)
 
 
-def failed(slot, values):
-    return TrialRow(f"{slot:04d}", "FAILED", values)
+def failed(number, values):
+    return TrialRow(f"{number:04d}", "FAILED", values)
 
 
-def units(slot, values):
+def units(number, values):
     return float(values.get("units", 0))
 
 
-def simulated(strategy, slots, score=units, failing=(), workers=1, chance=None):
+def simulated(strategy, numbers, score=units, failing=(), workers=1, chance=None):
     """Draws and rows of a search whose trials end in a random order where ``chance`` is given.
 
     Returns:
-        Draws or answers by slot, in the order of their giving, and rows by slot.
+        Draws or answers by number, in the order of their giving, and rows by number.
     """
     drawn, rows, running = {}, {}, []
     while True:
-        for slot in range(slots):
+        for number in range(numbers):
             if len(running) == workers:
                 break
-            if slot in rows:
+            if number in rows:
                 continue
-            answer = strategy.propose(slot, rows)
-            if answer is Answer.WAIT:
+            answer = strategy.propose(number, rows)
+            if answer is NoProposal.WAIT:
                 continue
-            drawn[slot] = answer
-            if answer is Answer.END:
+            drawn[number] = answer
+            if answer is NoProposal.END:
                 break
-            if answer is Answer.SKIP:
-                rows[slot] = TrialRow(f"{slot:04d}", "SKIPPED", {})
+            if answer is NoProposal.SKIP:
+                rows[number] = TrialRow(f"{number:04d}", "SKIPPED", {})
             else:
-                rows[slot] = TrialRow(f"{slot:04d}", "RUNNING", answer.values)
-                running.append(slot)
+                rows[number] = TrialRow(f"{number:04d}", "RUNNING", answer.values)
+                running.append(number)
         if not running:
             return drawn, rows
-        slot = running.pop(chance.randrange(len(running)) if chance else 0)
-        values = rows[slot].values
-        bad = slot in failing
-        rows[slot] = failed(slot, values) if bad else completed(slot, values, score(slot, values))
+        number = running.pop(chance.randrange(len(running)) if chance else 0)
+        values = rows[number].values
+        bad = number in failing
+        rows[number] = (
+            failed(number, values) if bad else completed(number, values, score(number, values))
+        )
 
 
 def test_a_strategy_that_there_is_not_is_refused_with_those_there_are():
@@ -118,7 +129,7 @@ def test_nested_conditional_branches_are_discovered():
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_first_slot_has_the_defaults_that_are_active(strategy):
+def test_the_first_trial_has_the_defaults_that_are_active(strategy):
     assert made(strategy).propose(0, {}).values == DEFAULTS
     assert made(strategy, conditional).propose(0, {}).values == {"cell": "lstm"}
 
@@ -127,8 +138,8 @@ def test_the_first_slot_has_the_defaults_that_are_active(strategy):
 def test_all_of_a_conditional_space_is_searched_without_what_is_inactive(strategy, early):
     # A bracket of six epochs has five first places.
     made_one = made(strategy, conditional, epochs=6)
-    drawn, rows = simulated(made_one, 5, score=lambda slot, _: slot)
-    assert drawn.pop(4) is (Answer.SKIP if strategy == "hyperband" else Answer.END)
+    drawn, rows = simulated(made_one, 5, score=lambda number, _: number)
+    assert drawn.pop(4) is (NoProposal.SKIP if strategy == "hyperband" else NoProposal.END)
     order = CONDITIONAL.index
     assert sorted((row.values for row in rows.values() if row.values), key=order) == CONDITIONAL
 
@@ -137,10 +148,10 @@ def test_all_of_a_conditional_space_is_searched_without_what_is_inactive(strateg
 def test_a_draw_is_a_function_of_its_number_and_what_came_before(strategy, early):
     first = made(strategy, seed=3)
     drawn, rows = simulated(first, 6)
-    for slot in (5, 1, 3):
-        earlier = {s: row for s, row in rows.items() if s < slot}
-        assert first.propose(slot, earlier) == drawn[slot]
-        assert made(strategy, seed=3).propose(slot, earlier) == drawn[slot]
+    for number in (5, 1, 3):
+        earlier = {s: row for s, row in rows.items() if s < number}
+        assert first.propose(number, earlier) == drawn[number]
+        assert made(strategy, seed=3).propose(number, earlier) == drawn[number]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
@@ -168,7 +179,7 @@ def test_a_small_space_is_searched_to_its_last_combination_without_repeats(sizes
 
     count = math.prod(sizes)
     drawn, _ = simulated(made(strategy, several, seed=seed), count + 1)
-    assert drawn.pop(count) is Answer.END
+    assert drawn.pop(count) is NoProposal.END
     found = {tuple(draw.values.values()) for draw in drawn.values()}
     assert found == set(product(*(range(1, size + 1) for size in sizes)))
 
@@ -178,7 +189,7 @@ def test_a_small_space_of_logarithmic_integers_is_searched_to_its_last_one():
         hp.Int("n", 1, 16, sampling="log")
 
     drawn, _ = simulated(made("random", logarithmic), 17)
-    assert drawn.pop(16) is Answer.END
+    assert drawn.pop(16) is NoProposal.END
     assert sorted(draw.values["n"] for draw in drawn.values()) == list(range(1, 17))
 
 
@@ -188,7 +199,7 @@ def test_bayesian_search_repeats_nothing_and_ends_with_a_small_space(early):
         hp.Boolean("deep")
 
     drawn, rows = simulated(made("bayesian", six), 7)
-    assert drawn.pop(6) is Answer.END
+    assert drawn.pop(6) is NoProposal.END
     assert len({str(draw.values) for draw in drawn.values()}) == 6
 
 
@@ -207,7 +218,7 @@ def test_a_grid_has_the_order_of_keras_tuners_own(declared, tmp_path):
         oracle.end_trial(trial)
     drawn, _ = simulated(made("grid", declared), 40, failing=(1, 2))
     assert len(expected) == (40 if declared is declare else 4)
-    found = [answer.values for answer in drawn.values() if isinstance(answer, Draw)]
+    found = [answer.values for answer in drawn.values() if isinstance(answer, Proposal)]
     assert found == expected
 
 
@@ -217,7 +228,7 @@ def line(hp):
 
 def test_bayesian_search_finds_a_minimum_ten_times_closer_than_random_search(early):
     # (x - 0.3)^2 after ten trials, median of three seeds; measured 6e-5 against 4e-3.
-    def score(slot, values):
+    def score(number, values):
         return (values["x"] - 0.3) ** 2
 
     best = {}
@@ -234,31 +245,41 @@ def test_bayesian_search_finds_a_minimum_ten_times_closer_than_random_search(ear
 
 def points(scores):
     """Rows at 0.05, 0.15...; a score of None is a failure."""
-    values = [{"x": 0.05 + 0.1 * slot} for slot in range(len(scores))]
+    values = [{"x": 0.05 + 0.1 * number} for number in range(len(scores))]
     return {
-        slot: failed(slot, values[slot]) if score is None else completed(slot, values[slot], score)
-        for slot, score in enumerate(scores)
+        number: failed(number, values[number])
+        if score is None
+        else completed(number, values[number], score)
+        for number, score in enumerate(scores)
     }
 
 
-def test_bayesian_search_knows_nothing_of_what_ended_within_its_lag(early):
+def test_bayesian_search_knows_nothing_of_what_ended_among_the_pending(early):
     def next_one(*last):
-        return made("bayesian", line, lag=2).propose(7, points([5, 3, 1, 2, 4, *last])).values["x"]
+        return (
+            made("bayesian", line, max_pending=2)
+            .propose(7, points([5, 3, 1, 2, 4, *last]))
+            .values["x"]
+        )
 
     assert next_one(9, 9) == next_one(0, 100) == next_one(None, 9)
-    with_it = made("bayesian", line, lag=1).propose(7, points([5, 3, 1, 2, 4, 9, 9])).values["x"]
+    with_it = (
+        made("bayesian", line, max_pending=1).propose(7, points([5, 3, 1, 2, 4, 9, 9])).values["x"]
+    )
     assert with_it != next_one(9, 9)
 
 
-def test_bayesian_search_waits_for_the_slot_before_its_lag_and_for_no_later(early):
+def test_bayesian_search_waits_for_the_trial_before_the_pending_ones_only(early):
     rows = points([5, 3, 1, 2, 4, 6])
     running = TrialRow("0005", "RUNNING", rows[5].values)
-    assert isinstance(made("bayesian", line, lag=1).propose(6, rows | {5: running}), Draw)
-    assert made("bayesian", line, lag=0).propose(6, rows | {5: running}) is Answer.WAIT
-    cut = TrialRow("0005", "CUT", rows[5].values, score=0.5)
-    assert made("bayesian", line, lag=0).propose(6, rows | {5: cut}) is Answer.WAIT
+    assert isinstance(
+        made("bayesian", line, max_pending=1).propose(6, rows | {5: running}), Proposal
+    )
+    assert made("bayesian", line, max_pending=0).propose(6, rows | {5: running}) is NoProposal.WAIT
+    stopped = TrialRow("0005", "STOPPED", rows[5].values, score=0.5)
+    assert made("bayesian", line, max_pending=0).propose(6, rows | {5: stopped}) is NoProposal.WAIT
     earlier = {s: row for s, row in rows.items() if s != 4}
-    assert made("bayesian", line, lag=1).propose(6, earlier) is Answer.WAIT
+    assert made("bayesian", line, max_pending=1).propose(6, earlier) is NoProposal.WAIT
 
 
 def test_a_failed_trial_counts_as_the_worst_that_is_known(early):
@@ -288,7 +309,9 @@ def test_hyperband_has_the_schedule_worked_by_hand(epochs):
         for _ in range(size)
     ]
     # After the last bracket comes the first again.
-    found = [(drawn[slot].bracket, drawn[slot].round, drawn[slot].until) for slot in range(60)]
+    found = [
+        (drawn[number].bracket, drawn[number].round, drawn[number].until) for number in range(60)
+    ]
     assert found == (schedule * 7)[:60]
 
 
@@ -296,7 +319,7 @@ def test_hyperband_has_the_schedule_worked_by_hand(epochs):
 def test_sizes_and_epochs_are_keras_tuners_own(epochs):
     theirs = HyperbandOracle(kt.Objective("val_score", "max"), max_epochs=epochs)
     ours = made("hyperband", epochs=epochs)
-    places = [ours.place(slot) for slot in range(300)]
+    places = [ours.position(number) for number in range(300)]
     brackets = {place.bracket for place in places}
     assert brackets == set(range(theirs._get_num_brackets()))
     for bracket in brackets:
@@ -308,15 +331,15 @@ def test_sizes_and_epochs_are_keras_tuners_own(epochs):
             assert ours._get_epochs(bracket, number) == theirs._get_epochs(bracket, number)
 
 
-# Scores of the nine slots of the first round: 4 is the best, then 7, 1 and 5; 2 equals 8.
+# Scores of the nine numbers of the first round: 4 is the best, then 7, 1 and 5; 2 equals 8.
 NINE = [0.1, 0.6, 0.3, 0.2, 0.9, 0.5, 0.0, 0.8, 0.3]
 
 
 def test_hyperband_promotes_the_best_in_order_whatever_better_means():
     def parents(mode, failing=()):
         strategy = made("hyperband", mode=mode)
-        drawn, _ = simulated(strategy, 13, lambda slot, _: NINE[slot % 9], failing)
-        return [getattr(drawn[slot], "parent", drawn[slot]) for slot in range(9, 13)]
+        drawn, _ = simulated(strategy, 13, lambda number, _: NINE[number % 9], failing)
+        return [getattr(drawn[number], "parent", drawn[number]) for number in range(9, 13)]
 
     # Slots 9, 10 and 11 score as 0, 1 and 2 do: 10 is the best of them, 9 the worst.
     assert parents("max") == [4, 7, 1, 10]
@@ -326,25 +349,27 @@ def test_hyperband_promotes_the_best_in_order_whatever_better_means():
 
 
 def test_hyperband_leaves_places_empty_that_too_few_survivors_can_fill():
-    drawn, rows = simulated(made("hyperband"), 14, lambda slot, _: NINE[slot % 9], failing=range(7))
-    assert [drawn[9].parent, drawn[10].parent, drawn[11]] == [7, 8, Answer.SKIP]
+    drawn, rows = simulated(
+        made("hyperband"), 14, lambda number, _: NINE[number % 9], failing=range(7)
+    )
+    assert [drawn[9].parent, drawn[10].parent, drawn[11]] == [7, 8, NoProposal.SKIP]
     assert drawn[12].parent == 10
     assert rows[11].state == "SKIPPED"
     nobody, _ = simulated(made("hyperband"), 14, failing=range(9))
-    assert [nobody[slot] for slot in range(9, 13)] == [Answer.SKIP] * 4
+    assert [nobody[number] for number in range(9, 13)] == [NoProposal.SKIP] * 4
     assert nobody[13].bracket == 1
 
 
 def test_hyperband_waits_for_a_whole_round_while_the_next_bracket_goes_ahead():
     strategy = made("hyperband")
     drawn, rows = simulated(strategy, 23)
-    for state in ("RUNNING", "CUT"):
-        part = {slot: rows[slot] for slot in range(9)}
+    for state in ("RUNNING", "STOPPED"):
+        part = {number: rows[number] for number in range(9)}
         part[3] = TrialRow("0003", state, rows[3].values, score=0.5)
-        assert [strategy.propose(slot, part) for slot in range(9, 13)] == [Answer.WAIT] * 4
+        assert [strategy.propose(number, part) for number in range(9, 13)] == [NoProposal.WAIT] * 4
         assert strategy.propose(13, part) == drawn[13]
-        assert strategy.propose(18, part | {13: rows[13]}) is Answer.WAIT
-        ahead = part | {slot: rows[slot] for slot in range(13, 18)}
+        assert strategy.propose(18, part | {13: rows[13]}) is NoProposal.WAIT
+        ahead = part | {number: rows[number] for number in range(13, 18)}
         assert strategy.propose(20, ahead) == drawn[20]
 
 
@@ -357,7 +382,7 @@ def test_draws_depend_on_neither_workers_nor_the_order_of_ends(strategy, workers
     noise = [Random(7).random() for _ in range(30)]
     kinds = (made(strategy, seed=2) for _ in range(2))
     (alone, _), (many, _) = (
-        simulated(kind, 30, lambda slot, _: noise[slot], failing, count, order)
+        simulated(kind, 30, lambda number, _: noise[number], failing, count, order)
         for kind, count, order in zip(kinds, (1, workers), (None, chance), strict=True)
     )
     assert alone == many
@@ -366,13 +391,13 @@ def test_draws_depend_on_neither_workers_nor_the_order_of_ends(strategy, workers
 @given(st.sets(st.integers(0, 12)), st.permutations(range(13)))
 @settings(max_examples=40, deadline=None)
 def test_a_round_has_the_best_survivors_of_the_one_before(failing, scores):
-    drawn, rows = simulated(made("hyperband"), 13, lambda slot, _: scores[slot], failing)
+    drawn, rows = simulated(made("hyperband"), 13, lambda number, _: scores[number], failing)
     for before, after in ((range(9), range(9, 12)), (range(9, 12), range(12, 13))):
-        survivors = [slot for slot in before if rows[slot].state == "COMPLETED"]
-        expected = sorted(survivors, key=lambda slot: -scores[slot])[: len(after)]
-        draws = [drawn[slot] for slot in after if isinstance(drawn[slot], Draw)]
+        survivors = [number for number in before if rows[number].state == "COMPLETED"]
+        expected = sorted(survivors, key=lambda number: -scores[number])[: len(after)]
+        draws = [drawn[number] for number in after if isinstance(drawn[number], Proposal)]
         assert [draw.parent for draw in draws] == expected
-        assert [draw.values for draw in draws] == [rows[slot].values for slot in expected]
+        assert [draw.values for draw in draws] == [rows[number].values for number in expected]
 
 
 def test_another_bracket_may_repeat_what_a_small_space_has_no_more_of():
@@ -381,9 +406,9 @@ def test_another_bracket_may_repeat_what_a_small_space_has_no_more_of():
 
     # Six epochs: a bracket of 5 and 2 trials, one of 3, and so on.
     drawn, _ = simulated(made("hyperband", four, epochs=6), 15)
-    tried = [[drawn[slot].values["units"] for slot in part]
+    tried = [[drawn[number].values["units"] for number in part]
              for part in (range(4), range(7, 10), range(10, 14))]  # fmt: skip
-    assert drawn[4] is drawn[14] is Answer.SKIP
+    assert drawn[4] is drawn[14] is NoProposal.SKIP
     assert sorted(tried[0]) == sorted(tried[2]) == [1, 2, 3, 4]
     assert len(set(tried[1])) == 3
     assert {drawn[5].values["units"], drawn[6].values["units"]} == {3, 4}
@@ -393,10 +418,10 @@ def test_states_are_needed_until_the_next_round_has_ended():
     strategy = made("hyperband")
     _, rows = simulated(strategy, 23)
 
-    def needed(slots, **states):
-        part = {slot: rows[slot] for slot in slots}
-        for slot, state in states.items():
-            number = int(slot[1:])
+    def needed(numbers, **states):
+        part = {number: rows[number] for number in numbers}
+        for name, state in states.items():
+            number = int(name[1:])
             part[number] = TrialRow(f"{number:04d}", state, rows[number].values)
         return strategy.needed(part)
 
@@ -406,7 +431,7 @@ def test_states_are_needed_until_the_next_round_has_ended():
     assert needed(range(11)) == first | {9, 10}, "a place of the second round is open"
     assert needed(range(12)) == second
     assert needed(range(12), s10="RUNNING") == first | second
-    assert needed(range(12), s10="CUT") == first | second
+    assert needed(range(12), s10="STOPPED") == first | second
     assert needed(range(13)) == set()
     assert needed([*range(9), 13, 14]) == first | {13, 14}
     assert needed(range(13), s12="RUNNING") == second

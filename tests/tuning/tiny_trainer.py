@@ -1,7 +1,7 @@
 """A trainer that 'trains' by arithmetic, in milliseconds, and fails in every way on request.
 
-A nursery imports it by its name through ``sys.path``; it needs neither Keras nor TensorFlow. The
-score of an epoch depends on every epoch before it, so that only a training that really went on
+A fork server imports it by its name through ``sys.path``; it needs neither Keras nor TensorFlow.
+The score of an epoch depends on every epoch before it, so that only a training that really went on
 from its state reaches the score of an undisturbed one.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from common.errors import DataError
 from common.files import write_json, write_text
-from tuning.jobs import Recipe
+from tuning.jobs import TrainerSpec
 
 DEFAULTS = {"units": 4, "rate": 0.01, "deep": False}
 BATCHES = 8  # an epoch: signs of life
@@ -56,9 +56,9 @@ def scores_of(values, seed, epochs):
     return scores
 
 
-def recipe(events, **arguments):
-    """The recipe of a ``TinyTrainer`` that logs to ``events/events.txt``."""
-    return Recipe("tiny_trainer:TinyTrainer", {"events": str(events), **arguments})
+def trainer_spec(events, **arguments):
+    """The trainer spec of a ``TinyTrainer`` that logs to ``events/events.txt``."""
+    return TrainerSpec("tiny_trainer:TinyTrainer", {"events": str(events), **arguments})
 
 
 def events_of(directory, kind=None):
@@ -79,13 +79,13 @@ def alive_process(pid):
 
 
 def processes_of(directory):
-    """Processes of trials, and of the nurseries they came from, that still run."""
+    """Processes of trials, and of the fork servers they came from, that still run."""
     begun = events_of(directory, "begin")
-    found = {event[name] for event in begun for name in ("pid", "nursery")}
+    found = {event[name] for event in begun for name in ("pid", "fork_server")}
     return {pid for pid in found if alive_process(pid)}
 
 
-def nurseries_of(owner):
+def fork_servers_of(owner):
     """Nurseries that a process has."""
     found = set()
     for path in Path("/proc").glob("[0-9]*"):
@@ -94,12 +94,12 @@ def nurseries_of(owner):
             command = path.joinpath("cmdline").read_text()
         except OSError:
             continue
-        if int(parent) == owner and "tuning.nursery" in command:
+        if int(parent) == owner and "tuning.fork_server" in command:
             found.add(int(path.name))
     return found
 
 
-def wait_until(condition, seconds=20.0, every=0.01):
+def wait_until(condition, seconds=60.0, every=0.01):
     """Waits for what must come to pass; True once it has, False when time is over."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -117,27 +117,27 @@ class Searching:
 
         self.directory, self.events = place / "search", place / "events"
         self.declared = declared
-        plan = {"metric": "val_score", "mode": "max", "lag": 2} | plan
+        plan = {"metric": "val_score", "mode": "max", "max_pending": 2} | plan
         self.plan = SearchPlan(strategy, trials, epochs, **plan)
 
     def run(
-        self, workers=1, watch=lambda moment: None, trials=None, budget=None, pool=None, **trainer
+        self, workers=1, watch=lambda progress: None, trials=None, budget=None, pool=None, **trainer
     ):
         """Rows in the order of trials; nothing that ran is left, however it ends."""
-        from tuning.lease import is_owned
         from tuning.pools import LocalPool
         from tuning.search import search
+        from tuning.search_lock import is_locked
         from tuning.strategies import discover
 
         plan = replace(self.plan, trials=trials or self.plan.trials)
-        made, space = recipe(self.events, **trainer), discover(self.declared)
+        made, space = trainer_spec(self.events, **trainer), discover(self.declared)
         pool = pool or LocalPool(workers, 1)
         try:
             found = search(made, space, plan, self.directory, pool, budget, watch)
         finally:
-            assert wait_until(lambda: not processes_of(self.events), 3)
-            assert not nurseries_of(os.getpid())
-            assert not is_owned(self.directory)
+            assert wait_until(lambda: not processes_of(self.events))
+            assert not fork_servers_of(os.getpid())
+            assert not is_locked(self.directory)
         self.ranking = found
         return sorted(found, key=lambda row: row.trial)
 
@@ -145,12 +145,12 @@ class Searching:
         """Events of a kind by trial."""
         return Counter(event["trial"] for event in events_of(self.events, kind))
 
-    def seeds(self, slot, tries=0):
+    def seeds(self, number, tries=0):
         """Of the executions of a trial that failed by itself so often."""
         from tuning.search import trial_seed
 
         executions = range(self.plan.executions)
-        return [trial_seed(self.plan.seed, slot, execution, tries) for execution in executions]
+        return [trial_seed(self.plan.seed, number, execution, tries) for execution in executions]
 
     def run_of(self, row, execution=0):
         """Directory of an execution."""
@@ -166,7 +166,7 @@ class Searching:
 def look_often(monkeypatch):
     """Makes an owner look around often, so that tests need not wait for it."""
     for module in ("tuning.search", "tuning.attempts"):
-        monkeypatch.setattr(f"{module}.TICK", 0.05)
+        monkeypatch.setattr(f"{module}.POLL_SECONDS", 0.05)
 
 
 class TinyTrainer:
@@ -206,15 +206,15 @@ class TinyTrainer:
         self.times, self.epoch_seconds = times, epoch_seconds
         self.sign = 1 if mode == "max" else -1
 
-    def train(self, job, alive):
+    def train(self, job, heartbeat):
         """Every execution, epoch by epoch."""
-        self._log("begin", job, nursery=os.getppid(), told=dict(os.environ).get("TOLD"))
+        self._log("begin", job, fork_server=os.getppid(), told=dict(os.environ).get("TOLD"))
         results, ended = [], False
         for execution, seed in enumerate(job.seeds):
             run = job.path / f"run-{execution}"
             _take_up(run, seed, job.parent and Path(job.parent) / run.name)
             write_json(run / "config.json", {"seed": seed, "values": job.values})
-            rows, ended = self._fit(job, run, execution, seed, alive)
+            rows, ended = self._fit(job, run, execution, seed, heartbeat)
             results.append(rows)
             if ended:
                 break
@@ -227,10 +227,10 @@ class TinyTrainer:
             "best_epoch": results[0].index(max(results[0])) + 1,
             "parameters": 10 * job.values["units"],
             "latency_ms": job.values["units"] / 4,
-            "cut": ended and not whole,
+            "stopped": ended and not whole,
         }
 
-    def _fit(self, job, run, execution, seed, alive):
+    def _fit(self, job, run, execution, seed, heartbeat):
         """Scores of a run's epochs, and whether it was told to end."""
         state = _json(run / "backup" / "state.json") or {"weights": str(seed), "scores": []}
         weights, scores, ended = state["weights"], state["scores"], False
@@ -239,7 +239,7 @@ class TinyTrainer:
                 self._strike(job)
             for _ in range(BATCHES):
                 time.sleep(self.epoch_seconds / BATCHES)
-                ended = not alive() or ended
+                ended = not heartbeat() or ended
             weights, score = epoch_of(weights, job.values, seed, epoch)
             scores.append(score)
             self._log("epoch", job, execution=execution, epoch=epoch, seed=seed)

@@ -8,22 +8,23 @@ from models import anomaly_detection
 from serving.native_onnx.registry import converter
 
 
-@converter(anomaly_detection.Strangeness, layout="any")
-def strangeness(graph, layer, inputs):
+@converter(anomaly_detection.AnomalyScore, layout="any")
+def anomaly_score(graph, layer, inputs):
     """Of the expectation that is farthest off."""
-    values, expected = graph.agreeing(inputs)
-    scale, score = np.asarray(layer.scale), None
-    for i, threshold in enumerate(np.asarray(layer.threshold)):
-        part = slice(i * layer.columns, (i + 1) * layer.columns)
-        mine = graph.slice(expected, expected.rank - 1, part.start, part.stop)
-        error = (values - mine) / graph.weight(scale[part], "scale")
-        size = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [error.rank - 1]))
-        size = size / float(threshold)
-        score = size if score is None else graph.op("Max", score, size)
-    return score
+    values, *expectations = graph.agreeing(inputs)
+    score = None
+    for expected, scale, threshold in zip(
+        expectations, np.asarray(layer.scale), np.asarray(layer.threshold), strict=True
+    ):
+        error = (values - expected) / graph.weight(scale, "scale")
+        mine = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [error.rank - 1]))
+        mine = mine / float(threshold)
+        score = mine if score is None else graph.op("Max", score, mine)
+    # The axis that went was the last one: time is where it was.
+    return graph.laid_time_major(score) if values.time_major else score
 
 
-@converter(anomaly_detection.Frames)
+@converter(anomaly_detection.SlidingWindows)
 def frames(graph, layer, x):
     """Rows gathered by their places."""
     rows = graph.op(
@@ -34,15 +35,9 @@ def frames(graph, layer, x):
     return graph.reshape(found, [-1, layer.window, graph.shape(x, 2)])
 
 
-@converter(anomaly_detection.LastOfFrames)
+@converter(anomaly_detection.LastOfWindows)
 def last_of_frames(graph, layer, inputs):
     """The last row of each frame, in the order of the series."""
     written, series = inputs
     last = graph.squeeze(graph.slice(written, 1, -1), 1)
     return graph.reshape(last, [-1, graph.shape(series, 1), graph.shape(last, 1)])
-
-
-@converter(anomaly_detection.FirstColumns, layout="any")
-def first_columns(graph, layer, x):
-    """Along the last axis."""
-    return graph.slice(x, x.rank - 1, 0, layer.columns)

@@ -20,14 +20,14 @@ def window_level(graph, layer, x):
     return mean, graph.op("Sqrt", variance + window_layers.TINY)
 
 
-@converter(window_layers.Normalised)
+@converter(window_layers.Normalize)
 def normalised(graph, layer, inputs):
     """Less the level, by the scale."""
     x, level, scale = inputs
     return (x - level) / scale
 
 
-@converter(window_layers.Restored)
+@converter(window_layers.Denormalize)
 def restored(graph, layer, inputs):
     """The way back, for the first columns."""
     y, level, scale = inputs
@@ -36,7 +36,7 @@ def restored(graph, layer, inputs):
     return y * scale + level
 
 
-@converter(window_layers.Rows)
+@converter(window_layers.Repeat)
 def rows(graph, layer, x):
     """Copies that follow one another."""
     tail = [graph.shape(x, axis) for axis in range(1, x.rank)]
@@ -58,7 +58,7 @@ def rows_to_columns(graph, layer, y):
     return graph.transpose(y, [0, 2, 1, 3])
 
 
-@converter(window_layers.Queries)
+@converter(window_layers.PositionalQueries)
 def queries(graph, layer, state):
     """The table, once a window."""
     windows = graph.op("Div", graph.shape(state, 0), graph.indices([layer.columns]))
@@ -81,13 +81,11 @@ def segments_to_rows(graph, layer, x):
     return graph.reshape(x, [-1, graph.shape(x, 2)])
 
 
-@converter(window_layers.Calibrated)
-def calibrated(graph, layer, y):
+@converter(window_layers.CalibrateQuantiles)
+def calibrate_quantiles(graph, layer, quantiles):
     """Sorts the quantiles and moves them."""
-    count = layer.offset.shape[-1] - 1
-    mean, quantiles = graph.slice(y, 3, 0, 1), graph.slice(y, 3, 1, count + 1)
     ordered, _ = graph.ops(
-        "TopK", [quantiles, graph.indices([count])], [(y.dtype, 4), (np.int64, 4)],
-        axis=-1, largest=0, sorted=1,
+        "TopK", [quantiles, graph.indices([layer.offset.shape[-1]])],
+        [(quantiles.dtype, 4), (np.int64, 4)], axis=-1, largest=0, sorted=1,
     )  # fmt: skip
-    return graph.concat([mean, ordered], 3) + graph.weight(layer.offset, "offset")
+    return ordered + graph.weight(layer.offset, "offset")

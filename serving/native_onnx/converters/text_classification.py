@@ -1,4 +1,4 @@
-"""Seqloom's own layers: short examples of converters, too."""
+"""The layers of ``models.text_classification``: short examples of converters, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from models import wide
 from models.pooling import MaskedPooling
-from models.text_classification import AnswerSoftmax, TokenDropout, WeightedSum
+from models.text_classification import TokenDropout, WeightedSum
 from serving.native_onnx.converters.layers import valid_steps
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import converter
@@ -43,20 +43,13 @@ def masked_pooling(graph, layer, x, mask=None):
     return graph.reduce("ReduceSum", weights * x, [1])
 
 
-@converter(AnswerSoftmax, per_step=True)
-def answer_softmax(graph, layer, heads):
-    """Of the last of the stacked logits."""
-    last = graph.squeeze(graph.slice(heads, 1, -1), 1)
-    return graph.op("Softmax", graph.cast(last, np.float32), axis=-1)
-
-
-@converter(WeightedSum, per_step=True)
-def weighted_sum(graph, layer, heads):
-    """The paths' logits stacked, and their sum."""
-    total = heads[0] * graph.weight(layer.share, "share")
-    for head in heads[1:]:
-        total = total + head
-    return graph.concat([graph.expand(value, 1) for value in [*heads, total]], 1)
+@converter(WeightedSum, layout="any")
+def weighted_sum(graph, layer, logits):
+    """The first path by its share, and the others."""
+    total = logits[0] * graph.weight(layer.share, "share")
+    for other in logits[1:]:
+        total = total + other
+    return total
 
 
 @converter(wide.WordNGrams)

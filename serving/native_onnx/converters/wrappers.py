@@ -20,12 +20,8 @@ def time_distributed(graph, layer, x, mask=None):
     arguments = {}
     if mask is not None and mask.rank > 2 and layer.layer._call_has_mask_arg:
         arguments["mask"] = _folded(graph, mask)
-    step, graph.step = graph.step, False  # inside, another time begins
-    try:
-        with graph.scope(layer.layer.name):
-            y = _called(graph, layer.layer, _folded(graph, x), arguments)
-    finally:
-        graph.step = step
+    with graph.scope(layer.layer.name):
+        y = _called(graph, layer.layer, _folded(graph, x), arguments)
     y = graph.batch_major(y)
     return graph.reshape(y, [*lead, *(graph.shape(y, axis) for axis in range(1, y.rank))])
 

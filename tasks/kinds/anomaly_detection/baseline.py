@@ -9,7 +9,7 @@ import numpy as np
 
 from models.anomaly_detection_baselines import moving_mad, seasonal_residual, z_score
 from models.anomaly_detection_metrics import auc_pr, nab_score, window_f1
-from pipelines.anomaly_detection import AnomalyPreprocessor, Watched, alarms
+from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample, alarms
 from pipelines.splits import Splits
 from pipelines.windows import Windows
 
@@ -21,12 +21,12 @@ ALARM_RATE = 1e-4  # of the baselines' thresholds, as AnomalyConfig's
 def expectation_error(
     pre: AnomalyPreprocessor,
     expected: Sequence[np.ndarray],
-    examples: Windows | Sequence[Watched],
+    examples: Windows | Sequence[SeriesExample],
 ) -> float:
     """Mean absolute error of the expected rows, in units of the scaler; only of rows that count."""
     if isinstance(examples, Windows):
         rows = examples.starts[:, None] + np.arange(examples.lookback)
-        error = np.abs(examples.table.values[rows] - expected)
+        error = np.abs(examples.table.values[rows] - np.stack(expected))
     else:
         error = np.concatenate([
             np.abs(one.series.values - found)[one.first :]
@@ -36,7 +36,7 @@ def expectation_error(
 
 
 def label_scores(
-    scores: Sequence[np.ndarray], examples: Sequence[Watched], quiet: int
+    scores: Sequence[np.ndarray], examples: Sequence[SeriesExample], quiet: int
 ) -> dict[str, float]:
     """Window F1, AUC-PR and NAB's scores over all series; alarms only where nothing is labelled.
 
@@ -82,7 +82,7 @@ def label_scores(
     return {name: float(value) for name, value in result.items()}
 
 
-def _auc_pr(scores: Sequence[np.ndarray], examples: Sequence[Watched]) -> float:
+def _auc_pr(scores: Sequence[np.ndarray], examples: Sequence[SeriesExample]) -> float:
     """Over the judged rows of all series together."""
     rows, windows, at = [], [], 0
     for one, mine in zip(examples, scores, strict=True):

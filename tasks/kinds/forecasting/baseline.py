@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from models.forecasting_baselines import ExponentialSmoothing, Ridge, seasonal_naive
+from models.forecasting_metrics import point_scores
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
 from pipelines.windows import Windows, covered_rows
 
 CHUNK = 1024  # windows at a time
-MOST_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
-MOST_SERIES = 50
-MOST_FITTED = 20_000
+MAX_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
+MAX_SERIES = 50
+MAX_FITTED = 20_000
 
 
 def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, A
     found = {"seasonal_naive": {name: _naive(pre, part) for name, part in parts.items()}}
     found["ridge"] = _ridge(pre, splits, parts)
     table = splits.train.table
-    if len(table.times) <= MOST_ROWS and len(table.names) <= MOST_SERIES:
+    if len(table.times) <= MAX_ROWS and len(table.names) <= MAX_SERIES:
         found["exponential_smoothing"] = {
             name: _smoothing(pre, splits.train, part) for name, part in parts.items()
         }
@@ -46,25 +47,14 @@ def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, A
 
 
 def _scores(pre: ForecastPreprocessor, part: Windows, mean: np.ndarray) -> dict[str, float]:
-    error = part.future() - mean
-    scaled = error / pre.scaler.first(len(pre.targets)).scale
-    return {
-        "mse": float(np.mean(scaled**2, dtype=np.float64)),
-        "mae": float(np.mean(np.abs(scaled), dtype=np.float64)),
-        "mase": float(np.mean(np.abs(error) / np.array(pre.seasonal_error))),
-    }
-
-
-def _pasts(part: Windows, step: int = 1) -> np.ndarray:
-    """``<float32>[windows, lookback, targets]``."""
-    rows = part.starts[::step, None] + np.arange(part.lookback)
-    return part.table.values[:, : part.table.targets][rows]
+    scale = pre.scaler.first(len(pre.targets)).scale
+    return point_scores(part.future(), mean, scale, pre.seasonal_error)
 
 
 def _naive(pre: ForecastPreprocessor, part: Windows) -> np.ndarray:
     season = pre.frequency.season
     return np.concatenate([
-        seasonal_naive(_pasts(part[i : i + CHUNK]), pre.horizon, season)
+        seasonal_naive(part[i : i + CHUNK].past(), pre.horizon, season)
         for i in range(0, len(part), CHUNK)
     ])  # fmt: skip
 
@@ -73,14 +63,14 @@ def _ridge(
     pre: ForecastPreprocessor, splits: Splits, parts: dict[str, Windows]
 ) -> dict[str, np.ndarray]:
     scaler = pre.scaler.first(len(pre.targets))
-    step = -(-len(splits.train) // MOST_FITTED)
+    step = -(-len(splits.train) // MAX_FITTED)
     train = splits.train[::step]
-    ridge = Ridge(scaler.apply(_pasts(train)), scaler.apply(train.future()))
+    ridge = Ridge(scaler.apply(train.past()), scaler.apply(train.future()))
     chosen = splits.validation[:: -(-len(splits.validation) // 2000)]
-    ridge.choose(scaler.apply(_pasts(chosen)), scaler.apply(chosen.future()))
+    ridge.choose(scaler.apply(chosen.past()), scaler.apply(chosen.future()))
     return {
         name: np.concatenate([
-            scaler.invert(ridge.predict(scaler.apply(_pasts(part[i : i + CHUNK]))))
+            scaler.invert(ridge.predict(scaler.apply(part[i : i + CHUNK].past())))
             for i in range(0, len(part), CHUNK)
         ])
         for name, part in parts.items()

@@ -50,9 +50,20 @@ def configurations(draw):
     return cell, options, direction, merge, draw(st.booleans()), draw(st.booleans())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(configurations())
 def test_every_configuration_equals_keras(configuration):
+    check_configuration(configuration)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, derandomize=False)
+@given(configurations())
+def test_many_configurations_equal_keras(configuration):
+    check_configuration(configuration)
+
+
+def check_configuration(configuration):
     cell, options, direction, merge, masked, stated = configuration
     keras.backend.clear_session()
     ids, x = embedded(masked)

@@ -8,12 +8,13 @@ import onnxruntime
 import pytest
 from keras import layers
 
-from models.anomaly_detection import core_model, scoring_model
+from models.anomaly_detection import core_model, expectations, scoring_model
 from models.anomaly_detection_config import AnomalyConfig
 from models.forecasting import HEADS, WindowShape, forecaster
 from models.forecasting_config import ForecastConfig
 from serving.errors import ServingError
 from serving.native_onnx import build_onnx, export_onnx
+from serving.step_models import step_model
 from tests.serving.native_onnx.parity import BOUND, assert_same, randomise, session_of
 
 CELLS = ("gru", "lstm", "simple_rnn")
@@ -36,7 +37,7 @@ def a_forecaster(shape, **config):
     made = {"units": 4, "embedding_dim": 5, "segment": 3, **config}
     model = forecaster(ForecastConfig(**made), shape)
     randomise(model)
-    return keras.Model(model.input, {"forecast": model.output})
+    return model
 
 
 def windows(shape, batch):
@@ -90,7 +91,8 @@ def test_signature_of_a_forecaster():
     shape = WindowShape(8, 4, 2, 2, 3, (0.1, 0.5, 0.9))
     graph = build_onnx(a_forecaster(shape)).graph
     assert shapes(graph.input) == {"values": ["batch", 8, 2], "known": ["batch", 12, 3]}
-    assert shapes(graph.output) == {"forecast": ["batch", 4, 2, 4]}
+    wanted = {"mean": ["batch", 4, 2], "quantiles": ["batch", 4, 2, 3]}
+    assert shapes(graph.output) == wanted
 
 
 # ---- detectors
@@ -102,12 +104,15 @@ def a_detector(calendar=3, columns=2, whole=False, **config):
     model = scoring_model(core, config, columns, WINDOW)
     randomise(model)
     layer = model.get_layer("score")
-    layer.scale.assign(0.5 + np.arange(layer.scale.shape[0]))
+    count = int(np.prod(layer.scale.shape))
+    layer.scale.assign((0.5 + np.arange(count)).reshape(layer.scale.shape))
     layer.threshold.assign([2.0, 0.7][: layer.threshold.shape[0]])
     if whole:
         return model
     # As it is served: without what only its calibration reads.
-    return keras.Model(model.input, {name: model.output[name] for name in ("score", "expected")})
+    first = expectations(model)[0]
+    outputs = {"score": model.output["score"], "expected": model.output[first]}
+    return keras.Model(model.input, outputs)
 
 
 def rows_of(model, batch, rows):
@@ -151,7 +156,7 @@ def test_signature_of_a_detector(scorer):
 @pytest.mark.parametrize("calendar", [0, 3])
 def test_a_detector_row_by_row_is_the_whole(cell, calendar):
     model = a_detector(cell=cell, calendar=calendar, layers=2)
-    session = session_of(model, step=True)
+    session = session_of(step_model(model))
     given = {i.name: i.shape for i in session.get_inputs()}
     assert {name: given.pop(name)[1:] for name in model.input} == {
         name: [x.shape[-1]] for name, x in model.input.items()
@@ -174,7 +179,7 @@ def test_a_detector_row_by_row_is_the_whole(cell, calendar):
 
 def test_an_autoencoder_has_no_steps():
     with pytest.raises(ServingError):
-        build_onnx(a_detector(scorer="autoencoder"), step=True)
+        step_model(a_detector(scorer="autoencoder"))
 
 
 # ---- names and files

@@ -1,0 +1,37 @@
+"""A score: its name, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a model.
+
+    Attributes:
+        name: as a key of results.
+        mode: whether more ("max") or less ("min") is better.
+        logged: the name that Keras logs it by, where that is another: of a model with several
+            outputs it is ``<output>_<metric>``. The history has it under ``name``.
+    """
+
+    name: str
+    mode: str
+    logged: str = ""
+
+    @property
+    def key(self) -> str:
+        """Column of the history that has its value on validation."""
+        return f"val_{self.name}"
+
+    @property
+    def best(self) -> Callable[[Iterable[float]], float]:
+        """``max`` or ``min``."""
+        return max if self.mode == "max" else min
+
+    def loss(self, score: float, reference: float) -> float:
+        """By which share of ``reference`` a score is worse; negative where it is better."""
+        worse = reference - score if self.mode == "max" else score - reference
+        return worse / max(abs(reference), 1e-12)

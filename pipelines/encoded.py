@@ -1,0 +1,126 @@
+"""Encoded examples: what training batches are made from, after the preprocessor's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pipelines.ragged import Fields, Ragged
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from pipelines.batching import ShuffledEpochs
+    from pipelines.windows import Windows
+
+Columns = Mapping[str, "np.ndarray | Ragged"]
+
+
+class Encoded(Protocol):
+    """Examples as batches take them. Batches are ``(inputs, targets)`` or ``(inputs, targets,
+    weights)``: dicts of tensors, targets and weights by the names of the model's outputs."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Every example once, in one order."""
+
+    def training_batches(self, batch_size: int, seed: int) -> ShuffledEpochs:
+        """Every example once an epoch, in an order that follows from seed and epoch."""
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Examples in memory, named arrays with one row for each example; batched by length.
+
+    Attributes:
+        inputs: of the model.
+        targets: by the names of its outputs; further names do no harm.
+        weights: of each target, likewise; None weighs all examples alike.
+        fields: padding of ragged inputs, targets and weights by name; zero where not named.
+    """
+
+    inputs: Columns
+    targets: Columns
+    weights: Columns | None = None
+    fields: Fields = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """``<int64>[examples]``: the longest ragged input of each, which decides what it costs."""
+        found = [x.lengths for x in self.inputs.values() if isinstance(x, Ragged)]
+        return np.max(found, axis=0) if found else np.ones(len(self), np.int64)
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """See ``Encoded``."""
+        from pipelines.batching import bucketed_batches
+
+        return bucketed_batches(self.dataset(), batch_size=batch_size, **self._lengthening)
+
+    def training_batches(self, batch_size: int, seed: int) -> ShuffledEpochs:
+        """See ``Encoded``."""
+        from pipelines.batching import shuffled_epochs
+
+        return shuffled_epochs(
+            self.dataset(), batch_size=batch_size, seed=seed, **self._lengthening
+        )
+
+    @property
+    def _lengthening(self) -> dict[str, Any]:
+        ragged = [name for name, x in self.inputs.items() if isinstance(x, Ragged)]
+        padding = {name: one.padding for name, one in self.fields.items()}
+        return {"length_key": tuple(ragged), "padding": padding, "lengths": self.lengths}
+
+    def dataset(self) -> tf.data.Dataset:
+        """The examples, unbatched and dense."""
+        import tensorflow as tf
+
+        def tensors(columns: Columns) -> dict[str, Any]:
+            return {
+                name: tf.RaggedTensor.from_row_splits(x.values, x.ends, validate=False)
+                if isinstance(x, Ragged) else x
+                for name, x in columns.items()
+            }  # fmt: skip
+
+        parts = [self.inputs, self.targets] + ([self.weights] if self.weights is not None else [])
+        rows = tf.data.Dataset.from_tensor_slices(tuple(map(tensors, parts)))
+        # A row of a ragged tensor is typed as ragged until a map has seen it; then it is dense.
+        as_is = tf.autograph.experimental.do_not_convert(lambda *parts: parts)
+        return rows.map(as_is)
+
+
+@dataclass(frozen=True)
+class EncodedWindows:
+    """Windows of series, which are gathered and encoded batch by batch: too many to keep.
+
+    Attributes:
+        windows: the examples.
+        preprocessor: its ``graph().examples`` takes gathered rows to ``(inputs, targets)``.
+    """
+
+    windows: Windows
+    preprocessor: Any
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """See ``Encoded``."""
+        from pipelines.window_batches import window_batches
+
+        return window_batches(self.windows, self.preprocessor.graph().examples, batch_size)
+
+    def training_batches(self, batch_size: int, seed: int) -> ShuffledEpochs:
+        """See ``Encoded``."""
+        from pipelines.window_batches import shuffled_windows
+
+        prepare = self.preprocessor.graph().examples
+        return shuffled_windows(self.windows, prepare, batch_size, seed)

@@ -1,0 +1,95 @@
+"""Rows of series as they are read, before they are put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.errors import DataError
+from pipelines.messages import place
+from pipelines.readers import Row
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Rows whose cells are all text, from a file or from memory.
+
+    Attributes:
+        name: for messages: the file's path, or the name of what is in memory.
+        short: the name that its series has if there is one: the file's name.
+        header: names of the columns, "" where a column has none.
+        rows: a value for each column, under its name or its position.
+        unit: whether rows are counted in lines of a file or in rows.
+        note: what the user should see; "" if nothing.
+    """
+
+    name: str
+    short: str
+    header: list[str]
+    rows: Iterator[Row]
+    unit: str = "line"
+    note: str = ""
+
+
+@dataclass
+class RawTable:
+    """The rows of a table as they were read, and what is reported about them.
+
+    Attributes:
+        name: for messages: the file's path, or the name of what is in memory.
+        unit: whether `pieces` count lines of a file or rows.
+        time: column of the stamps.
+        formats: the ways in which stamps may be read.
+        id: column that tells series apart; "" for one series.
+        columns: the targets first.
+        targets: how many of the columns are targets.
+        left_out: columns that are not read, with the reason.
+        ids: number of each series.
+        pieces: stamps ``<int64>[formats, rows]``, series ``<int64>[rows]``, lines ``<int64>[rows]``
+            of each chunk.
+        offset: whether the stamps have an offset from UTC; None before the first.
+        commas: columns with decimal commas.
+        notes: plain sentences that the user should see.
+        mended: count, largest size and its place, by what was found and what was done.
+    """
+
+    name: str
+    unit: str
+    time: str
+    formats: tuple[str, ...]
+    id: str
+    columns: tuple[str, ...]
+    targets: int
+    left_out: list[str]
+    ids: dict[str, int]
+    pieces: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    offset: bool | None = None
+    commas: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    mended: dict[tuple[str, str], tuple[int, int, str]] = field(default_factory=dict)
+
+    def error(self, line: int, text: str) -> DataError:
+        """An error at a line or row."""
+        return DataError(f"{place(self.name, line, self.unit)}: {text}")
+
+    def at(self, line: int) -> str:
+        """Place of a line or row within a note: "on line 5" or "in row 5"."""
+        return f"on line {line}" if self.unit == "line" else f"in row {line}"
+
+    def tell(self, what: str, done: str, count: int, size: int = 0, where: object = "") -> None:
+        """Adds up what was mended in all series, with the largest size and where it was."""
+        if count:
+            total, *most = self.mended.get((what, done), (0, size, str(where)))
+            most = max((tuple(most), (size, str(where))), key=lambda pair: pair[0])
+            self.mended[what, done] = (total + int(count), *most)
+
+    def all_notes(self) -> list[str]:
+        """Notes, and one sentence for each kind of thing that was mended."""
+        notes = list(self.notes)
+        for (what, done), (count, size, where) in self.mended.items():
+            done = done.replace("{size}", str(size)).replace("{where}", where)
+            what = what.replace("{s}", "" if count == 1 else "s", 1)
+            notes.append(f"{count} {what} {'was' if count == 1 else 'were'} {done}")
+        return notes

@@ -1,0 +1,165 @@
+"""Forecasts as pictures and as a csv: fans against the truth, error by horizon, residuals."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.files import write_aside
+from pipelines.forecasting import ForecastPreprocessor
+from pipelines.ragged import Arrays
+from pipelines.windows import Windows
+
+BLUE, ORANGE, GREY = "#2c6fad", "#d9730d", "#8a8f98"
+MOST_COLUMNS = 4
+FANS = 3
+
+
+def draw_forecasts(
+    pre: ForecastPreprocessor, outputs: Arrays, examples: Windows, directory: Path
+) -> list[str]:
+    """Writes ``fans.png``, ``error_by_horizon.png`` and ``residuals.png``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "fans.png": _fans(pre, outputs, examples),
+        "error_by_horizon.png": _error_by_horizon(pre, outputs, examples),
+        "residuals.png": _residuals(pre, outputs, examples),
+    }
+    for name, figure in figures.items():
+        figure.savefig(directory / name, dpi=110)
+    return list(figures)
+
+
+def _fans(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
+    """Some forecasts of the test part, evenly over it, for the first columns."""
+    columns = min(len(pre.targets), MOST_COLUMNS)
+    places = np.linspace(0, len(examples) - 1, FANS).astype(int)
+    figure = Figure((4.6 * len(places), 2.4 * columns), layout="constrained")
+    axes = figure.subplots(columns, len(places), squeeze=False)
+    past = min(pre.lookback, 3 * pre.horizon)
+    truth = examples.future()
+    for j, place in enumerate(places):
+        window = examples[int(place)]
+        back = pre.frequency.after(np.int64(window["time"]), np.arange(1 - past, 1))
+        ahead = pre.frequency.after(np.int64(window["time"]), np.arange(1, pre.horizon + 1))
+        for c in range(columns):
+            ax = axes[c, j]
+            ax.plot(_dates(back), window["values"][-past:, c], color=GREY, lw=1)
+            ax.plot(_dates(ahead), truth[place, :, c], color="black", lw=1.2, label="truth")
+            _fan(ax, _dates(ahead), outputs["mean"][place, :, c], outputs["quantiles"][place, :, c])
+            _title(ax, f"{pre.targets[c]}, {window['series']}" if j == 0 else "")
+    axes[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
+    return figure
+
+
+def _fan(ax, dates, mean, quantiles) -> None:
+    levels = quantiles.shape[-1]
+    for low in range(levels // 2):
+        ax.fill_between(
+            dates, quantiles[:, low], quantiles[:, levels - 1 - low],
+            color=BLUE, alpha=0.15 + 0.1 * low, lw=0,
+        )  # fmt: skip
+    ax.plot(dates, mean, color=BLUE, lw=1.2, label="forecast, 80% and 95%")
+
+
+def _error_by_horizon(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
+    """Root of the mean squared error at each step, beside the spread that was promised."""
+    scale = pre.scaler.first(len(pre.targets)).scale
+    truth = examples.future()
+    error = (truth - outputs["mean"]) / scale
+    steps = np.arange(1, pre.horizon + 1)
+    figure = Figure((7.5, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for c, column in enumerate(pre.targets[:10]):
+        left.plot(steps, np.sqrt((error[..., c] ** 2).mean(0)), lw=1, label=column)
+    left.plot(steps, np.sqrt((error**2).mean((0, 2))), color="black", lw=1.6, label="all")
+    left.set(xlabel="steps ahead", ylabel="RMSE, standardised")
+    left.legend(frameon=False, fontsize=7)
+    for share, low in ((0.95, 0), (0.8, 1)):
+        q = outputs["quantiles"]
+        inside = (truth >= q[..., low]) & (truth <= q[..., q.shape[-1] - 1 - low])
+        right.plot(steps, inside.mean((0, 2)), lw=1.2, label=f"{share:.0%} interval")
+        right.axhline(share, color=GREY, lw=0.8, ls=":")
+    right.set(xlabel="steps ahead", ylabel="covered share of the truth", ylim=(0.5, 1.0))
+    right.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _residuals(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
+    """Of the first step: over time, and how they are spread."""
+    scale = pre.scaler.first(len(pre.targets)).scale
+    error = ((examples.future() - outputs["mean"]) / scale)[:, 0]
+    figure = Figure((7.5, 2.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    for c, column in enumerate(pre.targets[:MOST_COLUMNS]):
+        left.plot(error[:, c], lw=0.6, label=column)
+        right.hist(error[:, c], bins=60, histtype="step", density=True)
+    left.axhline(0, color="black", lw=0.6)
+    left.set(xlabel="window of the test part", ylabel="truth less forecast, 1 step")
+    left.legend(frameon=False, fontsize=7)
+    right.set(xlabel="standardised residual", ylabel="density")
+    return figure
+
+
+def draw_future(
+    raw: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], path: Path
+) -> None:
+    """The last of the past and the fan of the future, one panel a series and column."""
+    panels = [
+        (window, answer, name, i)
+        for window, answer in zip(raw, answers, strict=True)
+        for i, name in enumerate(n for n in answer if n not in ("series", "times"))
+    ][: 4 * MOST_COLUMNS]
+    figure = Figure((8, 2.3 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for ax, (window, answer, name, i) in zip(axes, panels, strict=True):
+        values = answer[name]
+        count = len(values["mean"])
+        shown = min(len(window["values"]), 3 * count)
+        dated = "times" in window and "times" in answer
+        back = _dates(window["times"][-shown:]) if dated else np.arange(1 - shown, 1)
+        ahead = np.array(answer["times"], "datetime64[s]") if dated else np.arange(1, count + 1)
+        ax.plot(back, np.asarray(window["values"])[-shown:, i], color=GREY, lw=1)
+        levels = [level for level in values if level != "mean"]
+        _fan(ax, ahead, np.array(values["mean"]), np.array([values[k] for k in levels]).T)
+        _title(ax, f"{name}, {answer['series']}" if answer["series"] else name)
+    figure.savefig(path, dpi=110)
+
+
+def _title(ax, text: str) -> None:
+    ax.set_title(text, fontsize=8, loc="left")
+    ax.tick_params(labelsize=7)
+    for label in ax.get_xticklabels():
+        label.set_rotation(20)
+
+
+def _dates(times: np.ndarray) -> np.ndarray:
+    return np.asarray(times, np.int64).astype("datetime64[s]")
+
+
+def write_forecasts(
+    raw: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], path: Path
+) -> list[Path]:
+    """Writes ``series,time,column,mean,q0.025...`` rows, and a png of the same name."""
+    levels = [name for name in _columns(answers[0])[0][1] if name != "mean"]
+    with write_aside(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(["series", "time", "column", "mean", *(f"q{level}" for level in levels)])
+        for answer in answers:
+            for column, values in _columns(answer):
+                for step, mean in enumerate(values["mean"]):
+                    rest = [f"{values[level][step]:.7g}" for level in levels]
+                    time = answer["times"][step] if "times" in answer else step + 1
+                    writer.writerow([answer["series"], time, column, f"{mean:.7g}", *rest])
+    picture = path.with_suffix(".png")
+    draw_future(raw, answers, picture)
+    return [path, picture]
+
+
+def _columns(answer: dict[str, Any]) -> list[tuple[str, dict[str, list[float]]]]:
+    return [(name, value) for name, value in answer.items() if name not in ("series", "times")]

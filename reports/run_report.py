@@ -1,0 +1,370 @@
+"""The page of a run: its scores, learning curves, exports, settings and environment."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.metric import Metric
+from reports.axes import Frame, count_scale, counted, duration, fitted, score_text
+from reports.charts import WIDTH
+from reports.drawing import Drawing, Style
+from reports.page import (
+    NumberText,
+    commands,
+    escape,
+    facts,
+    page,
+    paragraph,
+    settings,
+    svg_figure,
+    table,
+)
+from reports.tables import artifact_notes, artifact_rows, score_rows
+
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """Plain data about a run from which its page is made.
+
+    Attributes:
+        path: the run's directory, which holds ``metrics.json``, ``history.csv`` and so on.
+        config: content of ``config.json``: task, data, model, preprocessor, seed.
+        finished: whether the trained model is there.
+        kind: kind of the task; "" if this installation does not have the task.
+        metric: metric of the task; None if this installation does not have the task.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    finished: bool
+    kind: str = ""
+    metric: Metric | None = None
+
+
+def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
+    """HTML of a run's report.
+
+    Args:
+        run: a run that is finished or still training.
+        lines: for each next step, a description and the command.
+    """
+    config, main = run.config, run.metric
+    result, about = _read(run.path / "metrics.json"), _read(run.path / "environment.json")
+    history = read_history(run.path / "history.csv")
+    data = config["data"] if isinstance(config["data"], dict) else {}
+    examples = result.get("examples") or {}
+    parts = [
+        f"data {data.get('source')}" if data.get("source") else "",
+        run.kind,
+        f"{', '.join(f'{count:,} {part}' for part, count in examples.items())} examples"
+        if examples else "",
+        f"seed {config['seed']}",
+    ]  # fmt: skip
+    head = [facts(_facts(result, history, main)), paragraph(_unfinished(run, history), "note")]
+    sections = [
+        ("Scores", _scores(result, main)),
+        ("Learning curves", _curves(history, result, main)),
+        ("Pictures", _pictures(run.path / "pictures")),
+        ("Exports", _exports(run)),
+        ("Next", [commands(lines)]),
+        ("Settings", _settings(config)),
+        ("Environment", [settings(_environment(about))]),
+    ]
+    path = run.path.resolve()
+    within = path.name in ("model", "best") or path.name.startswith("run-")
+    title = "/".join(path.parts[-2:] if within else path.parts[-1:])
+    return page(
+        "Seqloom run", f"{config['task']}: {title}", " · ".join(filter(None, parts)), head, sections
+    )
+
+
+def read_history(path: Path) -> History:
+    """The complete rows of ``history.csv``; none if there is no such file."""
+    rows: History = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                rows.append({key: float(value) for key, value in row.items()})
+    except (OSError, ValueError, TypeError):
+        pass  # a running training may have written half a row
+    return rows
+
+
+def learning_curves(
+    history: History, metric: str, mode: str, kept: int, baseline: float | None = None
+) -> Drawing | None:
+    """Curves of loss and metric, on training and validation data, over epochs counted from 1.
+
+    Args:
+        history: rows from ``read_history``.
+        metric: name of the metric in the history; "loss" draws only the loss.
+        mode: "max" if higher values of the metric are better, "min" if lower values are.
+        kept: epoch whose weights the model has.
+        baseline: the baseline's metric on validation data, if known.
+
+    Returns:
+        The drawing; None if the history has no values.
+    """
+    names = [name for name in dict.fromkeys([metric, "loss"]) if _values(history, name)]
+    if not names:
+        return None
+    drawing = Drawing(WIDTH, 350, "learning curves")
+    width = (WIDTH - 70 * len(names)) / len(names)
+    for i, name in enumerate(names):
+        seen = [value for part in (name, f"val_{name}") for _, value in _values(history, part)]
+        other = baseline if name == metric else None
+        near = other is not None and _near(other, seen)
+        scale = fitted([*seen, other] if near else seen, room=0.08)
+        across = count_scale(int(history[-1]["epoch"]) + 1)
+        frame = Frame(58 + i * (width + 70), 46, width - 10, 240, across, scale)
+        frame.draw(drawing, name.replace("_", " "), "epoch")
+        if near:
+            y = frame.down(scale.position(other))
+            drawing.line([(frame.left, y), (frame.left + frame.width, y)],
+                        Style("muted", width=1.5, dash=(6, 4)))  # fmt: skip
+            drawing.text((frame.left + frame.width, y - 6), f"baseline {score_text(other)}",
+                        anchor="end", halo=True)  # fmt: skip
+        _lines(drawing, frame, history, name, kept)
+    _legend(drawing, kept, bool(_values(history, f"val_{names[0]}")))
+    return drawing
+
+
+def _lines(drawing: Drawing, frame: Frame, history: History, name: str, kept: int) -> None:
+    x = frame.across(frame.x.position(kept))
+    drawing.line([(x, frame.top), (x, frame.top + frame.height)], Style("line", dash=(2, 3)))
+    for part, color, width in ((name, "secondary", 1.8), (f"val_{name}", "accent", 2.4)):
+        points = _values(history, part)
+        if len(points) > 1:
+            drawing.line([frame.at(*point) for point in points], Style(color, width=width))
+        for epoch, value in points:
+            best = part == f"val_{name}" and epoch == kept
+            look = Style("background", "best", 1.5) if best else Style("", color)
+            tip = f"epoch {epoch:g}: {part} {score_text(value)}"
+            drawing.circle(frame.at(epoch, value), 5 if best else 2.5, look, tip=tip)
+
+
+def _legend(drawing: Drawing, kept: int, validated: bool) -> None:
+    x, y = 58.0, 334.0
+    shown = [("training", Style("secondary", width=2))]
+    shown += [("validation", Style("accent", width=2.4))] if validated else []
+    for word, look in shown:
+        drawing.line([(x, y - 4), (x + 24, y - 4)], look)
+        drawing.text((x + 31, y), word, "foreground")
+        x += 110
+    drawing.circle((x + 6, y - 4), 5, Style("background", "best", 1.5))
+    drawing.text((x + 18, y), f"kept: epoch {kept}", "foreground")
+
+
+def _values(history: History, name: str) -> list[tuple[float, float]]:
+    found = [(row["epoch"] + 1, row[name]) for row in history if name in row and "epoch" in row]
+    return [point for point in found if all(map(math.isfinite, point))]
+
+
+def _near(value: float, seen: Sequence[float]) -> bool:
+    """Whether an axis can include a value without flattening the curves on it."""
+    low, high = min(seen), max(seen)
+    space = (high - low) or abs(high) or 1.0
+    return math.isfinite(value) and low - space <= value <= high + space
+
+
+def _facts(
+    result: Mapping[str, Any], history: History, main: Metric | None
+) -> list[tuple[str, Any, Any]]:
+    boxes: list[tuple[str, Any, Any]] = []
+    baseline = result.get("baseline") or {}
+    for part in ("test", "validation"):
+        scores = (result.get("metrics") or {}).get(part) or {}
+        name = main.name if main and main.name in scores else next(iter(scores), None)
+        if name is None:
+            continue
+        other = (baseline.get(part) or {}).get(name)
+        more = f"baseline {score_text(other)}" if other is not None else ""
+        boxes.append((f"{_words(name)} on {part}", score_text(scores[name]), more))
+    if result.get("parameters"):
+        boxes.append(("Parameters", result["parameters"], "trained"))
+    seconds = result.get("seconds") or sum(row.get("seconds", 0.0) for row in history)
+    epochs = result.get("epochs") or len(history)
+    if seconds or epochs:
+        boxes.append(("Training time", duration(seconds), counted(epochs, "epochs")))
+    return boxes
+
+
+def _unfinished(run: ReportedRun, history: History) -> str:
+    if run.finished:
+        return ""
+    epochs = (run.config["model"] or {}).get("epochs")
+    limit = f" of at most {epochs}" if epochs else ""
+    return (
+        f"This training is not finished: {counted(len(history), 'epochs')}{limit} so far, and no "
+        "model yet. It is still running, or was stopped and can be continued."
+    )
+
+
+def _scores(result: Mapping[str, Any], main: Metric | None) -> list[str]:
+    """One row per metric: the main metric first, metrics only of the baseline last."""
+    if not result.get("metrics"):
+        return []
+    baseline = result.get("baseline")
+    found: dict[str, dict[str, Any]] = {}
+    for row in score_rows({"metrics": result["metrics"], "baseline": baseline}):
+        cells = found.setdefault(row["metric"], {})
+        for who in ("model", "baseline"):
+            cells[row["part"], who] = row[who]
+    first = main.name if main else ""
+    names = sorted(found, key=lambda name: (name != first, ("test", "model") not in found[name]))
+    columns = [(part, who) for part in ("test", "validation") for who in ("model", "baseline")]
+    columns = [c for c in columns if any(cells.get(c) is not None for cells in found.values())]
+    rows = [
+        {"metric": _words(name)}
+        | {f"{c[0]}: {c[1]}": NumberText(score_text(found[name].get(c))) for c in columns}
+        for name in names
+    ]
+    top = 0 if first in found else None
+    return [paragraph(_verdict(result, main)), table(rows, top=top)]
+
+
+def _verdict(result: Mapping[str, Any], main: Metric | None) -> str:
+    baseline = result.get("baseline")
+    if not baseline or main is None:
+        return "" if baseline else "No baseline was measured here."
+    part = next((p for p in ("test", "validation") if main.name in baseline.get(p, {})), None)
+    score = (result["metrics"].get(part) or {}).get(main.name)
+    name = f"The baseline is {baseline.get('name', 'another model')}"
+    if part is None or score is None:
+        return f"{name}."
+    other = baseline[part][main.name]
+    ahead = score - other if main.mode == "max" else other - score
+    word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
+    by = f" by {score_text(abs(ahead))}" if ahead else ""
+    return f"{name}; on {part} the model's {_words(main.name)} is {word}{by}."
+
+
+def _curves(history: History, result: Mapping[str, Any], main: Metric | None) -> list[str]:
+    if not history:
+        return []
+    metric, mode = (main.name, main.mode) if main else ("loss", "min")
+    if f"val_{metric}" not in history[0]:
+        named = [key[4:] for key in history[0] if key.startswith("val_") and key != "val_loss"]
+        metric, mode = (named[0], "max") if named and main is None else ("loss", "min")
+    scores = _values(history, f"val_{metric}")
+    pick = max if mode == "max" else min
+    kept = result.get("best_epoch") or (
+        int(pick(scores, key=lambda point: point[1])[0]) if scores else len(history)
+    )
+    other = ((result.get("baseline") or {}).get("validation") or {}).get(metric)
+    drawing = learning_curves(history, metric, mode, kept, other)
+    return (
+        [] if drawing is None else [paragraph(_curves_caption(history, kept)), svg_figure(drawing)]
+    )
+
+
+def _curves_caption(history: History, kept: int) -> str:
+    text = f"The weights of epoch {kept} of {len(history)} were kept."
+    if kept == len(history) and len(history) > 1:
+        return text + " The last epoch was the best: longer training may help."
+    ends = [_values(history, name)[-1:] for name in ("loss", "val_loss")]
+    at = [[v for e, v in _values(history, n) if e == kept] for n in ("loss", "val_loss")]
+    seen = [value for _, value in _values(history, "val_loss")]
+    if all(ends) and all(at) and ends[0][0][1] < at[0][0]:
+        rise = ends[1][0][1] - at[1][0]
+        if rise > 0.1 * (max(seen) - min(seen)):
+            return text + (
+                " After it the training loss still falls and the validation loss rises: from "
+                "there on the model memorises its training examples."
+            )
+    return text
+
+
+def _pictures(directory: Path) -> list[str]:
+    parts = []
+    for path in sorted(directory.glob("*.png")):
+        words = _words(path.stem)
+        content = base64.b64encode(path.read_bytes()).decode("ascii")
+        parts.append(
+            f'<figure><img src="data:image/png;base64,{content}" alt="{escape(words)}">'
+            f"<figcaption>{escape(words)}</figcaption></figure>\n"
+        )
+    return parts
+
+
+def _exports(run: ReportedRun) -> list[str]:
+    """The exports in ``bundle``, inside the run, or next to it if one command made both."""
+    for bundle in (run.path / "bundle", run.path.resolve().parent / "bundle"):
+        manifest = _read(bundle / "manifest.json")
+        # A bundle next to the run may be another run's.
+        if manifest.get("artifacts") and manifest.get("config") == run.config:
+            break
+    else:
+        return []
+    result = {
+        "metric": run.metric.name if run.metric else "",
+        "keras": manifest.get("keras") or {},
+        "artifacts": {name: {"bytes": 0, **item} for name, item in manifest["artifacts"].items()},
+        "bundle": bundle.name,
+    }
+    rows = [
+        {name: NumberText(value) if name not in WORDS else value for name, value in row.items()}
+        for row in artifact_rows(result)
+    ]
+    text = (
+        f"Version {manifest.get('version')}, each format compared with Keras on held-out examples."
+    )
+    return [
+        paragraph(text),
+        table(rows),
+        *(paragraph(line) for line in artifact_notes(result).splitlines()),
+    ]
+
+
+WORDS = ("format", "precision", "status", "path")
+
+
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for name, title in (("model", "Model"), ("preprocessor", "Preprocessor"), ("data", "Data")):
+        values = _flat(config.get(name))
+        if values:
+            parts += [f"<h3>{title}</h3>", settings(values)]
+    return parts
+
+
+def _flat(values: Any) -> dict[str, Any]:
+    """Settings with nested dicts flattened; settings that are None are left out."""
+    found: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            found.update(_flat(value))
+        elif value is not None:
+            found[name] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
+    values = _flat(about)
+    if "data_fingerprint" in values:
+        values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
+    if "seed" in values:
+        values["seed"] = str(values["seed"])  # an identifier: no thousands separators
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _words(name: str) -> str:
+    return str(name).replace("_", " ")

@@ -1,0 +1,42 @@
+"""The trainer spec of a task's trials, and their fork server; imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.kinds.contract import DataOptions, Settings, Task
+from tuning.attempts import stop_unused_fork_servers
+from tuning.jobs import TrainerSpec
+from tuning.pools import LocalPool
+
+# Target of the trainer specs of all tasks.
+TRAINER = "tasks.stages.trials:TaskTrainer"
+
+
+def trainer_spec(
+    task: Task, data: DataOptions, settings: Settings, fingerprint: str
+) -> TrainerSpec:
+    """How a process, here or on another machine, creates the trainer for a task's trials."""
+    source = Path(data.source)
+    return TrainerSpec(
+        TRAINER,
+        {
+            "task": task.name,
+            "source": str(source.resolve()) if source.exists() else data.source,
+            "data_seed": data.seed,
+            "reading": dict(data.reading),
+            "settings": settings.to_dict(),
+            "fingerprint": fingerprint,
+        },
+    )
+
+
+def start_fork_server(workers: int | None = None, threads: int | None = None) -> Callable[[], None]:
+    """Starts the fork server early, so that it imports TensorFlow while this process does.
+
+    Returns:
+        A function that ends the server if no trial has used it; to be called at the end.
+    """
+    LocalPool(workers, threads).start(TRAINER)
+    return stop_unused_fork_servers

@@ -1,0 +1,199 @@
+"""The page of a run: what it says, for finished runs and for runs that are still training."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from models.metric import Metric
+from reports.run_report import (
+    ReportedRun,
+    learning_curves,
+    read_history,
+    run_page,
+)
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+HISTORY = [(0.6, 0.9, 0.55, 1.0), (0.7, 0.6, 0.80, 0.5), (0.9, 0.3, 0.75, 0.9)]
+ACCURACY = Metric("accuracy", "max")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.texts, self.images, self.open = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(dict(attributes))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.texts.append(data)
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+CONFIG = {
+    "task": "sentiment",
+    "data": {"source": "my reviews.csv", "seed": 3, "reading": {"text_column": "a b"}},
+    "model": {"cell": "gru", "units": 64, "epochs": 9},
+    "preprocessor": {"lowercase": True},
+    "seed": 5,
+}
+
+
+def write_run(directory, finished=True, config=None, metric=ACCURACY):
+    """A run's directory as a training leaves it, without a network."""
+    config = config or CONFIG
+    write(directory / "config.json", config)
+    about = {"python": "3.11.7", "packages": {"keras": "3.15"}, "data_fingerprint": "f" * 64}
+    write(directory / "environment.json", about)
+    lines = [f"{i}.0,{a},{b},{c},{d},2.0" for i, (a, b, c, d) in enumerate(HISTORY)]
+    text = "epoch,accuracy,loss,val_accuracy,val_loss,seconds\n" + "\n".join(lines) + "\n"
+    (directory / "history.csv").write_text(text, encoding="utf-8")
+    if finished:
+        metrics = {"validation": {"accuracy": 0.8, "macro_f1": 0.79},
+                   "test": {"accuracy": 0.7812, "macro_f1": 0.77}}  # fmt: skip
+        baseline = {"name": "bag of <words>", "validation": {"accuracy": 0.76},
+                    "test": {"accuracy": 0.75, "majority_class": 0.5}}  # fmt: skip
+        write(directory / "metrics.json", {
+            "run": str(directory), "task": "sentiment", "metrics": metrics, "baseline": baseline,
+            "parameters": 123456, "epochs": 3, "best_epoch": 2, "seconds": 75.0,
+            "examples": {"train": 8000, "validation": 1000, "test": 1000},
+        })  # fmt: skip
+        (directory / "model.keras").write_bytes(b"weights")
+        (directory / "pictures").mkdir()
+        (directory / "pictures" / "error_by_length.png").write_bytes(PNG)
+    kind = "text classification" if metric else ""
+    return ReportedRun(directory, config, finished, kind, metric)
+
+
+def bundle_of(config):
+    item = {"status": "verified", "parity": 2.4e-7, "agreement": 1.0, "accuracy": 0.78,
+            "latency_ms": {"1": 0.31, "32": 3.0}, "bytes": 700_000, "path": "onnx/2"}  # fmt: skip
+    return {
+        "format": 1, "version": 2, "config": config,
+        "keras": {"accuracy": 0.78, "latency_ms": {"1": 4.8, "32": 15.2}},
+        "artifacts": {
+            "onnx": item,
+            "tensorrt": {"status": "built", "reason": "no GPU here", "bytes": 10, "path": "t/2"},
+        },
+    }  # fmt: skip
+
+
+def test_the_page_of_a_run_has_its_scores_and_settings(tmp_path):
+    run = write_run(tmp_path / "sentiment-1")
+    text = run_page(run)
+    page = Page(text)
+    for words in ("sentiment: sentiment-1", "my reviews.csv", "text classification", "8,000 train",
+                  "seed 5", "0.7812", "123,456", "1 min 15 s", "3 epochs", "bag of <words>",
+                  "on test the model's accuracy is better by 0.0312", "keras 3.15",
+                  "data_fingerprint ffffffffffff ", "error by length"):  # fmt: skip
+        assert words in page.text, words
+    assert page.rows[:3] == [
+        ["metric", "test: model", "test: baseline", "validation: model", "validation: baseline"],
+        ["accuracy", "0.7812", "0.7500", "0.8000", "0.7600"],
+        ["macro f1", "0.7700", "", "0.7900", ""],
+    ]
+    assert ["majority class", "", "0.5000", "", ""] in page.rows
+    assert page.images[0]["src"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert "not finished" not in page.text
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path):
+    run = write_run(tmp_path / "r")
+    history = read_history(run.path / "history.csv")
+    drawing = learning_curves(history, "accuracy", "max", 2, baseline=0.76)
+    ElementTree.fromstring(drawing.svg())
+    big = [mark.tip for mark in drawing.marks if mark.kind == "circle" and mark.size == (5,)]
+    assert big[:2] == ["epoch 2: val_accuracy 0.8000", "epoch 2: val_loss 0.5000"]
+    words = [mark.text for mark in drawing.marks]
+    assert "baseline 0.7600" in words
+    assert "kept: epoch 2" in words
+    # A baseline far away would flatten the curves.
+    far = learning_curves(history, "accuracy", "max", 2, baseline=70.0)
+    assert "baseline 70.0000" not in [mark.text for mark in far.marks]
+    page = Page(run_page(run))
+    assert "The weights of epoch 2 of 3 were kept" in page.text
+    # The training loss falls from 0.6 to 0.3, the validation loss rises from 0.5 to 0.9.
+    assert "memorises its training examples" in page.text
+
+
+def test_a_run_under_way_is_said_to_be_so(tmp_path):
+    run = write_run(tmp_path / "r", finished=False)
+    with (run.path / "history.csv").open("a", encoding="utf-8") as file:
+        file.write("3.0,0.9")
+    page = Page(run_page(run))
+    assert "not finished: 3 epochs of at most 9 so far" in page.text
+    assert "Scores" not in page.text
+    assert "kept: epoch 2" in page.text
+
+
+def test_a_run_just_begun_has_a_page(tmp_path):
+    page = Page(run_page(ReportedRun(tmp_path, CONFIG, False, "text classification", ACCURACY)))
+    assert "0 epochs of at most" in page.text
+
+
+def test_a_run_of_a_search_has_no_baseline(tmp_path):
+    run = write_run(tmp_path / "best")
+    path = run.path / "metrics.json"
+    result = json.loads(path.read_text(encoding="utf-8")) | {"baseline": None}
+    result["metrics"] = {"validation": {"accuracy": 0.8}}
+    write(path, result)
+    page = Page(run_page(run))
+    assert "No baseline was measured here" in page.text
+    assert page.rows[:2] == [["metric", "validation: model"], ["accuracy", "0.8000"]]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_exports_are_listed_with_parity_latency_and_size(tmp_path, beside):
+    run = write_run(tmp_path / "model")
+    place = tmp_path if beside else run.path
+    write(place / "bundle" / "manifest.json", bundle_of(run.config))
+    page = Page(run_page(run))
+    head = next(row for row in page.rows if "max |difference|" in row)
+    rows = page.rows[page.rows.index(head) + 1 :]
+    assert [row[0] for row in rows[:3]] == ["keras", "onnx", "tensorrt"]
+    onnx = dict(zip(head, rows[1], strict=True))
+    assert onnx["max |difference|"] == "2.4e-07"
+    assert (onnx["ms at 1"], onnx["size"], onnx["same label"]) == ("0.3", "0.7 MB", "100.00%")
+    assert "tensorrt: built, not run: no GPU here" in page.text
+
+
+def test_a_bundle_beside_it_may_be_of_another_run(tmp_path):
+    run = write_run(tmp_path / "sentiment-1")
+    write(tmp_path / "bundle" / "manifest.json", bundle_of(CONFIG | {"model": {"units": 7}}))
+    assert "Exports" not in Page(run_page(run)).text
+
+
+def test_a_run_of_a_task_that_is_not_here_has_a_page(tmp_path):
+    config = CONFIG | {"task": "<b>gone</b>", "data": {}}
+    run = write_run(tmp_path / "r", config=config, metric=None)
+    text = run_page(run)
+    assert "<b>gone" not in text
+    assert "<b>gone</b>: r" in Page(text).text
+    assert "0.7812" in Page(text).text

@@ -1,0 +1,5 @@
+"""Words written backwards."""
+
+from tasks.kinds.toy_reversal import ToyReversal
+
+TASK = ToyReversal(name="toy_reversal", summary="a word, backwards")
