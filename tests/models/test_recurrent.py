@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from models.config import RecurrentConfig
 from models.pooling import pooled_stack
-from models.recurrent import rebuilt_without_cudnn
+from models.recurrent import rebuilt_without_cudnn, recurrent_stack, stack_state_names
 from models.text_classification_config import TextConfig
 
 CELLS = ("simple_rnn", "lstm", "gru")
@@ -104,3 +105,37 @@ def test_the_copy_of_a_mixed_precision_model_computes_in_float32():
     np.testing.assert_allclose(
         copy.predict_on_batch(tokens), model.predict_on_batch(tokens), atol=5e-3
     )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_sequence_in_two_parts_with_the_states_handed_over_is_the_whole(cell, masked):
+    config = RecurrentConfig(cell=cell, layers=2, units=3, bidirectional=False, dropout=0.0)
+    tokens = keras.Input((None,), dtype="int32")
+    embedding = keras.layers.Embedding(9, 4, mask_zero=masked)
+    y, states = recurrent_stack(embedding(tokens), config, return_states=True)
+    whole = keras.Model(tokens, {"y": y, **states})
+    assert list(states) == stack_state_names(config)
+    begin = {name: keras.Input((3,), name=name) for name in states}
+    rest = keras.Model(
+        {"tokens": tokens, **begin},
+        recurrent_stack(embedding(tokens), config, states=begin, prefix="rest_"),
+    )
+    rest.set_weights(whole.get_weights())
+    ids = np.random.default_rng(0).integers(1, 9, (3, 7))
+    want, first = whole.predict_on_batch(ids), whole.predict_on_batch(ids[:, :4])
+    got = rest.predict_on_batch({"tokens": ids[:, 4:], **{name: first[name] for name in states}})
+    np.testing.assert_allclose(got, want["y"][:, 4:], atol=1e-6)
+    if masked:  # the states are those after the last step that counts
+        longer = whole.predict_on_batch(np.pad(ids, ((0, 0), (0, 2))))
+        for name in states:
+            np.testing.assert_allclose(longer[name], want[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_states_of_both_directions_have_their_names(cell):
+    config = RecurrentConfig(cell=cell, layers=2, units=3, bidirectional=True)
+    _, states = recurrent_stack(keras.Input((None, 2)), config, return_states=True)
+    assert list(states) == stack_state_names(config)
+    assert all(tuple(state.shape) == (None, 3) for state in states.values())
+    assert f"{cell}_1_backward_h" in states

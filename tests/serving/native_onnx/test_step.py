@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from models.config import RecurrentConfig
+from models.recurrent import recurrent_stack, stack_state_names
 from serving.errors import ServingError
 from serving.native_onnx import build_onnx
 from serving.step_models import step_model
@@ -87,3 +89,43 @@ def test_a_model_without_states_has_no_steps():
     x = keras.Input((None, 3), name="x")
     with pytest.raises(ServingError, match="no recurrent layer"):
         step_model(keras.Model(x, layers.Dense(2)(x)))
+
+
+def a_decoder(cell):
+    """Ids, a memory to attend to, and the states to begin with: to what is likely to follow."""
+    config = RecurrentConfig(cell=cell, layers=2, units=4, bidirectional=False, dropout=0.0)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    memory = keras.Input((None, 4), name="memory")
+    begin = {name: keras.Input((4,), name=name) for name in stack_state_names(config)}
+    x = layers.Embedding(9, 4)(ids)
+    x = recurrent_stack(x, config, states=begin)
+    x = layers.Concatenate()([x, layers.Attention()([x, memory])])
+    return keras.Model({"ids": ids, "memory": memory, **begin}, {"logits": layers.Dense(9)(x)})
+
+
+@pytest.mark.parametrize("cell", ["simple_rnn", "gru", "lstm"])
+def test_a_decoder_keeps_its_memory_and_begins_with_the_states_that_it_is_given(cell, tmp_path):
+    model, rng = a_decoder(cell), np.random.default_rng(0)
+    ids = rng.integers(0, 9, (2, 5)).astype(np.int32)
+    given = {
+        name: rng.normal(size=(2, *(size or 3 for size in tensor.shape[1:]))).astype(np.float32)
+        for name, tensor in zip(sorted(model.input), model.inputs, strict=True) if name != "ids"
+    }  # fmt: skip
+    want = model.predict_on_batch({"ids": ids, **given})["logits"]
+    step = step_model(model, constant=("memory",))
+    step.save(tmp_path / "step.keras")
+    loaded = keras.models.load_model(tmp_path / "step.keras")
+    states = {name: value for name, value in given.items() if name != "memory"}
+    for t in range(5):
+        now = {"ids": ids[:, t], "memory": given["memory"], **states}
+        found = loaded.predict_on_batch(now)
+        np.testing.assert_allclose(found["logits"], want[:, t], atol=1e-5)
+        states = {name: found[f"{name}_next"] for name in states}
+
+
+def test_what_looks_at_the_sequence_that_it_writes_is_refused():
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.GRU(4, return_sequences=True)(layers.Embedding(9, 4)(ids))
+    model = keras.Model({"ids": ids}, {"y": layers.Attention(name="backwards")([x, x])})
+    with pytest.raises(ServingError, match="layer 'backwards'"):
+        step_model(model)
