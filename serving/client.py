@@ -130,13 +130,13 @@ class Client:
             time.sleep(0.1)
         raise ServingError(f"{self.model} was not ready within {seconds:g} s: {last}")
 
-    def open(self) -> Stream:
+    def open(self) -> RemoteStream:
         """A stream of rows to a model with steps; only this project's server has them.
 
         Raises:
             RequestError: as ``predict``.
         """
-        return Stream(self._wire, self._retried(self._wire.open), self.timeout)
+        return RemoteStream(self._wire, self._retried(self._wire.open), self.timeout)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -164,7 +164,7 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
 
-class Stream:
+class RemoteStream:
     """Rows to one stream; steps are never repeated, since they may have counted.
 
     Args:
@@ -192,7 +192,7 @@ class Stream:
         """Ends the stream; the number of its steps."""
         return self._wire.end(self._identity, self._timeout)
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> RemoteStream:
         return self
 
     def __exit__(

@@ -60,6 +60,59 @@ def test_files_stay_short_enough_to_own(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in SOURCES if "templates" not in path.parts}
+
+
+def imported_files(path):
+    """Every file of the project that one names, within functions and TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in FILES else node.module for name in inside]
+        yield from (name for name in names if name in FILES)
+
+
+def test_no_file_imports_by_whatever_way_one_that_imports_it():
+    graph = {name: set(imported_files(path)) - {name} for name, path in FILES.items()}
+    while free := [name for name, others in graph.items() if not others & set(graph)]:
+        for name in free:
+            del graph[name]
+    assert not graph, f"these import one another, or what does: {graph}"
+
+
+def test_no_public_class_has_the_name_of_another():
+    places = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_the_contract_of_a_task_is_small():
+    from tasks.kinds.contract import Task
+
+    assert len(Task.__abstractmethods__) <= 10, sorted(Task.__abstractmethods__)
+
+
+def test_no_setting_has_the_name_of_one_in_another_group():
+    import tasks
+
+    for name in tasks.names():
+        task = tasks.get(name)
+        groups = (task.data, task.settings.model, task.settings.preprocessing, task.decoding)
+        every = [setting for group in groups for setting in group.names()]
+        assert len(every) == len(set(every)), f"{name}: {sorted(every)}"
+
+
 def tracked_text_files():
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from serving.native_onnx.graph import Graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,14 +13,14 @@ class Value:
     """A tensor of the graph.
 
     Attributes:
-        graph: where it lives.
+        graph: the ``Graph`` where it lives, which computes with it.
         name: of the tensor.
         dtype: NumPy's.
         rank: number of dimensions.
         time_major: the first two dimensions are (time, batch), not Keras's (batch, time).
     """
 
-    graph: Graph = field(repr=False)
+    graph: Any = field(repr=False)
     name: str
     dtype: np.dtype
     rank: int
