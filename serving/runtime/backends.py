@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serving.bundle import read_manifest
 from serving.errors import ServingError
@@ -12,9 +13,9 @@ from serving.runtime.programs import Backend
 
 # In the order of preference: the lightest first.
 FILES = {
-    "onnx": ("model.onnx",),
+    "onnx": ("*.onnx",),
     "savedmodel": ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"),
-    "tensorrt": ("model.plan",),
+    "tensorrt": ("*.plan",),
 }
 BACKENDS = tuple(FILES)
 
@@ -28,17 +29,19 @@ class Loading:
             one: batches run side by side already, and its idle threads would spin.
         tags: of a SavedModel's MetaGraph.
         warm: whether recorded requests are run first.
+        decoding: settings that a request may leave out, with other values than the model's own.
     """
 
     threads: int | None = None
     tags: tuple[str, ...] = ("serve",)
     warm: bool = True
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
 
 def kind_of(directory: Path) -> str | None:
     """Which backend a version's directory is for."""
     for kind, names in FILES.items():
-        if any((directory / name).is_file() for name in names):
+        if any(path.is_file() for name in names for path in directory.glob(name)):
             return kind
     return None
 
@@ -73,12 +76,13 @@ def load(directory: Path, kind: str | None = None, how: Loading | None = None) -
         raise ServingError(
             f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}"
         )
-    if how.warm:
-        try:
+    try:
+        backend.change_defaults(how.decoding)
+        if how.warm:
             backend.warm()
-        except Exception:
-            backend.close()
-            raise
+    except Exception:
+        backend.close()
+        raise
     return backend
 
 

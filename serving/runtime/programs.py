@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.program import DEFAULT
 from pipelines.ragged import Arrays, Fields
-from serving.errors import RequestError
+from serving.errors import RequestError, ServingError
 from serving.tensors import NUMBERS, TF_NAMES
 
 DEFAULT_SIGNATURE = DEFAULT
@@ -81,6 +81,19 @@ class SignatureRunner:
         """Outputs of the signature; strings as object arrays of bytes or str."""
         return core
 
+    def change_default(self, name: str, value: Any) -> None:
+        """Another value for an input that a request may leave out.
+
+        Raises:
+            ServingError: it is no value of the input's dtype.
+        """
+        spec = self.signature["inputs"][name]
+        try:
+            changed = np.array(value, spec["dtype"])
+        except (ValueError, OverflowError) as error:
+            raise ServingError(f"--default {name}={value} is no {spec['dtype']}") from error
+        self.signature["inputs"][name] = {**spec, "default": changed}
+
 
 class Backend:
     """One version of one loaded model.
@@ -117,6 +130,30 @@ class Backend:
         """
         program = self.programs[signature_name]
         return program.decode(program.execute(program.encode(inputs)))
+
+    def change_defaults(self, values: Mapping[str, Any]) -> None:
+        """Gives inputs that a request may leave out other values than the model's own.
+
+        Args:
+            values: by name of the input; of every signature that has it.
+
+        Raises:
+            ServingError: no signature has such an input, or it takes no such value.
+        """
+        for name, value in values.items():
+            runners = [one for one in self.programs.values()
+                       if "default" in one.signature["inputs"].get(name, ())]  # fmt: skip
+            if not runners:
+                raise ServingError(f"--default {name}: {self._settings()}")
+            for runner in runners:
+                runner.change_default(name, value)
+
+    def _settings(self) -> str:
+        every = {n for one in self.programs.values()
+                 for n, spec in one.signature["inputs"].items() if "default" in spec}  # fmt: skip
+        return f"the settings of this model are {', '.join(sorted(every))}" if every else (
+            "this model has no settings that a request may leave out"
+        )  # fmt: skip
 
     def warm(self) -> None:
         """Runs what the version's directory holds for that; nothing by default."""
@@ -195,7 +232,7 @@ def signature_defs(signatures: Mapping[str, Mapping]) -> dict[str, dict]:
             "inputs": {k: _tensor_info(k, v, "serving_default_") for k, v in s["inputs"].items()},
             "outputs": {k: _tensor_info(k, v, "") for k, v in s["outputs"].items()},
             "method_name": s.get("method_name", PREDICT_METHOD),
-            "defaults": {},
+            "defaults": {k: _tensor(v) for k, v in s["inputs"].items() if "default" in v},
         }
         for name, s in signatures.items()
     }
@@ -204,6 +241,18 @@ def signature_defs(signatures: Mapping[str, Mapping]) -> dict[str, dict]:
 def tensor_name(alias: str, info: dict, prefix: str = "serving_default_") -> str:
     """The graph's name of a tensor; an ONNX bundle gets the one that an export would give."""
     return info.get("name", f"{prefix}{alias}:0")
+
+
+def _tensor(info: dict) -> dict[str, Any]:
+    """A default as a TensorProto in JSON."""
+    from google.protobuf import json_format
+
+    from serving import protos
+    from serving.tensors import fill_proto
+
+    proto = protos.TensorProto()
+    fill_proto(proto, np.array(info["default"], info["dtype"]))
+    return json_format.MessageToDict(proto, preserving_proto_field_name=True)
 
 
 def _tensor_info(alias: str, info: dict, prefix: str) -> dict:

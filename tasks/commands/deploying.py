@@ -147,12 +147,14 @@ def serve(
     max_body: o.MaxBody = 64,
     stream_idle: o.StreamIdle = "5m",
     poll: o.Poll = "1s",
+    default: o.Default = None,
     token_file: o.TokenFile = None,
     tls_cert: o.TlsCert = None,
     tls_key: o.TlsKey = None,
     tls_client_ca: o.TlsClientCa = None,
 ) -> None:
     """Answer TensorFlow Serving's REST and gRPC APIs until Ctrl-C; new versions take over."""
+    from serving.runtime.backends import Loading
     from serving.runtime.host import BatchOptions, Host, Limits, SessionLimits, Watching
     from serving.runtime.rest_api import METRICS_PATH, RestOptions
     from serving.runtime.server import ServerOptions
@@ -166,12 +168,24 @@ def serve(
         Limits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
         BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),
         watching=Watching(seconds(poll, "--poll")),
+        loading=Loading(decoding=settings_of(default or [])),
         sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),
     )
     stage(
         bundle, rest_port, backend, host, print_json,
         grpc_port=grpc_port, model_name=name, runtime=runtime, options=options,
     )  # fmt: skip
+
+
+def settings_of(given: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` of each --default."""
+    settings = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals and value):
+            raise DataError(f"--default {one!r} is not NAME=VALUE, such as temperature=0.7")
+        settings[name] = value
+    return settings
 
 
 def token_of(path: Path | None) -> str | None:
