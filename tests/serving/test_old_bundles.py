@@ -1,7 +1,8 @@
 """Bundles and runs of the version before tasks had programs (commit ff504ec).
 
-``old_bundles`` holds a bundle of four units for each kind of that version, written by its ``train``
-and ``export --format onnx``, and in ``answers.json`` what its own ``Predictor`` and ``Stream`` gave.
+``old_bundles`` holds one bundle for each kind of that version, of four units, written by its
+``train`` and ``export --format onnx``; and in ``answers.json`` what its own ``Predictor`` and
+``Stream`` gave.
 """
 
 import json
@@ -12,6 +13,7 @@ import pytest
 
 from common.errors import DataError
 from serving import Predictor, Stream
+from serving.client import Client
 from serving.runtime.server import running
 from tasks.stages.predicting import predict
 from tasks.stages.run_directory import Run
@@ -83,13 +85,13 @@ def test_signatures_are_those_that_clients_know():
 
 @pytest.mark.parametrize("task", KINDS)
 def test_an_old_bundle_is_served(task):
-    from serving.client import Client
-
     predictor, want = Predictor(BUNDLES / task), ANSWERS[task]["response"]
     request = predictor.preprocessor.to_request(ANSWERS[task]["raw"])
-    with running(BUNDLES / task) as server:
-        with Client(f"http://localhost:{server.rest_port}", task) as client:
-            response = client.predict(request)
+    with (
+        running(BUNDLES / task) as server,
+        Client(f"http://localhost:{server.rest_port}", task) as client,
+    ):
+        response = client.predict(request)
     for name, values in want.items():
         if name != "label":
             np.testing.assert_allclose(response[name], values, rtol=1e-4, atol=1e-5)
