@@ -1,59 +1,8 @@
-"""Kinds that are laid over a copy of the repository keep the contract there, nothing else changed.
-
-The toys of ``tests/toy_kinds`` loop over a step model, carry states, answer sequences of unequal
-length and take decoding settings with a request.
-"""
-
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+"""What `seqloom new` writes keeps the contract at once, in a copy of the repository."""
 
 import pytest
 
-import tasks
-
-ROOT = Path(tasks.__file__).resolve().parents[1]
-PACKAGES = ("common", "decoding", "models", "pipelines", "reports", "serving", "tasks", "tuning")
-TOYS = ROOT / "tests" / "toy_kinds"
-
-
-def copy_of_the_repository(place: Path) -> Path:
-    """The packages, the command and the contract test; only one task, to be quick."""
-    skip = shutil.ignore_patterns("__pycache__")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, place / package, ignore=skip)
-    for name in ("seqloom.py", "setup.cfg", "tests/conftest.py", "tests/tasks/test_contract.py"):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, place / name)
-    return place
-
-
-def run_there(place: Path, *arguments: str) -> str:
-    """Standard output of a Python process in the copy, which sees no other Seqloom."""
-    environment = {**os.environ, "PYTHONPATH": str(place)}
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
-        environment.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.mark.parametrize("toy", ["toy_language", "toy_reversal"])
-def test_a_toy_kind_keeps_the_whole_contract(toy, tmp_path):
-    place = copy_of_the_repository(tmp_path)
-    shutil.copytree(TOYS, place, dirs_exist_ok=True)
-    shown = run_there(
-        place, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0",
-        "tests/tasks/test_contract.py", "-k", toy,
-    )  # fmt: skip
-    assert "100%" in shown
-    assert "failed" not in shown
-
+from tests.tasks.kind_copies import copy_of_the_repository, run_there
 
 NEW = "import sys; sys.argv[0] = 'seqloom'; from seqloom import main; main()"
 
