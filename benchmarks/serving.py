@@ -114,10 +114,10 @@ def without_server(bundle: Path, texts: list[str], seconds: float) -> list[dict[
     """What ONNX Runtime alone does with as many requests waiting."""
     import numpy as np
 
-    from serving.runtime.backends import find_place, load
     from serving.runtime.batching import Batcher
+    from serving.runtime.loading import find_model, load
 
-    ((_, path),) = find_place(bundle).versions().items()
+    ((_, path),) = find_model(bundle).versions().items()
     program = load(path).programs["serving_default"]
     requests = [{"text": np.array([text.encode()], object)} for text in texts]
     rows = []

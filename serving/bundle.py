@@ -66,21 +66,21 @@ class Publication:
         for left_over in self.bundle.glob(".writing-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         self.version = next_version(self.bundle)
-        self.aside = self.bundle / f".writing-{self.version}-{os.getpid()}"
-        self.aside.mkdir()
+        self.staging = self.bundle / f".writing-{self.version}-{os.getpid()}"
+        self.staging.mkdir()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        shutil.rmtree(self.aside, ignore_errors=True)
+        shutil.rmtree(self.staging, ignore_errors=True)
         os.close(self.lock)
 
-    def place(self, artefact: str) -> Path:
+    def directory(self, artefact: str) -> Path:
         """Where to write an artefact such as "savedmodel"; the directory is not made."""
-        return self.aside / artefact
+        return self.staging / artefact
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """Renames every artefact to its version and then writes the manifest."""
-        for source in sorted(self.aside.iterdir()):
+        for source in sorted(self.staging.iterdir()):
             _flush(source)
             if source.name == "triton":
                 self._publish_repository(source)

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import DEFAULT_SIGNATURE
-from serving.wires import GrpcWire, RestWire
+from serving.runtime.runners import DEFAULT_SIGNATURE
+from serving.transports import GrpcTransport, RestTransport
 
 Arrays = dict[str, np.ndarray]
 
@@ -75,9 +75,11 @@ class Client:
         files = (ca, cert, key)
         if parts.scheme.startswith("http"):
             port = parts.port or (443 if secure else 8501)
-            self._wire: Any = RestWire(self, parts.hostname, port, secure, token, files)
+            self._transport: Any = RestTransport(self, parts.hostname, port, secure, token, files)
         else:
-            self._wire = GrpcWire(self, parts.hostname, parts.port or 8500, secure, token, files)
+            self._transport = GrpcTransport(
+                self, parts.hostname, parts.port or 8500, secure, token, files
+            )
 
     def predict(self, inputs: Mapping[str, Any], signature_name: str = DEFAULT_SIGNATURE) -> Arrays:
         """Outputs of one request.
@@ -93,7 +95,7 @@ class Client:
             RequestError: what the server answered, or UNAVAILABLE, or DEADLINE_EXCEEDED.
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
-        return self._retried(lambda left: self._wire.predict(arrays, signature_name, left))
+        return self._retried(lambda left: self._transport.predict(arrays, signature_name, left))
 
     def signatures(self) -> dict[str, dict[str, Any]]:
         """Dtypes and shapes of inputs and outputs: ``{name: {"inputs": {...}, "outputs": ...}}``.
@@ -101,7 +103,7 @@ class Client:
         Raises:
             RequestError: as ``predict``.
         """
-        return self._retried(self._wire.signatures)
+        return self._retried(self._transport.signatures)
 
     def status(self) -> dict[int, str]:
         """State of each version, such as "AVAILABLE".
@@ -109,7 +111,7 @@ class Client:
         Raises:
             RequestError: as ``predict``.
         """
-        return self._retried(self._wire.status)
+        return self._retried(self._transport.status)
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Returns once a version answers.
@@ -120,7 +122,7 @@ class Client:
         until, last = time.monotonic() + seconds, "no answer"
         while time.monotonic() < until:
             try:
-                states = self._wire.status(min(5.0, seconds))
+                states = self._transport.status(min(5.0, seconds))
             except RequestError as error:
                 last = error.message
             else:
@@ -130,17 +132,17 @@ class Client:
             time.sleep(0.1)
         raise ServingError(f"{self.model} was not ready within {seconds:g} s: {last}")
 
-    def open(self) -> RemoteStream:
+    def open(self) -> ClientStream:
         """A stream of rows to a model with steps; only this project's server has them.
 
         Raises:
             RequestError: as ``predict``.
         """
-        return RemoteStream(self._wire, self._retried(self._wire.open), self.timeout)
+        return ClientStream(self._transport, self._retried(self._transport.open), self.timeout)
 
     def close(self) -> None:
         """Ends the connections."""
-        self._wire.close()
+        self._transport.close()
 
     def __enter__(self) -> Client:
         return self
@@ -164,17 +166,17 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
 
-class RemoteStream:
+class ClientStream:
     """Rows to one stream; steps are never repeated, since they may have counted.
 
     Args:
-        wire: of the client.
+        transport: of the client.
         identity: that the server gave.
         timeout: seconds for a step.
     """
 
-    def __init__(self, wire: Any, identity: str, timeout: float) -> None:
-        self._wire, self._identity, self._timeout = wire, identity, timeout
+    def __init__(self, transport: Any, identity: str, timeout: float) -> None:
+        self._transport, self._identity, self._timeout = transport, identity, timeout
 
     def step(self, inputs: Mapping[str, Any]) -> Arrays:
         """The next row of each series.
@@ -186,13 +188,13 @@ class RemoteStream:
             RequestError: what the server answered; the stream is as it was before.
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
-        return self._wire.step(self._identity, arrays, self._timeout)
+        return self._transport.step(self._identity, arrays, self._timeout)
 
     def close(self) -> int:
         """Ends the stream; the number of its steps."""
-        return self._wire.end(self._identity, self._timeout)
+        return self._transport.end(self._identity, self._timeout)
 
-    def __enter__(self) -> RemoteStream:
+    def __enter__(self) -> ClientStream:
         return self
 
     def __exit__(

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 
 from serving import protos
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import plain_place
 from serving.runtime.batching import BatchOptions
+from serving.runtime.loading import base_path_location
 from serving.runtime.rest_api import METRICS_PATH
 from serving.runtime.servables import ModelSettings, Policy
 
@@ -75,7 +75,7 @@ def models_of(
                 f"{known.platform} and new platform requested is {platform}"
             )
         found[model.name] = ModelSettings(
-            model.name, plain_place(base, model.name), _policy(model.model_version_policy),
+            model.name, base_path_location(base, model.name), _policy(model.model_version_policy),
             dict(model.version_labels), platform,
         )  # fmt: skip
     return list(found.values())

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import Backend, SignatureRunner, check_inputs, check_tensors
+from serving.runtime.runners import Backend, SignatureRunner, check_inputs, check_tensors
 
 Execute = Callable[[LoadedProgram, Arrays], Arrays]
 
@@ -39,17 +39,17 @@ class _ProgramRunner(SignatureRunner):
         except ValueError as error:
             raise RequestError(str(error)) from error
 
-    def group(self, core: Arrays) -> Hashable:
+    def group(self, encoded: Arrays) -> Hashable:
         """See ``SignatureRunner.group``."""
-        return self.program.program.group(core)
+        return self.program.program.group(encoded)
 
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; a run under way is not interrupted."""
-        return self._execute(self.program, core)
+        return self._execute(self.program, encoded)
 
-    def decode(self, core: Arrays) -> Arrays:
+    def decode(self, encoded: Arrays) -> Arrays:
         """See ``SignatureRunner.decode``."""
-        return self.program.decode(core)
+        return self.program.decode(encoded)
 
 
 class OnnxBackend(Backend):
@@ -70,13 +70,13 @@ class OnnxBackend(Backend):
         super().__init__({name: _ProgramRunner(p, translated) for name, p in programs.items()})
 
 
-def translated(program: LoadedProgram, core: Arrays) -> Arrays:
+def translated(program: LoadedProgram, encoded: Arrays) -> Arrays:
     """Runs a program, with what ONNX Runtime raises as a request's error."""
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
     from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Failure
 
     try:
-        return program.execute(core)
+        return program.execute(encoded)
     except (ValueError, InvalidArgument) as error:
         raise RequestError(str(error)) from error
     except (Fail, Failure) as error:
@@ -97,10 +97,10 @@ class TensorRTBackend(Backend):
         # One execution context for each core, hence one batch at a time.
         lock = threading.Lock()
 
-        def locked(program: LoadedProgram, core: Arrays) -> Arrays:
+        def locked(program: LoadedProgram, encoded: Arrays) -> Arrays:
             try:
                 with lock:
-                    return program.execute(core)
+                    return program.execute(encoded)
             except ServingError as error:
                 raise RequestError(str(error)) from error
 

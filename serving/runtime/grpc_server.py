@@ -8,23 +8,23 @@ import grpc
 
 from serving.errors import ServingError
 from serving.runtime.grpc_api import GrpcApi, GrpcOptions
-from serving.runtime.host import Host
+from serving.runtime.runtime import Runtime
 
 
-class GrpcFace:
+class GrpcEndpoint:
     """To be made, opened and closed in a running event loop.
 
     Args:
-        host: that answers.
+        runtime: that answers.
         options: ``serving.runtime.server.ServerOptions``.
     """
 
-    def __init__(self, host: Host, options: Any) -> None:
+    def __init__(self, runtime: Runtime, options: Any) -> None:
         self._options = options
-        self.api = GrpcApi(host, GrpcOptions(options.health, options.as_content, options.token))
+        self.api = GrpcApi(runtime, GrpcOptions(options.health, options.as_content, options.token))
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", host.limits.max_body_bytes),
+                ("grpc.max_receive_message_length", runtime.limits.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Else a second server would quietly share the port.
                 ("grpc.so_reuseport", 0),
@@ -66,6 +66,6 @@ class GrpcFace:
         )
         return self._server.add_secure_port(address, credentials)
 
-    async def close(self, patience: float) -> None:
+    async def close(self, drain_seconds: float) -> None:
         """Answers what is under way, and refuses the rest with UNAVAILABLE."""
-        await self._server.stop(patience)
+        await self._server.stop(drain_seconds)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from serving.errors import RequestError
-from serving.runtime.programs import DEFAULT_SIGNATURE, Arrays, Backend
+from serving.runtime.runners import DEFAULT_SIGNATURE, Arrays, Backend
 from serving.tensors import to_array
 
 INPUT, CLASSES, SCORES, VALUES = "inputs", "classes", "scores", "outputs"

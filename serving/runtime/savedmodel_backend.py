@@ -18,13 +18,13 @@ from pipelines.ragged import Fields
 from serving import protos
 from serving.declared import read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.runtime.programs import Arrays, Backend, SignatureRunner, check_inputs
+from serving.runtime.runners import Arrays, Backend, SignatureRunner, check_inputs
 from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
 _CODES = dict(enumerate(HTTP_STATUS))
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-MOST_WARMUP_RECORDS = 1000
+MAX_WARMUP_RECORDS = 1000
 
 
 class SavedModelBackend(Backend):
@@ -66,7 +66,7 @@ class SavedModelBackend(Backend):
         fields = read_programs(self.path)
         super().__init__(
             {
-                key: _SessionProgram(self, _signature(definition), fields.get(key))
+                key: _SessionRunner(self, _signature(definition), fields.get(key))
                 for key, definition in sorted(meta_graph.signature_def.items())
             }
         )
@@ -151,7 +151,7 @@ class SavedModelBackend(Backend):
         read: Callable[..., Any] = self._tf.compat.v1.io.tf_record_iterator
         try:
             for number, record in enumerate(read(str(path))):
-                if number == MOST_WARMUP_RECORDS:
+                if number == MAX_WARMUP_RECORDS:
                     return
                 yield record
         except self._error as error:
@@ -164,7 +164,7 @@ class SavedModelBackend(Backend):
         self._session.close()
 
 
-class _SessionProgram(SignatureRunner):
+class _SessionRunner(SignatureRunner):
     """One signature; rows of several requests are joined where all its tensors have a batch."""
 
     def __init__(
@@ -197,9 +197,9 @@ class _SessionProgram(SignatureRunner):
                    if "default" in spec and n not in inputs}  # fmt: skip
         return {**inputs, **missing}
 
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; errors are the session's own."""
-        feeds = {self._feeds[name]: array for name, array in core.items()}
+        feeds = {self._feeds[name]: array for name, array in encoded.items()}
         arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
         return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import RequestError
-from serving.runtime.backends import Place
-from serving.runtime.programs import Backend
+from serving.runtime.loading import ModelLocation
+from serving.runtime.runners import Backend
 
 
 class State(IntEnum):
@@ -55,14 +55,14 @@ class ModelSettings:
 
     Attributes:
         name: in requests.
-        place: where its versions are.
+        location: where its versions are.
         policy: which of them are served.
         labels: versions by label.
         platform: as a config file has it; it may not change while the model is served.
     """
 
     name: str
-    place: Place
+    location: ModelLocation
     policy: Policy = field(default_factory=Policy)
     labels: dict[str, int] = field(default_factory=dict)
     platform: str = "tensorflow"
@@ -134,16 +134,16 @@ class Servable:
         with self._changed:
             self.state = State.AVAILABLE
 
-    def unload(self, patience: float | None = None) -> bool:
+    def unload(self, timeout: float | None = None) -> bool:
         """Takes no more requests, waits for those under way and frees the model.
 
         Args:
-            patience: seconds to wait; for ever if None.
+            timeout: seconds to wait; for ever if None.
 
         Returns:
             Whether all requests ended in time.
         """
-        until = None if patience is None else time.monotonic() + patience
+        until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             if self.state is State.AVAILABLE:
                 self.state = State.UNLOADING

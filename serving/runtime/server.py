@@ -24,9 +24,9 @@ import uvicorn
 
 from serving.errors import ServingError
 from serving.runtime.asgi import RestApp
-from serving.runtime.backends import find_place
-from serving.runtime.host import Host
+from serving.runtime.loading import find_model
 from serving.runtime.rest_api import RestApi, RestOptions
+from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.sockets import Tls, bound, port_error
 
@@ -70,14 +70,14 @@ class ServerOptions:
 
 
 class Server:
-    """A host's two faces on bound ports.
+    """REST and gRPC endpoints of a runtime on bound ports.
 
     REST's port is bound at once, so that a taken one is found before a model is loaded, but both
     refuse connections until ``run`` has loaded all models: as with TensorFlow Serving an open port
     means a ready model.
 
     Args:
-        host: that answers.
+        runtime: that answers.
         options: see there.
 
     Raises:
@@ -85,8 +85,8 @@ class Server:
             do.
     """
 
-    def __init__(self, host: Host, options: ServerOptions) -> None:
-        self.host, self.options = host, options
+    def __init__(self, runtime: Runtime, options: ServerOptions) -> None:
+        self.runtime, self.options = runtime, options
         self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -145,7 +145,7 @@ class Server:
             sys.setswitchinterval(0.0005)
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopping.set)
-        manager = self.host.manager
+        manager = self.runtime.manager
         loading = asyncio.ensure_future(
             asyncio.to_thread(manager.start, models, self.options.wait_for_models)
         )
@@ -161,11 +161,11 @@ class Server:
 
     async def _serve(self, on_ready: Callable, stopping: asyncio.Future) -> None:
         """From open ports to closed ones."""
-        rest = grpc_face = None
+        rest = grpc_endpoint = None
         async with contextlib.AsyncExitStack() as open_ports:
             if self.options.grpc_port is not None or self.options.grpc_socket:
-                grpc_face = await self._open_grpc()
-                open_ports.push_async_callback(grpc_face.close, self.options.drain_seconds)
+                grpc_endpoint = await self._open_grpc()
+                open_ports.push_async_callback(grpc_endpoint.close, self.options.drain_seconds)
             if self._socket is not None:
                 rest = await self._open_rest()
                 open_ports.push_async_callback(rest.close)
@@ -175,36 +175,36 @@ class Server:
             await stopping
             await announced
             logger.info("draining: requests under way are answered, no others")
-            if grpc_face is not None:
-                grpc_face.api.serving = False
+            if grpc_endpoint is not None:
+                grpc_endpoint.api.serving = False
                 await asyncio.sleep(0.1)
 
     async def _open_grpc(self) -> Any:
-        from serving.runtime.grpc_server import GrpcFace
+        from serving.runtime.grpc_server import GrpcEndpoint
 
-        face = GrpcFace(self.host, self.options)
-        self.grpc_port = await face.open()
-        return face
+        endpoint = GrpcEndpoint(self.runtime, self.options)
+        self.grpc_port = await endpoint.open()
+        return endpoint
 
-    async def _open_rest(self) -> _RestFace:
+    async def _open_rest(self) -> _RestEndpoint:
         options = replace(self.options.rest, token=self.options.token)
-        face = _RestFace(RestApp(RestApi(self.host, options)), self.options)
+        endpoint = _RestEndpoint(RestApp(RestApi(self.runtime, options)), self.options)
         try:
-            await face.open(self._socket)
+            await endpoint.open(self._socket)
         except OSError as error:  # two servers that were bound at once: the second cannot listen
             raise port_error(
                 self.options.address, self.rest_port or 0, error, "--rest-port"
             ) from error
-        return face
+        return endpoint
 
     async def _sweep(self) -> None:
         """Forgets idle streams."""
         while True:
-            await asyncio.sleep(min(30.0, self.host.sessions.limits.idle_seconds / 2))
-            self.host.sessions.expire()
+            await asyncio.sleep(min(30.0, self.runtime.sessions.limits.idle_seconds / 2))
+            self.runtime.sessions.expire()
 
 
-class _RestFace(uvicorn.Server):
+class _RestEndpoint(uvicorn.Server):
     """uvicorn in a loop, and with signals, that are not its own."""
 
     def __init__(self, app: RestApp, options: ServerOptions) -> None:
@@ -267,7 +267,7 @@ def serve(
     *,
     grpc_port: int | None = None,
     model_name: str | None = None,
-    runtime: Host | None = None,
+    runtime: Runtime | None = None,
     options: ServerOptions | None = None,
 ) -> None:
     """Serves a bundle or a SavedModel until SIGTERM or Ctrl-C, then returns.
@@ -289,12 +289,12 @@ def serve(
     Raises:
         ServingError: nothing servable there, or a port cannot be opened.
     """
-    place = find_place(bundle_dir, backend)
-    model = ModelSettings(model_name or place.name, place)
+    location = find_model(bundle_dir, backend)
+    model = ModelSettings(model_name or location.name, location)
     options = replace(
         options or ServerOptions(), address=host, rest_port=rest_port, grpc_port=grpc_port
     )
-    server = Server(runtime or Host(), options)
+    server = Server(runtime or Runtime(), options)
 
     def announce(server: Server) -> None:
         announce_ports(server)
@@ -323,7 +323,7 @@ def announce_ports(server: Server) -> None:
 @contextmanager
 def running(
     models: Iterable[ModelSettings] | str | Path,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
     options: ServerOptions | None = None,
     ready_within: float = 120.0,
 ) -> Iterator[Server]:
@@ -331,7 +331,7 @@ def running(
 
     Args:
         models: of the server, or the path of a bundle.
-        host: of them.
+        runtime: of them.
         options: see there; ports are picked unless given.
         ready_within: seconds to wait for it.
 
@@ -339,9 +339,9 @@ def running(
         ServingError: it did not start.
     """
     if isinstance(models, (str, Path)):
-        place = find_place(models)
-        models = [ModelSettings(place.name, place)]
-    server = Server(host or Host(), options or ServerOptions(rest_port=0, grpc_port=0))
+        location = find_model(models)
+        models = [ModelSettings(location.name, location)]
+    server = Server(runtime or Runtime(), options or ServerOptions(rest_port=0, grpc_port=0))
     ready, failed = threading.Event(), []
 
     def work() -> None:

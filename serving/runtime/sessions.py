@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.program import NEXT
 from serving.errors import RequestError
 from serving.runtime import metrics as m
-from serving.runtime.programs import STEP_SIGNATURE, Arrays
+from serving.runtime.runners import STEP_SIGNATURE, Arrays
 from serving.runtime.servables import Servable
 
 
@@ -65,13 +65,13 @@ class Sessions:
     """All streams of a server; to be called from its event loop.
 
     Args:
-        host: that runs their steps.
+        runtime: that runs their steps.
         limits: of them.
     """
 
-    def __init__(self, host: Any, limits: SessionLimits | None = None) -> None:
+    def __init__(self, runtime: Any, limits: SessionLimits | None = None) -> None:
         self.limits = limits or SessionLimits()
-        self._host = host
+        self._runtime = runtime
         self._open: dict[str, Session] = {}
         self._bytes = 0
 
@@ -81,8 +81,8 @@ class Sessions:
         Raises:
             RequestError: the model has no steps, or too many streams are open.
         """
-        program = servable.backend.programs.get(STEP_SIGNATURE)
-        if program is None or not program.states:
+        runner = servable.backend.runners.get(STEP_SIGNATURE)
+        if runner is None or not runner.states:
             raise RequestError(
                 f"Model {servable.name} cannot be streamed: it has no signature "
                 f'"{STEP_SIGNATURE}". Models that read both ways or pool over time have no steps.',
@@ -114,9 +114,9 @@ class Sessions:
 
     def inputs(self, servable: Servable) -> dict[str, Any]:
         """What a step takes: the inputs of the step signature without the states."""
-        program = servable.backend.programs[STEP_SIGNATURE]
-        inputs = program.signature["inputs"]
-        return {name: info for name, info in inputs.items() if name not in program.states}
+        runner = servable.backend.runners[STEP_SIGNATURE]
+        inputs = runner.signature["inputs"]
+        return {name: info for name, info in inputs.items() if name not in runner.states}
 
     async def step(
         self, session: Session, servable: Servable, inputs: Arrays, deadline: float | None
@@ -139,15 +139,15 @@ class Sessions:
             rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
             if not rows:
                 raise RequestError("A step needs at least one row.")
-            states, program = session.states, servable.backend.programs[STEP_SIGNATURE]
+            states, runner = session.states, servable.backend.runners[STEP_SIGNATURE]
             if states is None:
-                states = program.initial(rows)
+                states = runner.initial(rows)
                 self._room_for(sum(array.nbytes for array in states.values()))
             elif rows != (known := len(next(iter(states.values()), inputs))) and states:
                 raise RequestError(f"This stream has {known} rows a step, not {rows}.")
             if clash := set(states) & set(inputs):
                 raise RequestError(f"The server keeps {', '.join(sorted(clash))}; do not send it.")
-            outputs = await self._host.run(servable, program, {**inputs, **states}, deadline)
+            outputs = await self._runtime.run(servable, runner, {**inputs, **states}, deadline)
             before = session.bytes
             # Copies: a slice of a batch would keep the whole batch in memory.
             session.states = {name: outputs.pop(f"{name}{NEXT}").copy() for name in states}
@@ -195,4 +195,4 @@ class Sessions:
             )
 
     def _count(self) -> None:
-        self._host.metrics.set(m.SESSIONS, len(self._open))
+        self._runtime.metrics.set(m.SESSIONS, len(self._open))

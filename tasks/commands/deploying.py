@@ -153,19 +153,22 @@ def serve(
     tls_client_ca: o.TlsClientCa = None,
 ) -> None:
     """Answer TensorFlow Serving's REST and gRPC APIs until Ctrl-C; new versions take over."""
-    from serving.runtime.host import BatchOptions, Host, Limits, SessionLimits, Watching
+    from serving.runtime.batching import BatchOptions
+    from serving.runtime.manager import WatchOptions
     from serving.runtime.rest_api import METRICS_PATH, RestOptions
+    from serving.runtime.runtime import RequestLimits, Runtime
     from serving.runtime.server import ServerOptions
     from serving.runtime.server import serve as stage
+    from serving.runtime.sessions import SessionLimits
 
     tls = tls_of(tls_cert, tls_key, tls_client_ca)
     options = ServerOptions(
         rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls
     )
-    runtime = Host(
-        Limits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
+    runtime = Runtime(
+        RequestLimits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
         BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),
-        watching=Watching(seconds(poll, "--poll")),
+        watching=WatchOptions(seconds(poll, "--poll")),
         sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),
     )
     stage(

@@ -8,10 +8,10 @@ from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
 from pipelines.program import LoadedProgram, Program
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import find_place, load
 from serving.runtime.core_backends import OnnxBackend
-from serving.runtime.host import Host, Limits
-from serving.runtime.programs import signature_defs
+from serving.runtime.loading import find_model, load
+from serving.runtime.runners import signature_defs
+from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 
@@ -55,9 +55,9 @@ def saved_models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tf_client(saved_models):
     folder, _ = saved_models
-    models = [ModelSettings(name, find_place(folder / name)) for name in ("gru", "text")]
+    models = [ModelSettings(name, find_model(folder / name)) for name in ("gru", "text")]
     options = ServerOptions(rest_port=0)
-    with running(models, Host(), options) as server, client_of(server) as client:
+    with running(models, Runtime(), options) as server, client_of(server) as client:
         yield client
 
 
@@ -104,9 +104,12 @@ def test_savedmodel_strings_and_signatures(tf_client):
 def test_savedmodel_timeout(saved_models):
     path = saved_models[0] / "text"
     body = '{"signature_name": "spin", "inputs": 2000000000}'
-    host, models = Host(Limits(timeout_seconds=0.5)), [ModelSettings("text", find_place(path))]
+    runtime, models = (
+        Runtime(RequestLimits(timeout_seconds=0.5)),
+        [ModelSettings("text", find_model(path))],
+    )
     with (
-        running(models, host, ServerOptions(rest_port=0)) as server,
+        running(models, runtime, ServerOptions(rest_port=0)) as server,
         client_of(server) as client,
     ):
         status, reply = post(client, body, "/v1/models/text:predict")
@@ -169,7 +172,7 @@ def manifest(folder, **changes):
 def test_names_and_versions_of_plain_savedmodels(saved_models):
     folder, _ = saved_models
     for path, name, version in (("gru", "gru", 7), ("gru/7", "gru", 7), ("text", "text", 1)):
-        place = find_place(folder / path)
+        place = find_model(folder / path)
         assert (place.name, list(place.versions())) == (name, [version])
 
 
@@ -177,32 +180,32 @@ def test_a_bundle_without_onnx_is_served_from_its_savedmodel(saved_models, tmp_p
     manifest(tmp_path)
     (tmp_path / "savedmodel").mkdir()
     (tmp_path / "savedmodel" / "2").symlink_to(saved_models[0] / "text")
-    place = find_place(tmp_path)
+    place = find_model(tmp_path)
     assert (place.name, list(place.versions())) == ("m", [2])
     with pytest.raises(ServingError, match=r"onnx does not exist; .*--format onnx"):
-        find_place(tmp_path, "onnx")
+        find_model(tmp_path, "onnx")
 
 
 def test_unservable_directories(tmp_path):
     with pytest.raises(ServingError, match=r"no manifest.json .*`seqloom export"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     with pytest.raises(ServingError, match="is not a directory"):
-        find_place(tmp_path / "none")
+        find_model(tmp_path / "none")
     with pytest.raises(ServingError, match="--backend tpu is not known"):
-        find_place(tmp_path, "tpu")
+        find_model(tmp_path, "tpu")
     manifest(tmp_path)
     with pytest.raises(ServingError, match=r"holds neither .*seqloom export"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     manifest(tmp_path, version="x")
     with pytest.raises(ServingError, match=r"manifest.json"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "saved_model.pb").write_bytes(b"not a proto")
     with pytest.raises(ServingError, match="cannot be loaded as a SavedModel"):
         load(broken)
     with pytest.raises(ServingError, match="--backend savedmodel"):
-        find_place(broken, "onnx")
+        find_model(broken, "onnx")
 
 
 def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):

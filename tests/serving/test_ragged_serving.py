@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_server import client_of, host_of
+from live_server import client_of, runtime_of
 
 from pipelines.ragged import Field, padded
 from serving.client import Client
 from serving.runtime.batching import Batcher, BatchOptions
-from serving.runtime.programs import Backend, SignatureRunner
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.server import ServerOptions, running
 
 NUMBER = {"dtype": "int64", "shape": [-1, -1]}
@@ -77,9 +77,11 @@ def test_any_mixture_of_requests_is_parted_again(requests):
 @pytest.fixture(scope="module")
 def server():
     backend = SpelledBackend()
-    host, models = host_of([backend], BatchOptions(workers=2, max_rows=16, delay_seconds=0.002))
-    with running(models, host, ServerOptions(rest_port=0, grpc_port=0)) as server:
-        yield server, backend.programs["serving_default"]
+    runtime, models = runtime_of(
+        [backend], BatchOptions(workers=2, max_rows=16, delay_seconds=0.002)
+    )
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as server:
+        yield server, backend.runners["serving_default"]
 
 
 def ask_rows(client, texts):

@@ -26,7 +26,7 @@ _CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
 _DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
-class RestWire:
+class RestTransport:
     """HTTP/1.1 with a kept connection for each thread."""
 
     def __init__(
@@ -158,7 +158,7 @@ class RestWire:
             connection.close()
 
 
-class GrpcWire:
+class GrpcTransport:
     """One channel, which reconnects by itself."""
 
     def __init__(

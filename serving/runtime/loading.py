@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving.bundle import read_manifest
 from serving.errors import ServingError
-from serving.runtime.programs import Backend
+from serving.runtime.runners import Backend
 
 # In the order of preference: the lightest first.
 FILES = {
@@ -20,7 +20,7 @@ BACKENDS = tuple(FILES)
 
 
 @dataclass(frozen=True)
-class Loading:
+class LoadOptions:
     """How models are loaded.
 
     Attributes:
@@ -43,7 +43,7 @@ def kind_of(directory: Path) -> str | None:
     return None
 
 
-def load(directory: Path, kind: str | None = None, how: Loading | None = None) -> Backend:
+def load(directory: Path, kind: str | None = None, how: LoadOptions | None = None) -> Backend:
     """Loads and warms one version.
 
     Args:
@@ -54,7 +54,7 @@ def load(directory: Path, kind: str | None = None, how: Loading | None = None) -
     Raises:
         ServingError: there is no such model, or it cannot be loaded.
     """
-    how = how or Loading()
+    how = how or LoadOptions()
     kind = kind or kind_of(directory)
     # Imported here, not above: a server of ONNX models must not pull TensorFlow in.
     if kind == "onnx":
@@ -83,7 +83,7 @@ def load(directory: Path, kind: str | None = None, how: Loading | None = None) -
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelLocation:
     """Where a model's versions are.
 
     Attributes:
@@ -128,15 +128,15 @@ class Place:
         return found
 
 
-def plain_place(path: str | Path, name: str) -> Place:
+def base_path_location(path: str | Path, name: str) -> ModelLocation:
     """A base path as TensorFlow Serving takes it; or a bundle, whose ``onnx`` it then is."""
     path = Path(path)
     if (path / "manifest.json").is_file():
-        return find_place(path)
-    return Place(path, {"": path}, name=name)
+        return find_model(path)
+    return ModelLocation(path, {"": path}, name=name)
 
 
-def find_place(path: str | Path, backend: str | None = None) -> Place:
+def find_model(path: str | Path, backend: str | None = None) -> ModelLocation:
     """What ``seqloom serve`` is given: a bundle, a model, or integer versions of one.
 
     Args:
@@ -152,16 +152,16 @@ def find_place(path: str | Path, backend: str | None = None) -> Place:
     if not path.is_dir():
         raise ServingError(f"{path} is not a directory; give one that `seqloom export` wrote.")
     if (path / "manifest.json").is_file():
-        return _bundle_place(path, backend)
+        return _bundle_location(path, backend)
     resolved = path.resolve()
     kind = kind_of(path)
-    place = Place(path, {"": path}, name=resolved.name, required=backend)
+    location = ModelLocation(path, {"": path}, name=resolved.name, required=backend)
     if kind:
         number = resolved.name.isascii() and resolved.name.isdigit()
         name = resolved.parent.name if number else resolved.name
         version = int(resolved.name) if number else 1
-        place = Place(path, {}, (version, path), name, backend)
-    kinds = {kind_of(directory) for directory in place.versions().values()} - {None}
+        location = ModelLocation(path, {}, (version, path), name, backend)
+    kinds = {kind_of(directory) for directory in location.versions().values()} - {None}
     if not kinds:
         raise ServingError(
             f"{path} has no manifest.json and holds no model; "
@@ -172,10 +172,10 @@ def find_place(path: str | Path, backend: str | None = None) -> Place:
             f"{path} holds no {FILES[backend][0]}: serve it with "
             f"`--backend {min(kinds)}`, or write a bundle with `seqloom export`."
         )
-    return place
+    return location
 
 
-def _bundle_place(bundle: Path, backend: str | None) -> Place:
+def _bundle_location(bundle: Path, backend: str | None) -> ModelLocation:
     """A bundle's versions for the wanted backend, or for the lightest that each has."""
     manifest = read_manifest(bundle)
     try:
@@ -188,7 +188,7 @@ def _bundle_place(bundle: Path, backend: str | None) -> Place:
     wanted = [backend] if backend else ["onnx", "savedmodel"]
     roots = {kind: bundle / kind for kind in wanted if (bundle / kind).is_dir()}
     if roots:
-        return Place(bundle, roots, name=name, required=backend)
+        return ModelLocation(bundle, roots, name=name, required=backend)
     if backend is None:
         raise ServingError(
             f"{bundle} holds neither {bundle / 'onnx'} nor {bundle / 'savedmodel'}; "

@@ -1,4 +1,4 @@
-"""What both faces of the server, REST and gRPC, do with a request once they have read it."""
+"""What both endpoints of the server, REST and gRPC, do with a request once they have read it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from serving.errors import RequestError
 from serving.runtime import metrics as m
-from serving.runtime.backends import Loading, load
 from serving.runtime.batching import Batcher, BatchOptions, timed_out
 from serving.runtime.inference import INPUT, check_classification, check_regression
-from serving.runtime.manager import Manager, Watching
+from serving.runtime.loading import LoadOptions, load
+from serving.runtime.manager import ModelManager, WatchOptions
 from serving.runtime.metrics import Metrics
-from serving.runtime.programs import (
+from serving.runtime.runners import (
     CLASSIFY_METHOD,
     DEFAULT_SIGNATURE,
     REGRESS_METHOD,
@@ -34,7 +34,7 @@ SMALL_BYTES, SMALL_ROWS = 32_768, 8
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What one request may take.
 
     Attributes:
@@ -50,7 +50,7 @@ class Limits:
     check_method_names: bool = False
 
 
-class Host:
+class Runtime:
     """Models, batches, streams and counters.
 
     Args:
@@ -63,16 +63,16 @@ class Host:
 
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: RequestLimits | None = None,
         batching: BatchOptions | None = None,
-        loading: Loading | None = None,
-        watching: Watching | None = None,
+        loading: LoadOptions | None = None,
+        watching: WatchOptions | None = None,
         sessions: SessionLimits | None = None,
-        told: Any = None,
+        on_change: Any = None,
     ) -> None:
-        self.limits, self.metrics = limits or Limits(), Metrics()
-        self._batching, self._loading = batching or BatchOptions(), loading or Loading()
-        self.manager = Manager(self._load, watching, *([told] if told else []))
+        self.limits, self.metrics = limits or RequestLimits(), Metrics()
+        self._batching, self._loading = batching or BatchOptions(), loading or LoadOptions()
+        self.manager = ModelManager(self._load, watching, *([on_change] if on_change else []))
         self.sessions = Sessions(self, sessions)
 
     def _load(self, name: str, path: Path, kind: str | None) -> tuple[Backend, Batcher]:
@@ -85,13 +85,13 @@ class Host:
         return backend, Batcher(self._batching, observe)
 
     async def run(
-        self, servable: Servable, program: SignatureRunner, inputs: Arrays, deadline: float | None
+        self, servable: Servable, runner: SignatureRunner, inputs: Arrays, deadline: float | None
     ) -> Arrays:
         """One request, joined with others where that is possible.
 
         Args:
             servable: in use by the caller.
-            program: of its backend.
+            runner: of its backend.
             inputs: of its signature.
             deadline: by ``time.monotonic``.
 
@@ -102,9 +102,9 @@ class Host:
             array.nbytes > SMALL_BYTES or (array.ndim and len(array) > SMALL_ROWS)
             for array in inputs.values()
         )
-        core = await _call(large, program.encode, inputs)
+        encoded = await _call(large, runner.encode, inputs)
         began = time.perf_counter()
-        future = asyncio.wrap_future(servable.batcher.submit(program, core, deadline))
+        future = asyncio.wrap_future(servable.batcher.submit(runner, encoded, deadline))
         left = None if deadline is None else deadline - time.monotonic()
         try:
             outputs = await asyncio.wait_for(future, left)
@@ -114,7 +114,7 @@ class Host:
             m.RUNTIME, [(time.perf_counter() - began) * 1e6],
             model_name=servable.name, API="Predict", runtime="TF1",
         )  # fmt: skip
-        return await _call(large, program.decode, outputs)
+        return await _call(large, runner.decode, outputs)
 
     async def infer(
         self,
@@ -137,23 +137,25 @@ class Host:
             RequestError: the signature is not one for that, or as ``run``.
         """
         name = signature_name or DEFAULT_SIGNATURE
-        program = servable.backend.programs.get(name)
-        if program is None:
+        runner = servable.backend.runners.get(name)
+        if runner is None:
             raise RequestError(f"No signature was found with the name: {name}")
         kind = "classification" if method == CLASSIFY_METHOD else "regression"
-        actual = program.signature.get("method_name")
+        actual = runner.signature.get("method_name")
         if self.limits.check_method_names and actual != method:
             raise RequestError(
                 f"Expected {kind} signature method_name to be {method}. Was: {actual}"
             )
         {CLASSIFY_METHOD: check_classification, REGRESS_METHOD: check_regression}[method](
-            program.signature
+            runner.signature
         )
         self.metrics.add(m.EXAMPLES_TOTAL, len(examples), model=servable.name)
         self.metrics.observe(m.EXAMPLES, [len(examples)], model=servable.name)
-        return await self.run(servable, program, {INPUT: examples}, deadline)
+        return await self.run(servable, runner, {INPUT: examples}, deadline)
 
-    def told(self, name: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
+    def count_request(
+        self, name: str, api: str, entrypoint: str, status: str, seconds: float
+    ) -> None:
         """Counts one request that has been answered."""
         self.metrics.add(m.REQUESTS, model_name=name, status=status)
         if status == "OK":

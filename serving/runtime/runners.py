@@ -57,7 +57,7 @@ class SignatureRunner:
         """
         raise NotImplementedError
 
-    def group(self, core: Arrays) -> Hashable:
+    def group(self, encoded: Arrays) -> Hashable:
         """What encoded requests must have in common to be run together, besides their shapes."""
         return None
 
@@ -65,11 +65,11 @@ class SignatureRunner:
         """The states before the first step of so many rows."""
         return {n: np.zeros((rows, *shape), np.float32) for n, shape in self.states.items()}
 
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """The model itself.
 
         Args:
-            core: of ``encode``; of several requests where ``joins``, padded by ``fields``.
+            encoded: of ``encode``; of several requests where ``joins``, padded by ``fields``.
             timeout: seconds; a model that can be interrupted gives up then.
 
         Raises:
@@ -77,25 +77,25 @@ class SignatureRunner:
         """
         raise NotImplementedError
 
-    def decode(self, core: Arrays) -> Arrays:
+    def decode(self, encoded: Arrays) -> Arrays:
         """Outputs of the signature; strings as object arrays of bytes or str."""
-        return core
+        return encoded
 
 
 class Backend:
     """One version of one loaded model.
 
     Attributes:
-        programs: by signature.
+        runners: by signature.
     """
 
-    def __init__(self, programs: dict[str, SignatureRunner]) -> None:
-        self.programs = programs
+    def __init__(self, runners: dict[str, SignatureRunner]) -> None:
+        self.runners = runners
 
     @property
     def signatures(self) -> dict[str, dict]:
         """All signatures by name."""
-        return {name: program.signature for name, program in self.programs.items()}
+        return {name: runner.signature for name, runner in self.runners.items()}
 
     @property
     def signature(self) -> Mapping[str, Any]:
@@ -115,8 +115,8 @@ class Backend:
         Raises:
             RequestError: the inputs do not suit the model, or it failed on them.
         """
-        program = self.programs[signature_name]
-        return program.decode(program.execute(program.encode(inputs)))
+        runner = self.runners[signature_name]
+        return runner.decode(runner.execute(runner.encode(inputs)))
 
     def warm(self) -> None:
         """Runs what the version's directory holds for that; nothing by default."""
