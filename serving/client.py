@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.runners import DEFAULT_SIGNATURE
+from serving.runtime.signatures import DEFAULT_SIGNATURE
 from serving.transports import GrpcTransport, RestTransport
 
 Arrays = dict[str, np.ndarray]

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.machine import usable_cores
-from pipelines.ragged import join, take
+from pipelines.ragged import Arrays, join, take, trim
 from serving.errors import RequestError
-from serving.runtime.runners import Arrays, SignatureRunner
+from serving.runtime.runners import SignatureRunner
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Batcher:
             RequestError: UNAVAILABLE when too much waits; INVALID_ARGUMENT for too many rows.
         """
         rows = _rows(encoded)
-        joined = self.options.joins and runner.joins
+        joined = self.options.joins and runner.joins and rows > 0
         if joined and rows > self.options.max_rows and not self.options.splits:
             raise RequestError(
                 f"Task size {rows} is larger than maximum input batch size {self.options.max_rows}"
@@ -237,12 +237,16 @@ class Batcher:
         for part in parts:
             rows = _rows(part)
             outputs = runner.execute(self._filled(part, rows), timeout)
-            if self._size(rows) != rows:
-                outputs = {name: array[:rows] for name, array in outputs.items()}
-            found.append(outputs)
+            found.append(self._own(outputs, rows, runner))
         if len(found) == 1:
             return found[0]
         return join(found, runner.fields)
+
+    def _own(self, outputs: Arrays, rows: int, runner: SignatureRunner) -> Arrays:
+        """Outputs of one run at their own length, without the rows that only filled the batch."""
+        if self._size(rows) != rows:
+            return take(outputs, slice(rows), runner.fields)
+        return trim(outputs, runner.fields)
 
     def _size(self, rows: int) -> int:
         """Of the batch that so many rows are run in."""
@@ -263,7 +267,7 @@ def _key(runner: SignatureRunner, encoded: Arrays) -> tuple[Hashable, int]:
     shapes, length = [], 0
     for name, array in sorted(encoded.items()):
         shape = array.shape[1:]
-        if field := runner.fields.get(name):
+        if shape and (field := runner.fields.get(name)):
             length = max(length, shape[0])
             shape = shape[len(field.axes) :]
         if array.dtype == object:  # texts, of which the model itself makes sequences

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
-from serving.runtime.runners import Backend, SignatureRunner, check_inputs, check_tensors
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.signatures import check_inputs, check_tensors
 
 Execute = Callable[[LoadedProgram, Arrays], Arrays]
 
@@ -28,7 +29,8 @@ class _ProgramRunner(SignatureRunner):
     def __init__(self, program: LoadedProgram, execute: Execute) -> None:
         super().__init__(program.signature)
         self.program, self._execute = program, execute
-        self.fields, self.states = program.program.fields, program.states
+        self.fields, self.shared = program.program.fields, program.program.shared
+        self.states = program.states
 
     def encode(self, inputs: Arrays) -> Arrays:
         """See ``SignatureRunner.encode``."""
@@ -38,10 +40,6 @@ class _ProgramRunner(SignatureRunner):
             return self.program.encode(inputs)
         except ValueError as error:
             raise RequestError(str(error)) from error
-
-    def group(self, encoded: Arrays) -> Hashable:
-        """See ``SignatureRunner.group``."""
-        return self.program.program.group(encoded)
 
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; a run under way is not interrupted."""

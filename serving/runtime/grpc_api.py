@@ -22,14 +22,14 @@ from serving.errors import HTTP_STATUS, RequestError
 from serving.runtime.config_files import models_of
 from serving.runtime.inference import classifications, examples_of, regressions
 from serving.runtime.rest_api import check_token
-from serving.runtime.runners import (
+from serving.runtime.runtime import Runtime, selected
+from serving.runtime.servables import Servable
+from serving.runtime.signatures import (
     CLASSIFY_METHOD,
     DEFAULT_SIGNATURE,
     REGRESS_METHOD,
     signature_defs,
 )
-from serving.runtime.runtime import Runtime, selected
-from serving.runtime.servables import Servable
 from serving.tensors import fill_proto, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.

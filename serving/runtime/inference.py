@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
-from serving.runtime.runners import DEFAULT_SIGNATURE, Arrays, Backend
+from serving.runtime.runners import Backend
+from serving.runtime.signatures import DEFAULT_SIGNATURE
 from serving.tensors import to_array
 
 INPUT, CLASSES, SCORES, VALUES = "inputs", "classes", "scores", "outputs"

@@ -27,14 +27,15 @@ from serving.runtime.rest_json import (
     format_regressions,
     parse_predict,
 )
-from serving.runtime.runners import (
+from serving.runtime.runtime import SMALL_BYTES, Runtime
+from serving.runtime.servables import Servable
+from serving.runtime.signatures import (
     CLASSIFY_METHOD,
     DEFAULT_SIGNATURE,
     REGRESS_METHOD,
+    STEP_SIGNATURE,
     signature_defs,
 )
-from serving.runtime.runtime import SMALL_BYTES, Runtime
-from serving.runtime.servables import Servable
 
 _VERSION_OR_LABEL = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:?]+))?"
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -249,7 +250,8 @@ class RestApi:
         with self._runtime.manager.use(session.name, session.version) as servable:
             parsed = parse_predict(self._body(request), lambda _: sessions.inputs(servable))
             outputs = await sessions.step(session, servable, parsed.inputs, deadline)
-        return Reply(200, format_predict(outputs, parsed.row))
+            fields = servable.backend.runners[STEP_SIGNATURE].fields
+        return Reply(200, format_predict(outputs, parsed.row, fields))
 
     def _status(self, target: _Target) -> bytes:
         """All versions, newest first, or the one asked for; labels are ignored here."""

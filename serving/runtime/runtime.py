@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
 from serving.runtime import metrics as m
 from serving.runtime.batching import Batcher, BatchOptions, timed_out
@@ -16,16 +17,10 @@ from serving.runtime.inference import INPUT, check_classification, check_regress
 from serving.runtime.loading import LoadOptions, load
 from serving.runtime.manager import ModelManager, WatchOptions
 from serving.runtime.metrics import Metrics
-from serving.runtime.runners import (
-    CLASSIFY_METHOD,
-    DEFAULT_SIGNATURE,
-    REGRESS_METHOD,
-    Arrays,
-    Backend,
-    SignatureRunner,
-)
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.servables import Servable
 from serving.runtime.sessions import SessionLimits, Sessions
+from serving.runtime.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD
 from serving.tensors import DEFAULT_MAX_ELEMENTS
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024

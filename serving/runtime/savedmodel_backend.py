@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.program import NEXT, with_defaults
-from pipelines.ragged import Fields
+from pipelines.program import NEXT, check_shared, with_defaults
+from pipelines.ragged import Arrays
 from serving import protos
-from serving.declared import read_programs
+from serving.declared import DeclaredProgram, read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.runtime.runners import Arrays, Backend, SignatureRunner, check_inputs
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.signatures import check_inputs, check_settings
 from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
@@ -50,6 +51,7 @@ class SavedModelBackend(Backend):
                 "export with `--format onnx` and serve with `--backend onnx`."
             ) from error
         self.path, self._tf, self._error = Path(path), tf, tf.errors.OpError
+        declared = read_programs(self.path)
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=threads or 0
         )
@@ -63,10 +65,9 @@ class SavedModelBackend(Backend):
                 f"{path} cannot be loaded as a SavedModel ({reason}); export it anew."
             ) from error
         self._bind()
-        fields = read_programs(self.path)
         super().__init__(
             {
-                key: _SessionRunner(self, _signature(definition), fields.get(key))
+                key: _SessionRunner(self, _signature(definition), declared.get(key))
                 for key, definition in sorted(meta_graph.signature_def.items())
             }
         )
@@ -168,10 +169,15 @@ class _SessionRunner(SignatureRunner):
     """One signature; rows of several requests are joined where all its tensors have a batch."""
 
     def __init__(
-        self, backend: SavedModelBackend, signature: dict[str, Any], fields: Fields | None
+        self,
+        backend: SavedModelBackend,
+        signature: dict[str, Any],
+        declared: DeclaredProgram | None,
     ) -> None:
         super().__init__(signature)
-        self._backend, self.fields, self._is_ours = backend, fields or {}, fields is not None
+        self._backend, self._is_ours = backend, declared is not None
+        if declared is not None:
+            self.fields, self.shared = declared.fields, declared.shared
         outputs = signature["outputs"]
         self.states = {
             name: tuple(info["shape"][1:]) for name, info in signature["inputs"].items()
@@ -192,7 +198,13 @@ class _SessionRunner(SignatureRunner):
         specs = self.signature["inputs"]
         check_inputs(specs, inputs)
         if self._is_ours:  # every array has a row for each row of the request
-            return with_defaults(specs, inputs)
+            check_settings(specs, inputs)
+            try:
+                filled = with_defaults(specs, inputs)
+                check_shared(self.shared, filled)
+            except ValueError as error:
+                raise RequestError(str(error)) from error
+            return filled
         missing = {n: spec["default"] for n, spec in specs.items()
                    if "default" in spec and n not in inputs}  # fmt: skip
         return {**inputs, **missing}

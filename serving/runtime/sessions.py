@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.program import NEXT
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
 from serving.runtime import metrics as m
-from serving.runtime.runners import STEP_SIGNATURE, Arrays
 from serving.runtime.servables import Servable
+from serving.runtime.signatures import STEP_SIGNATURE
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import pytest
 from serving.errors import HTTP_STATUS
 from serving.runtime.batching import Batcher, BatchOptions
 from serving.runtime.loading import ModelLocation
-from serving.runtime.runners import Backend, SignatureRunner, check_inputs, check_tensors
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings, Policy
 from serving.runtime.server import ServerOptions
 from serving.runtime.server import running as running_server
+from serving.runtime.signatures import check_inputs, check_tensors
 
 SIGNATURE = {
     "inputs": {"x": {"dtype": "float32", "shape": [-1, None]}},

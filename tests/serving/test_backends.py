@@ -10,10 +10,10 @@ from pipelines.program import LoadedProgram, Program
 from serving.errors import RequestError, ServingError
 from serving.runtime.core_backends import OnnxBackend
 from serving.runtime.loading import find_model, load
-from serving.runtime.runners import signature_defs
 from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
+from serving.runtime.signatures import signature_defs
 
 # --- SavedModels -------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from live_server import runtime_of
 from serving.client import Client
 from serving.errors import RequestError
 from serving.runtime.batching import BatchOptions
-from serving.runtime.runners import STEP_SIGNATURE, Backend, SignatureRunner
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.runtime import Runtime
 from serving.runtime.server import ServerOptions, running
 from serving.runtime.sessions import SessionLimits
+from serving.runtime.signatures import STEP_SIGNATURE
 
 
 class Running(SignatureRunner):
