@@ -100,6 +100,8 @@ class Client:
     def signatures(self) -> dict[str, dict[str, Any]]:
         """Dtypes and shapes of inputs and outputs: ``{name: {"inputs": {...}, "outputs": ...}}``.
 
+        An input that may be left out has its ``default``, an array, too.
+
         Raises:
             RequestError: as ``predict``.
         """

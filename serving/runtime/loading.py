@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serving.bundle import read_manifest
 from serving.errors import ServingError
 from serving.runtime.runners import Backend
+from serving.runtime.signatures import replace_defaults
 
 # In the order of preference: the lightest first.
 FILES = {
@@ -28,11 +30,14 @@ class LoadOptions:
             one: batches run side by side already, and its idle threads would spin.
         tags: of a SavedModel's MetaGraph.
         warm: whether recorded requests are run first.
+        decoding: new defaults for inputs that have one, such as ``{"temperature": 0.7}``, in every
+            signature that has such an input.
     """
 
     threads: int | None = None
     tags: tuple[str, ...] = ("serve",)
     warm: bool = True
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
 
 def kind_of(directory: Path) -> str | None:
@@ -52,34 +57,36 @@ def load(directory: Path, kind: str | None = None, how: LoadOptions | None = Non
         how: options.
 
     Raises:
-        ServingError: there is no such model, or it cannot be loaded.
+        ServingError: there is no such model, it cannot be loaded, or it has no such setting.
     """
     how = how or LoadOptions()
-    kind = kind or kind_of(directory)
+    backend = _made(directory, kind or kind_of(directory), how)
+    try:
+        replace_defaults(backend.signatures, how.decoding)
+        if how.warm:
+            backend.warm()
+    except Exception:
+        backend.close()
+        raise
+    return backend
+
+
+def _made(directory: Path, kind: str | None, how: LoadOptions) -> Backend:
+    """The backend of a version, not yet warmed."""
     # Imported here, not above: a server of ONNX models must not pull TensorFlow in.
     if kind == "onnx":
         from serving.runtime.core_backends import OnnxBackend
 
-        backend: Backend = OnnxBackend(directory, how.threads or 1)
-    elif kind == "tensorrt":
+        return OnnxBackend(directory, how.threads or 1)
+    if kind == "tensorrt":
         from serving.runtime.core_backends import TensorRTBackend
 
-        backend = TensorRTBackend(directory)
-    elif kind == "savedmodel":
+        return TensorRTBackend(directory)
+    if kind == "savedmodel":
         from serving.runtime.savedmodel_backend import SavedModelBackend
 
-        backend = SavedModelBackend(directory, how.tags, how.threads)
-    else:
-        raise ServingError(
-            f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}"
-        )
-    if how.warm:
-        try:
-            backend.warm()
-        except Exception:
-            backend.close()
-            raise
-    return backend
+        return SavedModelBackend(directory, how.tags, how.threads)
+    raise ServingError(f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from pipelines.program import DEFAULT, setting_array
 from serving import protos
-from serving.errors import RequestError
+from serving.errors import RequestError, ServingError
 from serving.tensors import NUMBERS, TF_NAMES, fill_proto
 
 DEFAULT_SIGNATURE = DEFAULT
@@ -132,32 +132,31 @@ def _shape_error(name: str, dims: list[int], array: np.ndarray) -> RequestError:
 def replace_defaults(
     signatures: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]
 ) -> None:
-    """Changes the defaults of settings in place, in every signature that has them.
+    """Changes defaults in place, in every signature that has such an input.
 
     Args:
         signatures: of a model, by name.
-        values: new defaults by the name of an input.
+        values: new defaults by the name of an input whose default is one value.
 
     Raises:
-        ValueError: no signature has such a setting, or a value is of another type.
+        ServingError: no signature has such an input, or a value is of another type.
     """
     known: dict[str, list[dict[str, Any]]] = {}
     for signature in signatures.values():
         for name, info in signature["inputs"].items():
-            if is_setting(info):
+            if "default" in info and np.size(info["default"]) == 1:
                 known.setdefault(name, []).append(signature["inputs"])
     for name, value in values.items():
         if name not in known:
             which = f"it has {', '.join(sorted(known))}" if known else "it has none"
-            raise ValueError(f"the model has no setting {name!r}; {which}")
+            raise ServingError(f"the model has no setting {name!r}; {which}")
         for inputs in known[name]:
+            info = inputs[name]
             try:
-                array = setting_array(value, inputs[name]["dtype"])
+                array = setting_array(value, info["dtype"])
+                inputs[name] = {**info, "default": array.reshape(np.shape(info["default"]))}
             except ValueError as error:
-                raise ValueError(f"setting {name}: {error}") from error
-            if array.size != 1:
-                raise ValueError(f"setting {name}: {value!r} is not one value")
-            inputs[name] = {**inputs[name], "default": array.reshape(1)}
+                raise ServingError(f"setting {name}: {value!r} is no {info['dtype']}") from error
 
 
 def signature_defs(signatures: Mapping[str, Mapping]) -> dict[str, dict]:
