@@ -22,8 +22,9 @@ from measuring import report
 import tasks
 from models.anomaly_detection import threshold_of
 from models.anomaly_detection_baselines import moving_mad, seasonal_residual, z_score
-from pipelines.anomaly_detection import Watched
+from pipelines.anomaly_detection import SeriesExample
 from tasks.kinds.anomaly_detection.baseline import label_scores
+from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
@@ -46,7 +47,7 @@ def main() -> None:
     paths = sorted((options.data / "data").rglob("*.csv"))
     paths = [path for path in paths if not options.files or path.stem in options.files]
     scores: dict[str, list[np.ndarray]] = {}
-    watched: list[Watched] = []
+    watched: list[SeriesExample] = []
     quiet: list[int] = []
     for path in paths:
         found, test, season = file_scores(path, options)
@@ -65,7 +66,7 @@ def main() -> None:
     )
 
 
-def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, int]:
+def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], SeriesExample, int]:
     """Scores of every detector for one file, in units of its threshold."""
     task = tasks.get("anomaly")
     labels = str(options.data / "labels" / "combined_windows.json")
@@ -83,8 +84,8 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, in
             run = Run((options.out or Path(scratch)) / f"{path.stem}-{scorer}")
             if not run.finished:
                 train(task, data, settings, run, seed=options.seed, splits=splits)
-            pre, model = run.preprocessor(), task.inference_model(run.model())
-        found[scorer] = np.asarray(task.outputs(model, pre, [test])["score"][0])
+            pre, model = run.preprocessor(), run.model()
+        found[scorer] = keras_responses(task, model, pre, [test.raw()])["score"][0]
         print(f"{path.stem} {scorer}: {time.perf_counter() - began:.0f} s", flush=True)
     values = test.series.values.astype(np.float64)
     rows = int(splits.train.starts.max()) + splits.train.lookback
@@ -99,7 +100,9 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], Watched, in
     return found, test, pre.quiet
 
 
-def file_rows(path: Path, i: int, scores: dict, watched: list[Watched], quiet: list[int]) -> list:
+def file_rows(
+    path: Path, i: int, scores: dict, watched: list[SeriesExample], quiet: list[int]
+) -> list:
     """Scores of one file by each detector."""
     return [
         {"file": path.stem, "detector": name,

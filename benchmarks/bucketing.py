@@ -20,21 +20,24 @@ import tensorflow as tf
 from measuring import report
 
 import tasks
+from models.callbacks import NamedMetrics
+from models.training import for_model
 from pipelines.batching import shuffled_epochs
 from tasks.kinds.contract import DataOptions
 
 
 def pipelines(rows: tf.data.Dataset, count: int, longest: int, batch_size: int) -> dict:
-    """The three ways; ``rows`` are unbatched ``({"tokens"}, label)``."""
+    """The three ways; ``rows`` are unbatched ``({"tokens"}, {output: label})``."""
     shuffled = rows.cache().shuffle(count, seed=0)
 
     def padded(shapes=None) -> tf.data.Dataset:
         known = tf.data.experimental.assert_cardinality(-(-count // batch_size))
         return shuffled.padded_batch(batch_size, shapes).apply(known).prefetch(tf.data.AUTOTUNE)
 
+    labels = dict.fromkeys(rows.element_spec[1], [])
     buckets = shuffled_epochs(rows, length_key="tokens", batch_size=batch_size, seed=0)
     return {
-        "padded to the longest text": padded(({"tokens": [longest]}, [])),
+        "padded to the longest text": padded(({"tokens": [longest]}, labels)),
         "padded to the longest of each shuffled batch": padded(),
         "length buckets": buckets.starting_with(0).take(buckets.steps),
     }
@@ -63,12 +66,12 @@ def compare(task, settings, splits, options, accuracy: bool) -> list[dict]:
     """One row a pipeline."""
     preprocessor = task.adapt(settings, splits.train)
     size = settings.model.batch_size
-    rows = task.rows(preprocessor, splits.train)
-    lengths = [len(x["tokens"]) for x, _ in rows.as_numpy_iterator()]
-    ways = pipelines(rows, len(lengths), max(lengths), size)
-    validation = task.batches(preprocessor, splits.validation, 64)
     keras.utils.set_random_seed(0)
     model = task.build(settings, preprocessor, None)
+    train = preprocessor.encoded(splits.train)
+    rows = for_model(train.dataset(), model)
+    ways = pipelines(rows, len(train), int(train.lengths.max()), size)
+    validation = for_model(preprocessor.encoded(splits.validation).batches(64), model)
     samples = {name: spread(way, options.batches) for name, way in ways.items()}
     spent = dict.fromkeys(ways, 0.0)
     # The first pass over all batches only traces and warms up.
@@ -80,10 +83,10 @@ def compare(task, settings, splits, options, accuracy: bool) -> list[dict]:
                 spent[name] += timed * (time.perf_counter() - began)
     results = []
     for name, way in ways.items():
-        examples = sum(len(labels) for _, labels in samples[name])
-        steps = sum(x["tokens"].shape[1] * len(y) for x, y in samples[name])
+        examples = sum(len(x["tokens"]) for x, _ in samples[name])
+        steps = sum(x["tokens"].size for x, _ in samples[name])
         result = {
-            "max length": settings.preprocessor["max_length"],
+            "max length": settings.preprocessing.max_length,
             "batches": name,
             "examples/s": examples / spent[name],
             "time steps an example": steps / examples,
@@ -94,8 +97,9 @@ def compare(task, settings, splits, options, accuracy: bool) -> list[dict]:
                 keras.utils.set_random_seed(seed)
                 model = task.build(settings, preprocessor, None)
                 history = model.fit(
-                    way, epochs=options.epochs, validation_data=validation, verbose=0, shuffle=False
-                ).history
+                    way, epochs=options.epochs, validation_data=validation, verbose=0,
+                    shuffle=False, callbacks=[NamedMetrics({task.metric.logged: task.metric.name})],
+                ).history  # fmt: skip
                 best.append(max(history["val_accuracy"]))
             result["validation accuracy"] = sum(best) / len(best)
             result["range"] = f"{min(best):.4f} to {max(best):.4f}"

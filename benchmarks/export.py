@@ -35,7 +35,8 @@ from keras import layers
 from measuring import report
 
 from serving.fast_recurrent import fast_copy
-from serving.native_onnx import build_onnx, recurrent
+from serving.native_onnx import build_onnx
+from serving.native_onnx.converters import recurrent
 from serving.native_onnx.graph import Graph
 from serving.runtime.savedmodel_backend import SavedModelBackend
 

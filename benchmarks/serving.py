@@ -104,9 +104,8 @@ def make_bundle(scratch: Path, rows: list[dict[str, str]]) -> Path:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     train(task, task.data_options(str(file)), settings, run)
     bundle = Path(export(run, scratch / "bundle")["bundle"])
-    plain = ServingModule(task.inference_model(run.model()), run.preprocessor())
-    signatures = {"serving_default": plain.serve}
-    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=signatures)
+    plain = ServingModule(task.cores(run.model()), run.preprocessor())
+    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=plain.functions)
     return bundle
 
 

@@ -95,12 +95,15 @@ def _widths(beam: Any, n_best: Any) -> tuple[Any, Any]:
     if not tf.is_tensor(beam) and not tf.is_tensor(n_best):
         check_widths(beam, n_best)
         return beam, n_best
-    beam, n_best = tf.cast(beam, tf.int32), tf.cast(n_best, tf.int32)
+    beam, n_best = tf.convert_to_tensor(beam), tf.convert_to_tensor(n_best)
+    if not (beam.dtype.is_integer and n_best.dtype.is_integer):
+        raise DecodingError("beam and n_best must be integers")
+    beam, n_best = tf.cast(beam, tf.int64), tf.cast(n_best, tf.int64)
     require(
         (n_best >= 1) & (n_best <= beam) & (beam <= MAX_BEAM),
         f"n_best must be from 1 to beam, and beam at most {MAX_BEAM}",
     )
-    return beam, n_best
+    return tf.cast(beam, tf.int32), tf.cast(n_best, tf.int32)
 
 
 class _Search:

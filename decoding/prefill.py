@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decoding.stepping import DecodingError, States, Step, call_step, take_rows
+from decoding.stepping import DecodingError, States, Step, call_step, check_start, take_rows
 
 
 def prefill(
@@ -28,18 +28,24 @@ def prefill(
     Raises:
         DecodingError: if shapes do not agree or a beginning is empty.
     """
-    ids, lengths = np.asarray(ids, np.int32), np.asarray(lengths, np.int32)
+    ids, lengths = np.asarray(ids), np.asarray(lengths)
     if ids.ndim != 2 or lengths.shape != ids.shape[:1]:
         raise DecodingError(
             f"beginnings have shape {ids.shape} and lengths {lengths.shape}; they must be "
             "[rows, time] and [rows]"
         )
+    for name, array in (("beginnings", ids), ("lengths", lengths)):
+        if array.size and array.dtype.kind not in "iu":
+            raise DecodingError(f"{name} have type {array.dtype}; they must be integers")
     if lengths.size and not 1 <= lengths.min() <= lengths.max() <= ids.shape[1]:
         raise DecodingError(f"lengths must be from 1 to {ids.shape[1]}, the longest beginning")
+    lengths = lengths.astype(np.int32)
+    last, _ = check_start(ids[np.arange(len(ids)), lengths - 1], states)
+    ids = ids.astype(np.int32)
     kept = {name: np.array(state) for name, state in states.items()}
     for position in range(lengths.max(initial=1) - 1):
         rows = np.flatnonzero(lengths - 1 > position)
         _, changed = call_step(step, ids[rows, position], take_rows(kept, rows))
         for name, state in changed.items():
             kept[name][rows] = state
-    return ids[np.arange(len(ids)), lengths - 1], kept
+    return last, kept

@@ -46,8 +46,12 @@ def check_start(first: Any, states: Mapping[str, Any]) -> tuple[tf.Tensor, State
         raise DecodingError(
             f"first has type {ids.dtype.name} and shape {ids.shape}; it must be one integer per row"
         )
+    wide = tf.cast(ids, tf.int64)
+    require(
+        tf.reduce_all((wide >= 0) & (wide < 2**31)),
+        "an id in first is out of range; ids are from 0 to 2147483647",
+    )
     ids = tf.cast(ids, tf.int32)
-    require(tf.reduce_all(ids >= 0), "an id in first is out of range; ids are from 0 to 2147483647")
     tensors = {name: tf.convert_to_tensor(value) for name, value in states.items()}
     for name, tensor in tensors.items():
         _check_rows(name, tensor, tf.shape(ids)[0])
@@ -75,12 +79,14 @@ def per_row(
         )
     if not (tensor.dtype.is_integer or tensor.dtype.is_floating):
         raise DecodingError(f"{name} has type {tensor.dtype.name}; it must be of numbers")
-    tensor = tf.cast(tensor, dtype)
-    low, high = tf.cast(minimum, dtype), tf.cast(maximum, dtype)
+    # Before it is cast, so that no integer that is too great wraps into the range.
+    wide = tf.cast(tensor, tf.int64 if dtype.is_integer else tf.float64)
+    low, high = tf.constant(minimum, wide.dtype), tf.constant(maximum, wide.dtype)
     require(
-        tf.reduce_all((tensor >= low) & (tensor <= high)),
+        tf.reduce_all((wide >= low) & (wide <= high)),
         f"{name} is out of range; it must be from {minimum:g} to {maximum:g}",
     )
+    tensor = tf.cast(tensor, dtype)
     if tensor.shape.rank == 0:
         return tf.fill([rows], tensor)
     require(tf.shape(tensor)[0] == rows, f"{name} must be one number or one number for each row")

@@ -49,10 +49,19 @@ class OnnxCore:
     def __call__(self, arrays: Arrays) -> Arrays:
         """Inputs by name to outputs by name.
 
-        Native kernels end the process on empty tensors, so an empty batch never reaches them.
+        Native kernels end the process on empty tensors, so neither an empty batch nor a row without
+        steps ever reaches them.
+
+        Raises:
+            ValueError: there are rows, but an input has no steps.
         """
         if any(len(array) == 0 for array in arrays.values()):
             return {node.name: _empty(node) for node in self.session.get_outputs()}
+        for name, array in arrays.items():
+            if array.size == 0:
+                raise ValueError(
+                    f"input {name} has the shape {array.shape}: there is no step in it"
+                )
         got = self.session.run(self._outputs, arrays)
         return dict(zip(self._outputs, got, strict=True))
 

@@ -14,9 +14,9 @@ from serving.runtime.signatures import replace_defaults
 
 # In the order of preference: the lightest first.
 FILES = {
-    "onnx": ("model.onnx",),
+    "onnx": ("*.onnx",),
     "savedmodel": ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"),
-    "tensorrt": ("model.plan",),
+    "tensorrt": ("*.plan",),
 }
 BACKENDS = tuple(FILES)
 
@@ -43,7 +43,7 @@ class LoadOptions:
 def kind_of(directory: Path) -> str | None:
     """Which backend a version's directory is for."""
     for kind, names in FILES.items():
-        if any((directory / name).is_file() for name in names):
+        if any(path.is_file() for name in names for path in directory.glob(name)):
             return kind
     return None
 

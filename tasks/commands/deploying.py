@@ -151,6 +151,7 @@ def serve(
     max_body: o.MaxBody = 64,
     stream_idle: o.StreamIdle = "5m",
     poll: o.Poll = "1s",
+    default: o.Default = None,
     token_file: o.TokenFile = None,
     tls_cert: o.TlsCert = None,
     tls_key: o.TlsKey = None,
@@ -175,7 +176,7 @@ def serve(
     options = ServerOptions(
         rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls
     )
-    decoding = serve_settings(bundle, task_flags(own.args))
+    decoding = serve_settings(bundle, task_flags(own.args, default, "--default"))
     runtime = Runtime(
         RequestLimits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
         BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),

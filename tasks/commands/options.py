@@ -84,6 +84,12 @@ Timeout = Annotated[str, typer.Option(help="of a REST request; beyond it 504")]
 MaxBody = Annotated[int, typer.Option(min=1, max=2047, help="MiB of one request; beyond them 413")]
 StreamIdle = Annotated[str, typer.Option(help="a stream without a step for so long is closed")]
 Poll = Annotated[str, typer.Option(help="between two looks for new versions")]
+Default = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="value of an input that a request leaves out; repeatable"
+    ),
+]
 TokenFile = Annotated[
     Path | None, typer.Option(help="file with the token of requests; else SEQLOOM_TOKEN, if set")
 ]

@@ -30,4 +30,4 @@ def new(
     for path in paths:
         print(path)
     task = name.replace("-", "_")
-    print(f"try it: seqloom run {task} --quick; make test ARGS='-k {task}'")
+    print(f"try it: seqloom run {task} --quick; python -m pytest -k {task}")

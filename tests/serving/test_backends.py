@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
-from pipelines.program import LoadedProgram, Program
+from pipelines.program import LoadedProgram, Program, with_defaults
 from serving.errors import RequestError, ServingError
 from serving.runtime.core_backends import OnnxBackend
 from serving.runtime.loading import find_model, load
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
-from serving.runtime.signatures import signature_defs
+from serving.runtime.signatures import check_inputs, check_tensors, replace_defaults, signature_defs
 
 # --- SavedModels -------------------------------------------------------------------------------
 
@@ -206,6 +207,40 @@ def test_unservable_directories(tmp_path):
         load(broken)
     with pytest.raises(ServingError, match="--backend savedmodel"):
         find_model(broken, "onnx")
+
+
+class Scaled(SignatureRunner):
+    """y = factor * x; the factor may be left out."""
+
+    def __init__(self):
+        number = {"dtype": "float32", "shape": [-1]}
+        factor = {**number, "default": 2.0}
+        super().__init__({"inputs": {"x": number, "factor": factor}, "outputs": {"y": number}})
+
+    def encode(self, inputs):
+        check_inputs(self.signature["inputs"], inputs)
+        check_tensors(self.signature["inputs"], inputs)
+        return with_defaults(self.signature["inputs"], inputs)
+
+    def execute(self, encoded, timeout=None):
+        return {"y": encoded["x"] * encoded["factor"]}
+
+
+def test_a_server_has_defaults_of_its_own():
+    backend = Backend({"serving_default": Scaled(), "step": Scaled()})
+    x = np.ones(2, np.float32)
+    assert backend.run({"x": x})["y"].tolist() == [2, 2]
+    replace_defaults(backend.signatures, {"factor": 3.5})
+    for name in backend.runners:
+        assert backend.run({"x": x}, name)["y"].tolist() == [3.5, 3.5]
+    given = {"x": x, "factor": np.array([1, 4], np.float32)}
+    assert backend.run(given)["y"].tolist() == [1, 4]
+    shown = signature_defs(backend.signatures)["step"]["defaults"]
+    assert shown["factor"]["float_val"] == [3.5]
+    with pytest.raises(ServingError, match="setting factor: 'much' is no float32"):
+        replace_defaults(backend.signatures, {"factor": "much"})
+    with pytest.raises(ServingError, match="no setting 'size'; it has factor"):
+        replace_defaults(backend.signatures, {"size": 3})
 
 
 def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):

@@ -364,8 +364,10 @@ def test_predictor_answers_as_keras_without_tensorflow(trained):
 def served(bundle, backend):
     command = [sys.executable, "-m", "seqloom", "serve", str(bundle)]
     command += ["--rest-port", "0", "--grpc-port", "0"]
+    # ONNX is what is served unless told.
+    command += ["--backend", backend] if backend != "onnx" else []
     process = subprocess.Popen(
-        [*command, "--backend", backend], cwd=ROOT, text=True,
+        command, cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:

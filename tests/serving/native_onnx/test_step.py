@@ -8,7 +8,8 @@ from keras import layers
 from models.config import RecurrentConfig
 from models.recurrent import recurrent_stack, stack_state_names
 from serving.errors import ServingError
-from serving.native_onnx import build_onnx
+from serving.native_onnx import build_onnx, export_onnx
+from serving.onnx_core import OnnxCore
 from serving.step_models import step_model
 from tests.serving.native_onnx.parity import randomise, session_of
 
@@ -129,3 +130,14 @@ def test_what_looks_at_the_sequence_that_it_writes_is_refused():
     model = keras.Model({"ids": ids}, {"y": layers.Attention(name="backwards")([x, x])})
     with pytest.raises(ServingError, match="layer 'backwards'"):
         step_model(model)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_nothing_empty_reaches_a_kernel(cell, tmp_path):
+    x = keras.Input((None, 2), name="x")
+    model = keras.Model({"x": x}, {"y": CELLS[cell](3, return_sequences=True)(x)})
+    export_onnx(model, tmp_path / "model.onnx")
+    core = OnnxCore(tmp_path / "model.onnx")
+    assert core({"x": np.zeros((0, 4, 2), np.float32)})["y"].shape[0] == 0
+    with pytest.raises(ValueError, match=r"input x has the shape \(2, 0, 2\)"):
+        core({"x": np.zeros((2, 0, 2), np.float32)})
