@@ -19,7 +19,7 @@ from serving import protos
 from serving.declared import DeclaredProgram, read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
 from serving.runtime.runners import Backend, SignatureRunner
-from serving.runtime.signatures import check_inputs, check_settings
+from serving.runtime.signatures import check_inputs, check_settings, check_tensors, no_rows
 from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
@@ -199,6 +199,8 @@ class _SessionRunner(SignatureRunner):
         check_inputs(specs, inputs)
         if self._is_ours:  # every array has a row for each row of the request
             check_settings(specs, inputs)
+            if not any(array.size for array in inputs.values()):
+                check_tensors(specs, inputs)
             try:
                 filled = with_defaults(specs, inputs)
                 check_shared(self.shared, filled)
@@ -210,7 +212,12 @@ class _SessionRunner(SignatureRunner):
         return {**inputs, **missing}
 
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``SignatureRunner.execute``; errors are the session's own."""
+        """See ``SignatureRunner.execute``; errors are the session's own.
+
+        A request without rows never gets there: TensorFlow's loops refuse to stack nothing.
+        """
+        if self._is_ours and all(array.shape[:1] == (0,) for array in encoded.values()):
+            return {name: no_rows(info) for name, info in self.signature["outputs"].items()}
         feeds = {self._feeds[name]: array for name, array in encoded.items()}
         arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
         return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}

@@ -119,6 +119,12 @@ def check_settings(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray
             raise _shape_error(name, [-1], array)
 
 
+def no_rows(info: Mapping[str, Any]) -> np.ndarray:
+    """An output of no rows; a dimension that is open is 0."""
+    shape = [max(0, size) for size in info["shape"][1:]]
+    return np.zeros((0, *shape), object if info["dtype"] == "string" else info["dtype"])
+
+
 def dtype_of(array: np.ndarray) -> str:
     """NumPy's name of an array's type, or ``string``."""
     return "string" if array.dtype.kind in "OSU" else array.dtype.name

@@ -7,6 +7,7 @@ import pytest
 from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
 from pipelines.program import LoadedProgram, Program, with_defaults
+from serving import Client, Predictor
 from serving.errors import RequestError, ServingError
 from serving.runtime.core_backends import OnnxBackend
 from serving.runtime.loading import find_model, load
@@ -292,3 +293,47 @@ def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path)
             backend.run({"x": x})
         assert caught.value.code == code
     assert list(signature_defs(backend.signatures)) == ["serving_default"]
+
+
+# --- requests without rows ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["onnx", "savedmodel"])
+def sentiment_server(request, sentiment_bundle):
+    location = find_model(sentiment_bundle, request.param)
+    models = [ModelSettings("sentiment", location)]
+    with running(models, Runtime(), ServerOptions(rest_port=0, grpc_port=0)) as server:
+        yield server
+
+
+def test_no_rows_have_an_empty_answer_and_the_next_request_is_served(sentiment_server):
+    server, path = sentiment_server, "/v1/models/sentiment:predict"
+    with (
+        client_of(server) as rest,
+        Client(f"grpc://127.0.0.1:{server.grpc_port}", "sentiment", retries=0) as grpc,
+    ):
+        for _ in range(3):
+            for body in ('{"inputs": []}', '{"inputs": {"text": []}}'):
+                empty = {"outputs": {"label": [], "probabilities": []}}
+                assert post(rest, body, path) == (200, empty)
+            status, reply = post(rest, '{"instances": []}', path)
+            assert status == 400
+            assert "No values in 'instances' array" in reply["error"]
+            found = grpc.predict({"text": np.empty(0, object)})
+            assert found["probabilities"].dtype == np.float32
+            assert found["probabilities"].shape == (0, 2)
+            assert (found["label"].dtype, found["label"].shape) == (object, (0,))
+            for shape in ((0, 0), (0, 3), (3, 0)):
+                with pytest.raises(RequestError) as caught:
+                    grpc.predict({"text": np.empty(shape, object)})
+                assert caught.value.code == "INVALID_ARGUMENT"
+                assert "text" in caught.value.message
+            assert post(rest, '{"instances": ["a fine film"]}', path)[0] == 200
+
+
+def test_a_predictor_answers_no_rows(sentiment_bundle):
+    predictor = Predictor(sentiment_bundle)
+    found = predictor.run({"text": np.empty(0, object)})
+    assert (found["probabilities"].dtype, found["probabilities"].shape) == (np.float32, (0, 2))
+    assert (found["label"].dtype, found["label"].shape) == (object, (0,))
+    assert predictor.predict([]) == []

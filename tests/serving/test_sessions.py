@@ -9,8 +9,10 @@ from live_server import runtime_of
 from serving.client import Client
 from serving.errors import RequestError
 from serving.runtime.batching import BatchOptions
+from serving.runtime.loading import ModelLocation
 from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.runtime import Runtime
+from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 from serving.runtime.sessions import SessionLimits
 from serving.runtime.signatures import STEP_SIGNATURE
@@ -143,3 +145,65 @@ def test_models_without_steps_have_no_streams():
     ):
         client.open()
     assert Runtime().sessions.limits == SessionLimits()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A SavedModel of one step: the sum so far, and a vector of two that turns."""
+    import tensorflow as tf
+
+    class Step(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], name="x"),
+                                      tf.TensorSpec([None], name="s"),
+                                      tf.TensorSpec([None, 2], name="turn")])  # fmt: skip
+        def step(self, x, s, turn):
+            total = s + x
+            turned = tf.reverse(turn, [1]) + tf.stack([x, tf.zeros_like(x)], 1)
+            return {"sum": total, "s_next": total, "turn_next": turned}
+
+    module, path = Step(), tmp_path_factory.mktemp("step") / "3"
+    signatures = {"step": module.step, "serving_default": module.step}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+def test_a_savedmodel_with_states_is_streamed(saved):
+    models = [ModelSettings("m", ModelLocation(saved, {}, (3, saved)))]
+    runtime = Runtime(batching=BatchOptions(workers=1, delay_seconds=0.002))
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as server:
+        urls = f"http://127.0.0.1:{server.rest_port}", f"grpc://127.0.0.1:{server.grpc_port}"
+        with Client(urls[0], "m") as rest, Client(urls[1], "m") as grpc:
+            assert sorted(grpc.signatures()["step"]["inputs"]) == ["s", "turn", "x"]
+            streams = [client.open() for client in (rest, grpc) for _ in range(8)]
+            rows = np.random.default_rng(0).integers(0, 9, (len(streams), 20)).astype(np.float32)
+            with ThreadPoolExecutor(len(streams)) as pool:
+                found = list(pool.map(sums, streams, rows))
+            np.testing.assert_array_equal(found, rows.cumsum(1))
+            with pytest.raises(RequestError, match="The server keeps s"):
+                streams[-1].step({"x": [1.0], "s": [0.0]})
+            assert [stream.close() for stream in streams] == [20] * len(streams)
+            # The same by a client that carries the states itself.
+            states = {"s": np.zeros(1, np.float32), "turn": np.zeros((1, 2), np.float32)}
+            for value in (1.0, 2.0, 3.0):
+                reply = grpc.predict({"x": [value], **states}, "step")
+                states = {name: reply[f"{name}_next"] for name in states}
+            assert (states["s"].tolist(), states["turn"].tolist()) == ([6.0], [[4.0, 2.0]])
+
+
+def test_a_model_whose_default_alone_has_states_has_no_streams(tmp_path):
+    import tensorflow as tf
+
+    class Step(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], name="s")])
+        def step(self, s):
+            return {"s_next": s + 1}
+
+    module = Step()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.step})
+    models = [ModelSettings("m", ModelLocation(tmp_path, {"": tmp_path}))]
+    with (
+        running(models, Runtime(), ServerOptions(rest_port=0)) as server,
+        Client(f"http://127.0.0.1:{server.rest_port}", "m") as client,
+        pytest.raises(RequestError, match="cannot be streamed"),
+    ):
+        client.open()
