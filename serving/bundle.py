@@ -37,7 +37,7 @@ def read_manifest(bundle: str | Path) -> dict[str, Any]:
 
 
 def next_version(bundle: Path) -> int:
-    """One more than the greatest version of any artefact."""
+    """One more than the highest version of any artefact."""
     names = [p.name for p in bundle.glob("*/*") if p.is_dir() and p.name.isdecimal()]
     return max(map(int, names), default=0) + 1
 
@@ -75,7 +75,7 @@ class Publication:
         os.close(self.lock)
 
     def directory(self, artefact: str) -> Path:
-        """Where to write an artefact such as "savedmodel"; the directory is not made."""
+        """Directory to write an artefact such as "savedmodel" to; it is not made."""
         return self.staging / artefact
 
     def publish(self, manifest: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Publication:
         write_json(self.bundle / "manifest.json", {"format": FORMAT, **manifest})
 
     def _publish_repository(self, source: Path) -> None:
-        """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` a model."""
+        """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` per model."""
         for model in sorted(source.iterdir()):
             target = self.bundle / source.name / model.name
             target.mkdir(parents=True, exist_ok=True)

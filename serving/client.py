@@ -28,20 +28,20 @@ _RETRIED = ("UNAVAILABLE",)
 
 
 class Client:
-    """Of one model at one server; may be used by many threads at once.
+    """Asks one model at one server; may be used by many threads at once.
 
     Args:
         url: ``http://host:8501``, ``https://...``, ``grpc://host:8500`` or ``grpcs://...``; a path
             ``/v1/models/NAME[/versions/N|/labels/L]`` may follow and say the rest.
-        model: its name.
-        version: of it; the newest unless told.
-        label: instead of a version.
-        token: to bear.
-        timeout: seconds for one request, its retries counted in.
-        retries: after UNAVAILABLE or a refused connection, with growing pauses.
+        model: the model's name.
+        version: the version's number; the newest if None.
+        label: a version's label, instead of its number.
+        token: sent as ``Authorization: Bearer``.
+        timeout: seconds for one request with its retries.
+        retries: how often a request is tried again after UNAVAILABLE or a refused connection.
         ca: PEM file of the authority that signed the server's certificate.
         cert: PEM file of this client's own certificate, where the server asks for one.
-        key: to it.
+        key: private key of that certificate.
 
     Raises:
         ServingError: the URL is not one of these.
@@ -86,7 +86,7 @@ class Client:
 
         Args:
             inputs: arrays, or nested lists, by name; texts as str or bytes.
-            signature_name: of the model.
+            signature_name: name of the signature.
 
         Returns:
             Arrays by name; texts as object arrays of bytes.
@@ -169,12 +169,12 @@ class Client:
 
 
 class ClientStream:
-    """Rows to one stream; steps are never repeated, since they may have counted.
+    """One stream; steps are never repeated, since the server may have done them.
 
     Args:
-        transport: of the client.
-        identity: that the server gave.
-        timeout: seconds for a step.
+        transport: the client's.
+        identity: name that the server gave the stream.
+        timeout: seconds for one step.
     """
 
     def __init__(self, transport: Any, identity: str, timeout: float) -> None:
@@ -184,7 +184,7 @@ class ClientStream:
         """The next row of each series.
 
         Args:
-            inputs: arrays by name, one row a series.
+            inputs: arrays by name, one row for each series.
 
         Raises:
             RequestError: what the server answered; the stream is as it was before.
@@ -213,7 +213,7 @@ class ClientStream:
 
 
 def _named(path: str) -> dict[str, str]:
-    """What the path of a URL says: ``{"models": name, "versions": ..., "labels": ...}``."""
+    """Parts of a URL's path: ``{"models": name, "versions": ..., "labels": ...}``."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["v1"]:
         parts = parts[1:]

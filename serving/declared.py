@@ -25,7 +25,7 @@ class DeclaredProgram:
     """A signature whose rows are independent of each other.
 
     Attributes:
-        fields: of its inputs and outputs whose rows differ in length.
+        fields: how the rows of inputs and outputs differ in length, by name.
         shared: inputs that have one value for all rows of a batch.
     """
 
@@ -37,8 +37,8 @@ def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
     """Writes the file into the directory of a SavedModel.
 
     Args:
-        path: of the SavedModel.
-        programs: by signature.
+        path: the SavedModel's directory.
+        programs: one for each signature, by its name.
 
     Raises:
         ServingError: an output has rows of different lengths, and no output says which.
@@ -64,7 +64,7 @@ def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
 
 
 def read_programs(path: Path) -> dict[str, DeclaredProgram]:
-    """What the file says, by signature; nothing for a SavedModel that Seqloom did not write.
+    """Contents of the file by signature; empty for a SavedModel that Seqloom did not write.
 
     Raises:
         ServingError: the file is there, but it is not one that Seqloom writes.

@@ -29,21 +29,21 @@ FORMATS = {
 # Inputs of a core that its engine is compared on; ``model``'s have no prefix.
 EXAMPLES_FILE = "verification.npz"
 WARMUP_SIZES = (1, 8, 32)
-# What ONNX Runtime says of half precision on a CPU.
+# Note on half precision with ONNX Runtime on a CPU.
 FP16_NOTE = "executed on the CPU, where ONNX Runtime computes float16 nodes in float32"
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write.
+    """Formats, precisions and limits of an export.
 
     Attributes:
-        formats: some of ``FORMATS``.
-        precisions: some of "fp32", "fp16" and "int8"; each format takes those that it has.
+        formats: names from ``FORMATS``.
+        precisions: "fp32", "fp16" or "int8"; each format takes those that it has.
         max_loss: share of Keras's metric that fp16 and int8 may lose.
         compute_capabilities: GPUs that a TensorRT plan is for, such as "8.6".
         timing_cache: file in which TensorRT keeps its timings from one build to the next.
-        workspace_bytes: most scratch memory of a TensorRT engine.
+        workspace_bytes: largest scratch memory of a TensorRT engine.
         must_run: engines that cannot run on this machine are an error, not "built".
     """
 
@@ -143,15 +143,15 @@ def export_bundle(
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What every writer of one export reads.
+    """One export, as its writers see it.
 
     Attributes:
         cores: Keras models by name.
-        reference: what Keras answers.
-        calls: what each core was called with for that.
-        publication: where to write.
-        options: of the export.
-        name: of the model.
+        reference: Keras's answers.
+        calls: the inputs of each call of a core for those answers.
+        publication: the version that is being written.
+        options: formats, precisions and limits.
+        name: the model's name.
     """
 
     cores: Mapping[str, keras.Model]
@@ -163,7 +163,7 @@ class ExportJob:
 
     @property
     def preprocessor(self) -> Preprocessor:
-        """Of the model."""
+        """The preprocessor of the model."""
         return self.reference.preprocessor
 
     def verified(self, runner: Runner, name: str, precision: str) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def write_tensorrt(job: ExportJob, path: Path, precision: str) -> dict[str, Any]
 
 
 def core_profile(core: keras.Model, calls: Sequence[Arrays]) -> dict[str, Any]:
-    """Shapes that a plan of a core is built for: those that it was called with."""
+    """Shapes that a plan of a core is built for, from those that it was called with."""
     from serving.tensorrt_engine import length_profile
 
     profile = {}
@@ -268,7 +268,7 @@ def core_profile(core: keras.Model, calls: Sequence[Arrays]) -> dict[str, Any]:
 
 
 def examples_path(plan: Path) -> Path:
-    """Where the inputs are that an engine is verified on."""
+    """Path of the inputs that an engine is verified with."""
     prefix = "" if plan.stem == "model" else f"{plan.stem}_"
     return plan.with_name(f"{prefix}{EXAMPLES_FILE}")
 

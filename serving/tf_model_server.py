@@ -91,7 +91,7 @@ def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], list[st
     """Flags as TensorFlow Serving reads them: the last of equal ones wins.
 
     Args:
-        arguments: such as ``--port=8500``, ``--enable_batching``.
+        arguments: command line, such as ``--port=8500``, ``--enable_batching``.
 
     Returns:
         Values by flag; arguments that are no flag; flags given that have no effect.
@@ -155,7 +155,7 @@ def run(flags: dict[str, Any]) -> None:
     """Serves until SIGTERM.
 
     Raises:
-        ServingError: flags, files, models or ports that do not do.
+        ServingError: a flag, a file, a model or a port cannot be used.
     """
     if not flags["model_base_path"] and not flags["model_config_file"]:
         raise ServingError(
@@ -271,14 +271,14 @@ class ConfigPoll:
 
     Args:
         server: whose models it lists.
-        flags: with the file and the seconds between two looks.
+        flags: name of the file, and seconds between two looks at it.
     """
 
     def __init__(self, server: Server, flags: dict[str, Any]) -> None:
         self._server, self._flags = server, flags
 
     def start(self) -> None:
-        """In a thread of its own."""
+        """Starts the polling thread."""
         threading.Thread(target=self._watch, name="config", daemon=True).start()
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""The two ways of a client to its server: JSON over HTTP, and gRPC."""
+"""The two transports of a client: JSON over HTTP, and gRPC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 # Certificate authority, and this client's certificate and key.
 Files = tuple[Any, Any, Any]
 
-# A status as canonical code; of several that share one, the one that servers mean most often.
+# HTTP status to canonical code; of several codes, the one that servers mean most often.
 _CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
 _DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
@@ -127,7 +127,7 @@ class RestTransport:
     def _exchange(
         self, method: str, path: str, body: bytes | None, left: float
     ) -> tuple[int, bytes]:
-        """One request on this thread's connection; anew where the server has closed that."""
+        """One request on this thread's connection; a new one if the server has closed it."""
         for fresh in (False, True):
             kept = None if fresh else getattr(self._kept, "connection", None)
             connection = kept or self._connect()

@@ -68,7 +68,7 @@ def write_triton(
         plan_paths: TensorRT plan of each core; the ONNX file from which it was built, and its build
             report, which bounds its batch and the warm-up's length, are next to it.
         version: directory of the model.
-        max_batch: greatest batch that Triton makes.
+        max_batch: largest batch that Triton makes.
         kind: "cpu" or "gpu", where ONNX Runtime computes; plans always run on the GPU.
 
     Returns:
@@ -84,10 +84,10 @@ def write_triton(
         written.append(config["name"])
     for core, path in (plan_paths or {}).items():
         built = read_report(path).get("profile", {})
-        most = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
+        largest = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
         usual = {tensor: shapes[1][1:] for tensor, shapes in built.items()}
         model = f"{_model_name(name, core)}_tensorrt"
-        config = model_config(model, "tensorrt", path.with_suffix(".onnx"), most, "gpu", usual)
+        config = model_config(model, "tensorrt", path.with_suffix(".onnx"), largest, "gpu", usual)
         _write_model(Path(directory), config, path, version)
         written.append(model)
     return written
@@ -98,7 +98,7 @@ def _model_name(name: str, core: str) -> str:
 
 
 def plan_reason(plan_path: Path) -> str | None:
-    """Why Triton cannot load a plan, going by ``build.json`` beside it; None if it may.
+    """Why Triton cannot load a plan, going by ``build.json`` next to it; None if it may.
 
     Triton's TensorRT backend is made for one version of ``tensorrt``, which its release notes name.
     """
@@ -119,10 +119,10 @@ def model_config(
     """Fields of ``ModelConfig``; inputs ``x`` with an output ``x_next`` are states it keeps.
 
     Args:
-        name: of the model and its directory.
+        name: name of the model and of its directory.
         backend: "onnxruntime" or "tensorrt".
         described: ONNX file that has the model's inputs and outputs.
-        max_batch: greatest batch that Triton makes.
+        max_batch: largest batch that Triton makes.
         kind: "cpu" or "gpu".
         warmup_shapes: shape of each input without the batch; open sizes are ``WARMUP_STEPS``.
 
@@ -243,8 +243,8 @@ def _write_model(directory: Path, config: Mapping[str, Any], source: Path, versi
     target = directory / config["name"] / str(version)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, target / f"model{source.suffix}")
-    for beside in _external_files(source):
-        shutil.copy(beside, target / beside.name)
+    for weights in _external_files(source):
+        shutil.copy(weights, target / weights.name)
     write_text(target.parent / "config.pbtxt", text_form(config))
 
 

@@ -29,13 +29,13 @@ class BatchOptions:
     """How requests are joined.
 
     Attributes:
-        joins: whether they are at all.
-        max_rows: of a batch; a request may bring several.
-        delay_seconds: that a batch which is not full waits for more; 0 takes what is there.
-        max_waiting: rows that may wait; beyond them UNAVAILABLE.
-        workers: batches at once; one a core that this process may use.
+        joins: whether they are joined at all.
+        max_rows: largest number of rows in a batch; a request may have several.
+        delay_seconds: how long a batch that is not full waits for more; 0 takes what is there.
+        max_waiting: rows that may wait; a request beyond them is UNAVAILABLE.
+        workers: number of batches at once; one per core that this process may use by default.
         allowed_rows: sizes that batches are filled up to, with copies of a row.
-        splits: a request of more than ``max_rows`` is run in parts; else it is refused.
+        splits: whether a request of more than ``max_rows`` is run in parts or refused.
     """
 
     joins: bool = True
@@ -60,7 +60,7 @@ class _Task:
 
     @property
     def alive(self) -> bool:
-        """Whether anybody still waits for it; one that is too late learns of it here."""
+        """Whether its answer is still awaited; one past its deadline fails here."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             if self.future.set_running_or_notify_cancel():
                 self.future.set_exception(timed_out())
@@ -72,9 +72,9 @@ class Batcher:
     """The queue of one loaded model and the threads that empty it.
 
     Args:
-        options: see there.
-        observe: called after each run with its rows, its requests and the seconds that each of
-            these had waited.
+        options: how requests are joined.
+        observe: called after each run with its number of rows, and the seconds that each of its
+            requests had waited.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Batcher:
         """Queues an encoded request.
 
         Args:
-            runner: that encoded it.
-            encoded: what ``SignatureRunner.encode`` gave.
-            deadline: by ``time.monotonic``; DEADLINE_EXCEEDED beyond it.
+            runner: the one that encoded it.
+            encoded: result of ``SignatureRunner.encode``.
+            deadline: time by ``time.monotonic`` after which it is DEADLINE_EXCEEDED.
 
         Returns:
             A future of what ``SignatureRunner.execute`` gives for these rows; cancelled while it
@@ -249,7 +249,7 @@ class Batcher:
         return trim(outputs, runner.fields)
 
     def _size(self, rows: int) -> int:
-        """Of the batch that so many rows are run in."""
+        """Size of the batch in which so many rows are run."""
         return min((size for size in self.options.allowed_rows if size >= rows), default=rows)
 
     def _filled(self, encoded: Arrays, rows: int) -> Arrays:
@@ -263,7 +263,7 @@ class Batcher:
 
 
 def _key(runner: SignatureRunner, encoded: Arrays) -> tuple[Hashable, int]:
-    """What requests must have in common to be joined, and the bucket of their length."""
+    """A key that requests which may be joined share, and the bucket of their length."""
     shapes, length = [], 0
     for name, array in sorted(encoded.items()):
         shape = array.shape[1:]
@@ -298,5 +298,5 @@ def _timeout(batch: list[_Task]) -> float | None:
 
 
 def timed_out() -> RequestError:
-    """DEADLINE_EXCEEDED in TensorFlow's words."""
+    """DEADLINE_EXCEEDED, as TensorFlow words it."""
     return RequestError("Timed out waiting for notification", code="DEADLINE_EXCEEDED")

@@ -20,8 +20,8 @@ class _ProgramRunner(SignatureRunner):
     """A program with its cores behind a signature.
 
     Args:
-        program: with cores that take and give arrays.
-        execute: runs it; what its engine raises becomes a RequestError there.
+        program: a program with its cores.
+        execute: runs it, and raises a RequestError for the errors of its engine.
     """
 
     joins = True
@@ -54,8 +54,8 @@ class OnnxBackend(Backend):
     """A directory such as ``BUNDLE/onnx/1``.
 
     Args:
-        directory: with ``<core>.onnx`` files and their preprocessor.
-        threads: of ONNX Runtime for one batch; it chooses itself if None.
+        directory: holds ``<core>.onnx`` files and their preprocessor.
+        threads: number of ONNX Runtime's threads for one batch; if None it chooses.
 
     Raises:
         ServingError: there is no usable model.
@@ -69,7 +69,7 @@ class OnnxBackend(Backend):
 
 
 def translated(program: LoadedProgram, encoded: Arrays) -> Arrays:
-    """Runs a program, with what ONNX Runtime raises as a request's error."""
+    """Runs a program; errors of ONNX Runtime become a RequestError."""
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
     from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Failure
 
@@ -92,7 +92,7 @@ class TensorRTBackend(Backend):
         from serving.tensorrt_runner import EngineModel
 
         self._model: Any = EngineModel(directory)
-        # One execution context for each core, hence one batch at a time.
+        # One execution context for each core, so one batch at a time.
         lock = threading.Lock()
 
         def locked(program: LoadedProgram, encoded: Arrays) -> Arrays:

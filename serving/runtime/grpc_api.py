@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """What is open, and to whom.
+    """Services of the gRPC port, and who may call them.
 
     Attributes:
-        health: whether the health service is there.
-        as_content: outputs in ``tensor_content`` instead of typed fields; quicker.
-        token: that requests must bear, if any.
+        health: whether there is a health service.
+        as_content: outputs in ``tensor_content`` instead of typed fields, which is faster.
+        token: requests must carry it, unless it is None.
     """
 
     health: bool = True
@@ -57,11 +57,11 @@ class GrpcOptions:
 
 
 class GrpcApi:
-    """Answers calls for the models.
+    """Answers gRPC calls.
 
     Args:
-        runtime: of the models.
-        options: see there.
+        runtime: runs the models.
+        options: services and tokens.
     """
 
     def __init__(self, runtime: Runtime, options: GrpcOptions | None = None) -> None:
@@ -177,8 +177,8 @@ class GrpcApi:
         return response
 
     def _inputs(self, request: Any) -> dict[str, Any]:
-        most = self._runtime.limits.max_elements
-        return {name: to_array(proto, most) for name, proto in request.inputs.items()}
+        limit = self._runtime.limits.max_elements
+        return {name: to_array(proto, limit) for name, proto in request.inputs.items()}
 
     async def _classify(self, request: Any, deadline: float | None) -> Any:
         response = protos.ClassificationResponse()
@@ -289,7 +289,7 @@ class GrpcApi:
         if request.config.WhichOneof("config") == "custom_model_config":
             raise RequestError("Custom model configs are not served here.", code="UNIMPLEMENTED")
         models = models_of(request.config, self._runtime.manager.settings)
-        # Beside the event loop: loading takes as long as it takes.
+        # In a thread: loading may take long, and the event loop answers others meanwhile.
         await asyncio.to_thread(self._runtime.manager.replace, models)
         response.status.SetInParent()
         for name, value in before.items():

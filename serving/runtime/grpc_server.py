@@ -12,10 +12,10 @@ from serving.runtime.runtime import Runtime
 
 
 class GrpcEndpoint:
-    """To be made, opened and closed in a running event loop.
+    """The gRPC port; to be made, opened and closed in a running event loop.
 
     Args:
-        runtime: that answers.
+        runtime: answers the calls.
         options: ``serving.runtime.server.ServerOptions``.
     """
 
@@ -26,7 +26,7 @@ class GrpcEndpoint:
             options=[
                 ("grpc.max_receive_message_length", runtime.limits.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                # Else a second server would quietly share the port.
+                # Otherwise a second server would share the port without an error.
                 ("grpc.so_reuseport", 0),
                 *options.grpc_arguments,
             ]
@@ -34,7 +34,7 @@ class GrpcEndpoint:
         self._server.add_generic_rpc_handlers(tuple(self.api.handlers()))
 
     async def open(self) -> int | None:
-        """Answers from now on.
+        """Opens the port.
 
         Returns:
             The port.

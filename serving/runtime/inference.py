@@ -113,7 +113,7 @@ def classifications(outputs: Arrays, count: int) -> list[list[tuple[str | bytes,
 
 
 def regressions(outputs: Arrays, count: int) -> list[float]:
-    """One number an example.
+    """One number for each example.
 
     Raises:
         RequestError: the output has another form.

@@ -1,4 +1,4 @@
-"""What a version's directory holds, and the backend that runs it."""
+"""Finds models in directories, and loads the backend that runs them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class LoadOptions:
     """How models are loaded.
 
     Attributes:
-        threads: of the engine for one batch. If None, TensorFlow chooses and ONNX Runtime takes
+        threads: number of threads for one batch. If None, TensorFlow chooses and ONNX Runtime takes
             one: batches run side by side already, and its idle threads would spin.
-        tags: of a SavedModel's MetaGraph.
-        warm: whether recorded requests are run first.
+        tags: tags of a SavedModel's MetaGraph.
+        warm: whether the recorded requests are run after loading.
         decoding: new defaults for inputs that have one, such as ``{"temperature": 0.7}``, in every
             signature that has such an input.
     """
@@ -41,7 +41,7 @@ class LoadOptions:
 
 
 def kind_of(directory: Path) -> str | None:
-    """Which backend a version's directory is for."""
+    """Name of the backend that a version's directory is for; None if it holds no model."""
     for kind, names in FILES.items():
         if any(path.is_file() for name in names for path in directory.glob(name)):
             return kind
@@ -52,9 +52,9 @@ def load(directory: Path, kind: str | None = None, how: LoadOptions | None = Non
     """Loads and warms one version.
 
     Args:
-        directory: of the version.
-        kind: of ``BACKENDS``; what is there unless told.
-        how: options.
+        directory: the version's directory.
+        kind: one of ``BACKENDS``; if None, the first that the directory has files for.
+        how: options of loading.
 
     Raises:
         ServingError: there is no such model, it cannot be loaded, or it has no such setting.
@@ -94,12 +94,12 @@ class ModelLocation:
     """Where a model's versions are.
 
     Attributes:
-        path: as it was given.
-        roots: directories with a child a version, by backend; one without a name holds whatever
-            ``kind_of`` finds.
-        single: the one version, where ``path`` is itself a model.
-        name: that the model has of its own.
-        required: of ``BACKENDS``, if one was asked for.
+        path: the path as it was given.
+        roots: directories with one child per version, by backend; the name "" stands for
+            whatever ``kind_of`` finds.
+        single: number and directory of the only version, where ``path`` is itself a model.
+        name: the model's own name.
+        required: one of ``BACKENDS``, if one was asked for.
     """
 
     path: Path
@@ -111,8 +111,8 @@ class ModelLocation:
     def versions(self) -> dict[int, Path]:
         """Directories by version, now.
 
-        A version is a child whose name is a whole number, leading zeros and all; TensorFlow
-        Serving has it so.
+        A version is a child whose name is a whole number, also with leading zeros, as in
+        TensorFlow Serving.
 
         Raises:
             OSError: no root can be read.
@@ -144,11 +144,11 @@ def base_path_location(path: str | Path, name: str) -> ModelLocation:
 
 
 def find_model(path: str | Path, backend: str | None = None) -> ModelLocation:
-    """What ``seqloom serve`` is given: a bundle, a model, or integer versions of one.
+    """Finds what ``seqloom serve`` is given: a bundle, a model, or versions of a model.
 
     Args:
         path: BUNDLE; a directory with ``saved_model.pb``; or one with ``<version>/`` of models.
-        backend: of ``BACKENDS``, or None: ONNX where the bundle has it.
+        backend: one of ``BACKENDS``; if None, ONNX where the bundle has it.
 
     Raises:
         ServingError: nothing servable is there, or not for that backend.
@@ -190,7 +190,7 @@ def _bundle_location(bundle: Path, backend: str | None) -> ModelLocation:
     except (ValueError, KeyError, TypeError) as error:
         raise ServingError(
             f"{bundle / 'manifest.json'} lacks a name or a version ({error!r}); "
-            "write it anew with `seqloom export`."
+            "write it again with `seqloom export`."
         ) from error
     wanted = [backend] if backend else ["onnx", "savedmodel"]
     roots = {kind: bundle / kind for kind in wanted if (bundle / kind).is_dir()}
@@ -199,7 +199,7 @@ def _bundle_location(bundle: Path, backend: str | None) -> ModelLocation:
     if backend is None:
         raise ServingError(
             f"{bundle} holds neither {bundle / 'onnx'} nor {bundle / 'savedmodel'}; "
-            "write it anew with `seqloom export`."
+            "write it again with `seqloom export`."
         )
     raise ServingError(
         f"{bundle / backend} does not exist; add it with `seqloom export RUN --format {backend}` "

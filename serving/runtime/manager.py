@@ -27,9 +27,9 @@ class WatchOptions:
     """How directories are watched.
 
     Attributes:
-        poll_seconds: between two looks; 0 looks once, at the start.
-        retries: loads of a version after the first that fails.
-        retry_seconds: between them.
+        poll_seconds: seconds between two looks; 0 looks once, at the start.
+        retries: how often a version that failed to load is tried again.
+        retry_seconds: seconds between two tries.
         labels_ahead: a label may be given to a version that is not there yet.
     """
 
@@ -40,15 +40,15 @@ class WatchOptions:
 
 
 class ModelManager:
-    """All models of a server.
+    """Loads and unloads the models of a server.
 
     Attributes:
         started: whether the first models are available.
         stopping: set when the server ends.
 
     Args:
-        load: gives the backend of a version's directory, and what joins its requests.
-        watching: see there.
+        load: name, directory and backend's name of a version to its backend and its batcher.
+        watching: polling and retries.
         on_change: called with one line whenever something changes.
     """
 
@@ -74,7 +74,7 @@ class ModelManager:
     def use(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Iterator[Servable]:
-        """A version, kept loaded for the time of one request: the highest unless told which.
+        """A version, kept loaded for the time of one request: the highest one if none is named.
 
         Raises:
             RequestError: there is no such model, version or label.
@@ -104,7 +104,7 @@ class ModelManager:
                 return newest
 
     def versions(self, name: str, version: int | None = None) -> list[Servable]:
-        """All versions ever seen of a model, newest first, or the one asked for.
+        """All versions of a model that were ever seen, newest first, or the one asked for.
 
         Raises:
             RequestError: NOT_FOUND.
@@ -122,7 +122,7 @@ class ModelManager:
 
     @property
     def settings(self) -> dict[str, ModelSettings]:
-        """Of all models, by name."""
+        """Settings of all models, by name."""
         return dict(self._models)
 
     # --- what changes --------------------------------------------------------------------------
@@ -131,8 +131,9 @@ class ModelManager:
         """Loads the first models and then watches.
 
         Args:
-            models: of the server.
-            wait: until every model has a version; else a model without one is an error.
+            models: settings of each model.
+            wait: whether to wait until every model has a version; otherwise a model without one is
+                an error.
 
         Raises:
             ServingError: a model did not become available.
@@ -214,7 +215,7 @@ class ModelManager:
                 self._reconcile(model, wanted)
 
     def _wanted(self, model: ModelSettings) -> dict[int, Path] | None:
-        """Directories of the versions that shall be served; None while nobody can tell."""
+        """Directories of the versions to serve; None while the directory cannot be read."""
         try:
             present = model.location.versions()
         except OSError as error:
@@ -239,7 +240,7 @@ class ModelManager:
             known = versions.get(version)
             if known is not None and known.path != path:
                 self._unload(known)
-            # Never seen; served before, gone and come back; or broken, and written anew.
+            # Never seen; served before, gone and come back; or broken, and written again.
             if known is None or known.state is State.END and known.is_stale(path):
                 known = versions[version] = Servable(model.name, version, path)
             self._attempt(known, model.location.required)
@@ -294,7 +295,7 @@ class ModelManager:
         return any(servable.state is State.LOADING for servable in found)
 
     def _failures(self) -> list[Servable]:
-        """Of models that have no version at all."""
+        """Versions that failed to load, of models that have no other."""
         return [
             servable
             for name in self._models
@@ -338,7 +339,7 @@ def _unavailable(name: str, version: int) -> RequestError:
 
 
 def failed_text(failed: list[Servable]) -> str:
-    """In the words of TensorFlow Serving's ServerCore."""
+    """The error of models that could not be loaded, as TensorFlow Serving words it."""
     each = ", ".join(
         f"{{{{name: {servable.name} version: {servable.version}}} due to error: "
         f"{servable.error[0]}: {servable.error[1]}}}"

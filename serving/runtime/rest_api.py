@@ -48,7 +48,7 @@ _MODEL_PATH = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _STREAM_PATH = re.compile(r"/v1/streams/(?P<stream>[\w-]+):(?P<verb>step|close)", re.ASCII)
-# Where TensorFlow Serving has Prometheus's page unless it is told otherwise.
+# TensorFlow Serving's default path of Prometheus's page.
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _INT64_MAX = 2**63 - 1
 _NOT_FOUND_PAGE = (
@@ -65,12 +65,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RestOptions:
-    """What is open, and to whom.
+    """Pages of the REST port, and who may ask for them.
 
     Attributes:
-        metrics_path: of Prometheus's page; None for none.
-        cors: whether other sites' pages may ask.
-        token: that requests must bear, if any.
+        metrics_path: path of Prometheus's page; None for no such page.
+        cors: whether pages of other sites may ask.
+        token: requests must carry it, unless it is None.
     """
 
     metrics_path: str | None = None
@@ -82,10 +82,10 @@ class Request(NamedTuple):
     """One HTTP request.
 
     Attributes:
-        method: in capitals.
-        path: request target as received, with query string, percent-encoded.
-        body: as received.
-        headers: by name in small letters.
+        method: HTTP method in capitals.
+        path: the request target as received, with query string, percent-encoded.
+        body: the body as received.
+        headers: values by name in lower case.
     """
 
     method: str
@@ -104,7 +104,7 @@ class Reply(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What a request path names."""
+    """Model, version and label that a request path names."""
 
     name: str
     version: int | None
@@ -112,13 +112,13 @@ class _Target(NamedTuple):
 
 
 class _RequestRecord:
-    """What is counted of a request, filled in while it is answered."""
+    """The labels under which a request is counted, filled in while it is answered."""
 
     name, api, status = "", "", "OK"
 
 
 class RestApi:
-    """Answers requests for the models."""
+    """Answers REST requests."""
 
     def __init__(self, runtime: Runtime, options: RestOptions | None = None) -> None:
         self._runtime, self._options = runtime, options or RestOptions()
@@ -277,7 +277,7 @@ class RestApi:
                         "signature_name": "",
                         "version": str(servable.version),
                     },
-                    # The map's key and the proto's field bear one name, hence twice.
+                    # The map's key and the proto's field have the same name, so it appears twice.
                     "metadata": {
                         "signature_def": {
                             "signature_def": signature_defs(servable.backend.signatures)

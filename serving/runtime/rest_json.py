@@ -2,7 +2,7 @@
 
 The rules and the messages are those of TensorFlow Serving's REST API
 (https://www.tensorflow.org/tfx/serving/api_rest and its json_tensor.cc), kept so that clients
-written against it behave the same here. Pure functions; nothing here knows of HTTP or of models.
+written against it behave the same here. Pure functions, independent of HTTP and of models.
 
 A signature's inputs are `{name: {"dtype": "float32", "shape": [-1, ...]}}`; shapes are not looked
 at: a tensor takes its shape from the request, and the model judges it.
@@ -120,7 +120,7 @@ def _columnar(value: object, inputs: Mapping[str, dict]) -> dict[str, np.ndarray
 
 
 def _named_tensor(name: str, value: object, info: Mapping) -> np.ndarray:
-    """One tensor; what is wrong with one that has a default is said with its name."""
+    """One tensor; an error about one that has a default names it."""
     try:
         return tensor_from_json(value, info["dtype"])
     except RequestError as error:
@@ -138,7 +138,7 @@ def _rows(instances: list, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
-    # The common case, at C speed: every row alike. Anything else is retold row by row.
+    # The common case, at C speed: every row alike. Anything else is read row by row.
     named = is_named(first)
     if all(is_named(row) == named for row in instances):
         if not named:
@@ -193,7 +193,7 @@ def _fits(row: Mapping[str, object], inputs: Mapping[str, dict]) -> bool:
 def _item_error(
     value: object, name: str, inputs: Mapping[str, dict], shapes: dict[str, list[int]]
 ) -> RequestError | None:
-    """What is wrong with one row's value; its shape must equal that of the rows before it."""
+    """The error of one row's value, if any; its shape must equal that of the rows before it."""
     if name not in inputs:
         return RequestError(f"JSON object: does not have named input: {name}")
     try:
@@ -258,7 +258,7 @@ def format_classifications(rows: list[list[tuple[str | bytes, float]]]) -> bytes
 
 
 def format_regressions(values: list[float]) -> bytes:
-    """The reply body of a regress request: a number an example."""
+    """The reply body of a regress request: one number for each example."""
     return _results(decimals(np.array(values, np.float32)))
 
 
@@ -297,7 +297,7 @@ def _format_rows(arrays: dict[str, np.ndarray], fields: Fields) -> str:
 
 
 def _object(members: dict[str, str], indent: str) -> str:
-    """An object of ready texts, one member a line."""
+    """A JSON object of values that are text already, one member per line."""
     lines = [f"\n{indent}    {json.dumps(name)}: {text}" for name, text in members.items()]
     return "{" + ",".join(lines) + f"\n{indent}}}"
 

@@ -45,7 +45,7 @@ class SignatureRunner:
         raise NotImplementedError
 
     def group(self, encoded: Arrays) -> Hashable:
-        """What encoded requests must have in common to be run together, besides their shapes."""
+        """A key that encoded requests which are run together share, in addition to their shapes."""
         return tuple(tuple(encoded[name][:1].tolist()) for name in self.shared)
 
     def initial(self, rows: int) -> Arrays:
@@ -56,8 +56,8 @@ class SignatureRunner:
         """The model itself.
 
         Args:
-            encoded: of ``encode``; of several requests where ``joins``, padded by ``fields``.
-            timeout: seconds; a model that can be interrupted gives up then.
+            encoded: result of ``encode``; if ``joins``, of several requests, padded by ``fields``.
+            timeout: seconds after which a model that can be interrupted gives up.
 
         Raises:
             RequestError: it failed, or DEADLINE_EXCEEDED.
@@ -73,7 +73,7 @@ class Backend:
     """One version of one loaded model.
 
     Attributes:
-        runners: by signature.
+        runners: one for each signature, by its name.
     """
 
     def __init__(self, runners: dict[str, SignatureRunner]) -> None:

@@ -1,4 +1,4 @@
-"""What both endpoints of the server, REST and gRPC, do with a request once they have read it."""
+"""The part that REST and gRPC share: models, batches, streams and counters."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from serving.runtime.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRE
 from serving.tensors import DEFAULT_MAX_ELEMENTS
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
-# Requests of more bytes or rows are encoded beside the event loop, which answers others meanwhile.
+# Larger requests are encoded in a thread, so that the event loop answers others meanwhile.
 SMALL_BYTES, SMALL_ROWS = 32_768, 8
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What one request may take.
+    """Limits of one request.
 
     Attributes:
-        max_body_bytes: of an HTTP body, after decompression too, and of a gRPC message.
-        max_elements: of one tensor.
-        timeout_seconds: of a REST request; a gRPC request brings its own.
-        check_method_names: classify and regress only where the signature's method is that.
+        max_body_bytes: largest HTTP body, also after decompression, and gRPC message.
+        max_elements: largest number of values in one tensor.
+        timeout_seconds: timeout of a REST request; a gRPC request has its own.
+        check_method_names: whether classify and regress need a signature of that method.
     """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
@@ -46,14 +46,15 @@ class RequestLimits:
 
 
 class Runtime:
-    """Models, batches, streams and counters.
+    """Runs requests: models, batches, streams and counters of a server.
 
     Args:
-        limits: of requests.
-        batching: of requests to one model.
-        loading: of models.
-        watching: of their places.
-        sessions: of streams.
+        limits: limits of one request.
+        batching: how requests to one model are joined.
+        loading: how models are loaded.
+        watching: how their directories are watched.
+        sessions: limits of streams.
+        on_change: called with one line whenever a version is loaded or unloaded.
     """
 
     def __init__(
@@ -82,13 +83,13 @@ class Runtime:
     async def run(
         self, servable: Servable, runner: SignatureRunner, inputs: Arrays, deadline: float | None
     ) -> Arrays:
-        """One request, joined with others where that is possible.
+        """Runs one request, joined with others where that is possible.
 
         Args:
-            servable: in use by the caller.
-            runner: of its backend.
-            inputs: of its signature.
-            deadline: by ``time.monotonic``.
+            servable: the version, in use by the caller.
+            runner: the signature, one of the version's backend.
+            inputs: arrays by name, as the signature has them.
+            deadline: time by ``time.monotonic``, or None.
 
         Raises:
             RequestError: bad inputs, a full queue, a model that fails, or DEADLINE_EXCEEDED.
@@ -122,11 +123,11 @@ class Runtime:
         """Classifies or regresses serialized examples.
 
         Args:
-            servable: in use by the caller.
-            signature_name: as sent.
+            servable: the version, in use by the caller.
+            signature_name: the name as sent; "" is the default signature.
             method: ``CLASSIFY_METHOD`` or ``REGRESS_METHOD``.
             examples: ``<bytes>[n]``.
-            deadline: by ``time.monotonic``.
+            deadline: time by ``time.monotonic``, or None.
 
         Raises:
             RequestError: the signature is not one for that, or as ``run``.
@@ -160,7 +161,7 @@ class Runtime:
 
 
 def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
-    """The outputs that a request asks for; all if it names none.
+    """The outputs that a request names, or all of them if it names none.
 
     Raises:
         RequestError: one is unknown, or named twice.
@@ -180,5 +181,5 @@ def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
     return found
 
 
-async def _call(beside: bool, function: Any, argument: Any) -> Any:
-    return await asyncio.to_thread(function, argument) if beside else function(argument)
+async def _call(in_thread: bool, function: Any, argument: Any) -> Any:
+    return await asyncio.to_thread(function, argument) if in_thread else function(argument)

@@ -33,8 +33,9 @@ class SavedModelBackend(Backend):
 
     Args:
         path: directory that holds ``saved_model.pb``.
-        tags: of the MetaGraph to load.
-        threads: of TensorFlow, within and between ops; its own choice unless told.
+        tags: tags of the MetaGraph to load.
+        threads: number of TensorFlow's threads, within and between ops; if None TensorFlow
+            chooses.
 
     Raises:
         ServingError: TensorFlow cannot load it, or cannot be imported.
@@ -62,7 +63,7 @@ class SavedModelBackend(Backend):
             self._session.close()
             reason = str(error).splitlines()[0]
             raise ServingError(
-                f"{path} cannot be loaded as a SavedModel ({reason}); export it anew."
+                f"{path} cannot be loaded as a SavedModel ({reason}); export it again."
             ) from error
         self._bind()
         super().__init__(
@@ -102,12 +103,12 @@ class SavedModelBackend(Backend):
         """One run of the session.
 
         Args:
-            feeds: arrays by name of a tensor.
-            fetches: names of tensors.
-            timeout: seconds until DEADLINE_EXCEEDED.
+            feeds: arrays by the name of a tensor.
+            fetches: names of the tensors to return.
+            timeout: seconds after which it is DEADLINE_EXCEEDED.
 
         Raises:
-            RequestError: in the session's own words.
+            RequestError: with the session's own message.
         """
         milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
         options = self._tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)

@@ -38,20 +38,20 @@ class ServerOptions:
     """Where to listen, and to whom.
 
     Attributes:
-        address: to bind; loopback unless told otherwise.
+        address: the address to listen on.
         rest_port: 0 picks a free one; None for no REST.
-        grpc_port: likewise.
-        grpc_socket: path of a Unix socket for gRPC besides.
-        grpc_arguments: of the gRPC core, such as ``grpc.max_connection_age_ms``.
+        grpc_port: 0 picks a free one; None for no gRPC.
+        grpc_socket: path of a Unix socket for gRPC, in addition to the port.
+        grpc_arguments: channel arguments of gRPC, such as ``grpc.max_connection_age_ms``.
         rest: options of the REST API.
         health: whether gRPC has its health service.
         as_content: gRPC outputs as packed bytes.
-        token: that requests must bear, over REST and gRPC.
+        token: REST and gRPC requests must carry it, unless it is None.
         rest_tls: certificates of REST; None for plain HTTP.
-        grpc_tls: likewise.
-        drain_seconds: that requests under way may still take after SIGTERM.
-        wait_for_models: with a model that has no version yet the ports stay shut until it has one;
-            else that is an error.
+        grpc_tls: certificates of gRPC; None for plain text.
+        drain_seconds: seconds that running requests may still take after SIGTERM.
+        wait_for_models: whether the ports stay closed until every model has a version; otherwise a
+            model without one is an error.
     """
 
     address: str = "127.0.0.1"
@@ -77,12 +77,12 @@ class Server:
     means a ready model.
 
     Args:
-        runtime: that answers.
-        options: see there.
+        runtime: answers the requests.
+        options: ports, tokens and certificates.
 
     Raises:
-        ServingError: a port is taken, the address is not this machine's, or a certificate does not
-            do.
+        ServingError: a port is taken, the address is not this machine's, or a certificate is not
+            valid.
     """
 
     def __init__(self, runtime: Runtime, options: ServerOptions) -> None:
@@ -111,7 +111,7 @@ class Server:
         """Serves until SIGTERM, Ctrl-C or ``stop``; requests under way are answered first.
 
         Args:
-            models: to begin with.
+            models: settings of the first models.
             on_ready: called once, in another thread, when requests are answered.
 
         Raises:
@@ -160,7 +160,7 @@ class Server:
             await asyncio.to_thread(manager.stop, self.options.drain_seconds)
 
     async def _serve(self, on_ready: Callable, stopping: asyncio.Future) -> None:
-        """From open ports to closed ones."""
+        """Opens the ports, waits for the end, answers running requests and closes the ports."""
         rest = grpc_endpoint = None
         async with contextlib.AsyncExitStack() as open_ports:
             if self.options.grpc_port is not None or self.options.grpc_socket:
@@ -239,7 +239,7 @@ class _RestEndpoint(uvicorn.Server):
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
-    """As ``asyncio.Runner``, which Python 3.10 does not have; on uvloop where it is installed."""
+    """Like ``asyncio.Runner``, which Python 3.10 does not have; on uvloop if it is installed."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -281,10 +281,10 @@ def serve(
         host: address to listen on. Without a token anybody who reaches it may ask.
         on_ready: called once with ``{"rest_port", "grpc_port", "model"}`` when requests are
             answered.
-        grpc_port: likewise of the gRPC API.
-        model_name: name in requests, instead of the bundle's own.
-        runtime: limits, batching and the like.
-        options: further ones.
+        grpc_port: TCP port of the gRPC API; 0 picks a free one, None for none.
+        model_name: name of the model in requests; the bundle's own if None.
+        runtime: limits, batching and other options.
+        options: tokens, certificates and other options.
 
     Raises:
         ServingError: nothing servable there, or a port cannot be opened.
@@ -311,7 +311,7 @@ def serve(
 
 
 def announce_ports(server: Server) -> None:
-    """In the words that people grep TensorFlow Serving's log for."""
+    """Prints the ports, in the words that people grep TensorFlow Serving's log for."""
     address = server.options.address
     if server.grpc_port is not None:
         print(f"Running gRPC ModelServer at {address}:{server.grpc_port} ...", file=sys.stderr)
@@ -330,9 +330,9 @@ def running(
     """A server in a thread of this process, for notebooks and tests.
 
     Args:
-        models: of the server, or the path of a bundle.
-        runtime: of them.
-        options: see there; ports are picked unless given.
+        models: settings of each model, or the path of a bundle.
+        runtime: runs the models; one with default options if None.
+        options: ports, tokens and certificates; free ports by default.
         ready_within: seconds to wait for it.
 
     Raises:

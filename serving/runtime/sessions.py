@@ -24,12 +24,12 @@ from serving.runtime.signatures import STEP_SIGNATURE
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """Of all streams together.
+    """Limits of all streams together.
 
     Attributes:
-        idle_seconds: without a step, after which a stream is closed.
-        max_sessions: open at once.
-        max_bytes: of all their states.
+        idle_seconds: a stream without a step for so long is closed.
+        max_sessions: largest number of open streams.
+        max_bytes: largest size of all their states.
     """
 
     idle_seconds: float = 300.0
@@ -42,11 +42,11 @@ class Session:
     """One stream.
 
     Attributes:
-        name: of the model.
-        version: of it.
-        states: after the last step; of no rows before the first, which decides how many there are.
-        steps: so far.
-        used: when the last step ended, by ``time.monotonic``.
+        name: the model's name.
+        version: the model's version.
+        states: those after the last step; None before the first, which sets the number of rows.
+        steps: number of steps so far.
+        used: time of the end of the last step, by ``time.monotonic``.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Session:
 
     @property
     def bytes(self) -> int:
-        """Of its states."""
+        """Size of the states."""
         return sum(array.nbytes for array in (self.states or {}).values())
 
 
@@ -66,8 +66,8 @@ class Sessions:
     """All streams of a server; to be called from its event loop.
 
     Args:
-        runtime: that runs their steps.
-        limits: of them.
+        runtime: runs the steps.
+        limits: limits of all streams together.
     """
 
     def __init__(self, runtime: Any, limits: SessionLimits | None = None) -> None:
@@ -114,7 +114,7 @@ class Sessions:
         raise RequestError("There is no such stream; it may have expired.", code="NOT_FOUND")
 
     def inputs(self, servable: Servable) -> dict[str, Any]:
-        """What a step takes: the inputs of the step signature without the states."""
+        """The inputs of a step: those of the step signature without the states."""
         runner = servable.backend.runners[STEP_SIGNATURE]
         inputs = runner.signature["inputs"]
         return {name: info for name, info in inputs.items() if name not in runner.states}
@@ -122,13 +122,13 @@ class Sessions:
     async def step(
         self, session: Session, servable: Servable, inputs: Arrays, deadline: float | None
     ) -> Arrays:
-        """The next row of a stream, or of as many series as its first step had rows.
+        """One step of a stream, with one row for each of its series.
 
         Args:
-            session: of ``find``.
-            servable: its version, in use by the caller.
-            inputs: as ``inputs`` says, one row a series.
-            deadline: by ``time.monotonic``.
+            session: as ``find`` gives it.
+            servable: the version of the stream, in use by the caller.
+            inputs: arrays by name, as ``inputs`` lists them, one row for each series.
+            deadline: time by ``time.monotonic``.
 
         Returns:
             The outputs of the step signature without the states.

@@ -98,7 +98,7 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
 
 
 def is_setting(info: Mapping[str, Any]) -> bool:
-    """Whether an input is one value for a row, with a default: such as a setting of decoding."""
+    """Whether an input has a default and one value for each row, as a decoding setting has."""
     return "default" in info and list(info.get("shape") or ()) == [-1]
 
 
@@ -141,7 +141,7 @@ def replace_defaults(
     """Changes defaults in place, in every signature that has such an input.
 
     Args:
-        signatures: of a model, by name.
+        signatures: the model's signatures by name.
         values: new defaults by the name of an input whose default is one value.
 
     Raises:
