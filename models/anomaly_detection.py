@@ -1,8 +1,9 @@
-"""Scores of a row's strangeness: how far it is from what a network expects.
+"""Anomaly scores of rows: how far each is from what a network expects.
 
 ``residual`` holds two expectations. The *next* row: a recurrent network reads the rows before and
-the time, and is surprised by jumps, but soon used to what came of them. The *usual* row: a network
-of the time alone, which stays surprised as long as a row is not what it is at that hour. Each error
+the time; a jump gives a high score, but soon the network is used to the new level. The *usual* row,
+a time-of-day profile: a network of the time alone, whose error stays high as long as a row is not
+what it is at that hour. Each error
 is measured in train's own and against its own threshold, the next row's with less weight, and the
 greater of the two is the score. All of it goes step by step: one row in, one score out, the state
 carried.
@@ -22,7 +23,7 @@ from models.anomaly_detection_config import AnomalyConfig
 from models.recurrent import CELLS, recurrent_stack
 from models.training import compile_model
 
-MIN_SCALE = 1e-3  # standardised units: of a column that train always foretold exactly
+MIN_SCALE = 1e-3  # standardised units: of a column without any error on train
 
 
 def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) -> keras.Model:
@@ -129,8 +130,8 @@ class SlidingWindows(keras.layers.Layer):
     def call(self, x):
         """Rows by their places."""
         places = ops.arange(ops.shape(x)[1])[:, None] + ops.arange(1 - self.window, 1)[None]
-        frames = ops.take(x, ops.maximum(places, 0), axis=1)
-        return ops.reshape(frames, (-1, self.window, x.shape[-1]))
+        windows = ops.take(x, ops.maximum(places, 0), axis=1)
+        return ops.reshape(windows, (-1, self.window, x.shape[-1]))
 
     def compute_output_shape(self, shape):
         """The batch grows."""
@@ -145,13 +146,13 @@ class SlidingWindows(keras.layers.Layer):
 class LastOfWindows(keras.layers.Layer):
     """SlidingWindows ``[batch * time, window, n]`` to ``[batch, time, n]``.
 
-    Called on ``[frames, series]``; the series says how many rows there are.
+    Called on ``[windows, series]``; the series says how many rows there are.
     """
 
     def call(self, inputs):
-        """The last row of each frame, in the order of the series."""
-        frames, series = inputs
-        return ops.reshape(frames[:, -1], (-1, ops.shape(series)[1], frames.shape[-1]))
+        """The last row of each window, in the order of the series."""
+        windows, series = inputs
+        return ops.reshape(windows[:, -1], (-1, ops.shape(series)[1], windows.shape[-1]))
 
     def compute_output_shape(self, shapes):
         """As long as the series."""
@@ -170,7 +171,7 @@ def scoring_model(
     values = keras.Input((None, columns), name="values")
     inputs = {"values": values}
     if config.scorer == "autoencoder":
-        written = core({"values": SlidingWindows(window, name="frames")(values)})
+        written = core({"values": SlidingWindows(window, name="windows")(values)})
         expected = {"rebuilt": LastOfWindows(name="last")([written["rebuilt"], values])}
     else:
         for name, tensor in core.input.items():
@@ -206,7 +207,7 @@ def calibrate_scores(
     thresholds = np.array([
         threshold_of(mine, config.threshold, config.alarm_rate) for mine in scores.T
     ])  # fmt: skip
-    if len(thresholds) > 1:  # what comes next is the harder to foretell: it must be farther off
+    if len(thresholds) > 1:  # what comes next is harder to forecast: it must be farther off
         thresholds[0] /= config.surprise
     layer.threshold.assign(np.maximum(thresholds, 1e-3))
     return thresholds
@@ -220,7 +221,7 @@ def expectations(detector: keras.Model) -> list[str]:
 def threshold_of(scores: np.ndarray, kind: str, alarm_rate: float) -> float:
     """The score that a share ``alarm_rate`` of normal rows exceeds.
 
-    ``quantile``: of the scores themselves, which cannot go beyond the greatest. ``evt``: a
+    ``quantile``: of the scores themselves, which cannot go beyond the largest. ``evt``: a
     generalised Pareto distribution fitted to the highest two hundredths (peaks over threshold;
     Siffer et al. 2017), which can.
     """

@@ -17,7 +17,7 @@ class AnomalyConfig(RecurrentConfig):
     embedding_dim: int = number(32, 1, 4096, "size of the embedding of each step")
     dropout: float = number(0.1, 0.0, 0.95, "between layers")
     learning_rate: float = number(3e-3, 1e-7, 1.0, "Adam's step size")
-    epochs: int = number(30, 1, 100000, "greatest number of epochs")
+    epochs: int = number(30, 1, 100000, "maximum number of epochs")
     patience: int = number(8, 1, 100000, "epochs without a better validation score before the end")
     scorer: str = choice("residual", ("residual", "autoencoder"), "what an anomaly is far from")
     surprise: float = number(0.5, 0.01, 1.0, "weight of the next row's error; the usual row's is 1")

@@ -31,22 +31,21 @@ def conformal_offsets(
 
     Args:
         truth: ``<float>[examples, horizon, columns]``.
-        quantiles: ``<float>[examples, horizon, columns, levels]``.
+        quantiles: ``<float>[examples, horizon, columns, levels]``, sorted.
         levels: rising and symmetric about a half; the median itself stays.
-        weights: ``<float>[examples]``; all alike unless told.
+        weights: ``<float>[examples]``; all alike if None.
 
     Returns:
         ``<float32>[horizon, columns, levels]``.
     """
-    ordered = np.sort(quantiles, -1)
     weights = np.ones(len(truth)) if weights is None else weights
     # As many alike examples as these weighted ones are worth (Kish's effective sample size).
     count = weights.sum() ** 2 / np.square(weights).sum()
     offsets = np.zeros(quantiles.shape[1:], np.float32)
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
-        outside = np.maximum(ordered[..., low] - truth, truth - ordered[..., high])
-        # The finite-sample level of the paper; with few examples it is the greatest of them.
+        outside = np.maximum(quantiles[..., low] - truth, truth - quantiles[..., high])
+        # The finite-sample level of the paper; with few examples it is the largest of them.
         level = min(1.0, (levels[high] - levels[low]) * (count + 1) / count)
         width = _weighted_quantile(outside, level, weights)
         offsets[..., low], offsets[..., high] = -width, width
@@ -54,7 +53,7 @@ def conformal_offsets(
 
 
 def _weighted_quantile(values: np.ndarray, level: float, weights: np.ndarray) -> np.ndarray:
-    """The least value with a share ``level`` of the weight at or below it, along the first axis."""
+    """The smallest value with a share ``level`` of the weight at or below it, along axis 0."""
     order = np.argsort(values, 0)
     share = np.cumsum(weights[order], 0) / weights.sum()
     place = np.minimum((share < level - 1e-12).sum(0), len(values) - 1)

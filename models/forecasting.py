@@ -84,12 +84,12 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
     x, level, scale = values, None, None
     if config.normalise != "none":
         level, scale = WindowLevel(config.normalise, name="level")(values)
-        x = Normalize(name="normalised")([values, level, scale])
+        x = Normalize(name="normalize")([values, level, scale])
     y = HEADS[config.head](config, shape, x, known)
     if config.linear:
         y = keras.layers.Add(name="paths")([y, _linear_path(config, shape, x)])
     if level is not None:
-        y = Denormalize(name="restored")([y, level, scale])  # (B, H, C, 1 + Q)
+        y = Denormalize(name="denormalize")([y, level, scale])  # (B, H, C, 1 + Q)
     mean = keras.layers.Activation("linear", name="mean", dtype="float32")(y[..., 0])
     quantiles = CalibrateQuantiles(name="quantiles", dtype="float32")(y[..., 1:])
     return keras.Model(inputs, {"mean": mean, "quantiles": quantiles}, name="forecaster")
@@ -231,7 +231,7 @@ def _by_column(shape: WindowShape, y, columns: int):
 
 
 def _linear_path(config, shape: WindowShape, x):
-    """NLinear (Zeng et al. 2023) for the mean; every quantile of the head stands around it."""
+    """NLinear (Zeng et al. 2023) for the mean; the head's quantiles lie around it."""
     x = ColumnsToRows(name="linear_columns")(x[:, :, : shape.targets])
     y = keras.layers.Dense(
         shape.horizon,

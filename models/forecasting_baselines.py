@@ -1,4 +1,4 @@
-"""What a forecaster tries before a network: the season before, a line, exponential smoothing."""
+"""Forecasts without a network: the season before, a ridge regression, exponential smoothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 ALPHAS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)  # ridge penalties, a window standardised
-MOST_WINDOWS = 20_000  # that a ridge is fitted on
+MAX_WINDOWS = 20_000  # that a ridge is fitted on
 # Smoothing of level, trend and season, and damping of the trend.
 SMOOTHINGS = tuple(
     product((0.05, 0.1, 0.2, 0.4, 0.7, 0.95), (0.0, 0.02, 0.1), (0.02, 0.1, 0.3), (0.9, 1.0))
@@ -34,14 +34,11 @@ class Ridge:
     """One linear map for each column, on windows less their last value (as NLinear).
 
     Args:
-        past: ``<float>[windows, lookback, columns]`` of train, at most ``MOST_WINDOWS`` of which
-            are used, evenly.
+        past: ``<float>[windows, lookback, columns]`` of train; ``MAX_WINDOWS`` are plenty.
         future: ``<float>[windows, horizon, columns]``.
     """
 
     def __init__(self, past: np.ndarray, future: np.ndarray) -> None:
-        step = -(-len(past) // MOST_WINDOWS)
-        past, future = past[::step], future[::step]
         last = past[:, -1:]
         x, y = past - last, future - last
         self.columns = [self._decomposed(x[..., c], y[..., c]) for c in range(x.shape[2])]
@@ -65,7 +62,7 @@ class Ridge:
         return np.stack(found, -1) + last
 
     def choose(self, past: np.ndarray, future: np.ndarray) -> None:
-        """Takes the penalty with the least squared error on these windows."""
+        """Takes the penalty with the smallest squared error on these windows."""
 
         def error(penalty: float) -> float:
             self.penalty = penalty
@@ -78,7 +75,7 @@ class ExponentialSmoothing:
     """Holt-Winters with additive season and damped trend, one model a column.
 
     Source: Hyndman & Athanasopoulos, Forecasting: principles and practice, section 8.3. The
-    smoothing weights are those of a grid with the least squared one-step error on train.
+    smoothing weights are those of a grid with the smallest squared one-step error on train.
 
     Args:
         train: ``<float>[rows, columns]``, at least two seasons.

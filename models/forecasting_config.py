@@ -10,7 +10,7 @@ from models.config import RecurrentConfig
 
 @dataclass(frozen=True)
 class ForecastConfig(RecurrentConfig):
-    """Of ``models.forecasting``."""
+    """Hyperparameters of a forecaster."""
 
     bidirectional: bool = switch(False, "read the past both ways; heads direct, encoder_decoder")
     units: int = number(256, 1, 4096, "hidden size of each direction")
@@ -19,12 +19,12 @@ class ForecastConfig(RecurrentConfig):
     learning_rate: float = number(1e-3, 1e-7, 1.0, "Adam's step size")
     average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
     batch_size: int = number(64, 1, 65536, "windows a step")
-    epochs: int = number(15, 1, 100000, "greatest number of epochs")
+    epochs: int = number(15, 1, 100000, "maximum number of epochs")
     head: str = choice(
         "segment", ("segment", "direct", "encoder_decoder"), "how the future is read"
     )
     segment: int = number(24, 1, 10000, "steps of a segment; head segment")
     channels: str = choice("independent", ("independent", "joint"), "each column alone, or all")
     normalise: str = choice("last", ("last", "mean_std", "none"), "of each window by itself")
-    linear: bool = switch(True, "a linear path from the window to the forecast beside it")
+    linear: bool = switch(True, "add a linear path from the window to the forecast")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")

@@ -36,7 +36,7 @@ class SeriesExample:
 
 @dataclass(frozen=True)
 class AnomalyPreprocessor(Program):
-    """Scales columns as train was, and tells the model the row before and the time.
+    """Scales columns as train was, and gives the model the row before and the time.
 
     It is the program of whole series; where the model expects the next row from those before,
     there is one of single rows too.
@@ -44,9 +44,9 @@ class AnomalyPreprocessor(Program):
     Attributes:
         columns: that are watched.
         frequency: usual time between rows.
-        calendar: cycles whose phase the model is told; none for an autoencoder.
-        previous: whether the model sees the row before beside the row, to expect it; an
-            autoencoder does not.
+        calendar: cycles whose phase is a model input; none for an autoencoder.
+        previous: whether the model expects each row from the row before; an autoencoder
+            does not.
         quiet: rows after an alarm in which no other is raised.
         window: rows of a training window, and that an autoencoder sees.
         scaler: of the columns.
@@ -73,11 +73,11 @@ class AnomalyPreprocessor(Program):
         """Learns the scales of the training rows; ``quiet`` 0 is a quarter of a season."""
         table, spans = windows.table, covered_spans(windows)
         rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
-        told = calendar_names(table.frequency, longest) if calendar and previous else ()
+        cycles = calendar_names(table.frequency, longest) if calendar and previous else ()
         return cls(
             table.columns,
             table.frequency,
-            told,
+            cycles,
             previous,
             quiet or max(1, table.frequency.season // 4),
             windows.lookback,
@@ -266,14 +266,14 @@ class AnomalyStep(Program):
 
     def encode(self, request: Arrays) -> Arrays:
         """``values [rows, columns]``, the row before, the time; and what is to be remembered."""
-        whole, pre = self.preprocessor, self.preprocessor.signature["inputs"]
-        rows = {name: np.asarray(request[name])[:, None] for name in pre}
-        encoded = {name: x[:, 0] for name, x in whole.encode(rows).items()}
-        values = np.asarray(request["values"], np.float32)
+        whole = self.preprocessor
+        series = {name: request[name][:, None] for name in whole.signature["inputs"]}
+        encoded = {name: x[:, 0] for name, x in whole.encode(series).items()}
+        values = request["values"]
         before = np.where(request["seen"][:, None] > 0, request["previous"], values)
         return {
             **encoded,
-            "previous": whole.scaler.apply(before.astype(np.float32)),
+            "previous": whole.scaler.apply(before),
             "previous_next": values,
             "seen_next": np.ones(len(values), np.float32),
         }

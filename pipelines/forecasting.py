@@ -32,7 +32,7 @@ class ForecastPreprocessor(OneProgram):
         lookback: steps of the past.
         horizon: steps of the future.
         frequency: of the rows.
-        calendar: cycles whose phase the model is told.
+        calendar: cycles whose phase is a model input.
         levels: of the quantiles, rising.
         scaler: of targets and covariates.
         known_scaler: of the known columns.
@@ -77,13 +77,8 @@ class ForecastPreprocessor(OneProgram):
         )
 
     @property
-    def uses_known(self) -> bool:
-        """Whether the model is told anything of the future."""
-        return bool(self.known or self.calendar)
-
-    @property
     def known_width(self) -> int:
-        """Features of each step of past and future."""
+        """Features of each step of past and future that are known in advance, calendar included."""
         return len(self.known) + 2 * len(self.calendar)
 
     @property
@@ -135,21 +130,21 @@ class ForecastPreprocessor(OneProgram):
 
     def encode(self, request: Arrays) -> Arrays:
         """``values`` scaled; ``known <float32>[batch, lookback + horizon, features]``."""
-        core = {"values": self.scaler.apply(request["values"])}
+        encoded = {"values": self.scaler.apply(request["values"])}
         parts = [self.known_scaler.apply(request["known"])] if self.known else []
         if self.calendar:
             times = request["time"][:, None] + self.steps * self.frequency.seconds
             parts.append(calendar_features(times, self.calendar))
         if parts:
-            core["known"] = np.concatenate(parts, -1)
-        return core
+            encoded["known"] = np.concatenate(parts, -1)
+        return encoded
 
     def decode(self, outputs: Arrays) -> Arrays:
         """``mean`` and ``quantiles`` in the data's units.
 
-        Quantiles come sorted, but for what calibration moved across another.
+        Quantiles are sorted again: calibration may have moved one across another.
         """
-        if "forecast" in outputs:  # of a bundle of the version before: both on one axis
+        if "forecast" in outputs:  # a bundle of the version before has both on one axis
             y = outputs["forecast"]
             outputs = {"mean": y[..., 0], "quantiles": y[..., 1:]}
         scaler = self.scaler.first(len(self.targets))

@@ -28,7 +28,7 @@ class Scaler:
 
     Attributes:
         center: ``<float32>[columns]``.
-        scale: ``<float32>[columns]``, above nought.
+        scale: ``<float32>[columns]``, above zero.
     """
 
     center: np.ndarray

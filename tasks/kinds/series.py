@@ -28,7 +28,7 @@ class SeriesReading(Config):
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Columns beside the targets."""
+        """Columns that are no targets."""
         return ()
 
     @property

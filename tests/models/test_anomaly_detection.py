@@ -167,10 +167,10 @@ def test_anomaly_score_of_one_expectation():
     assert layer.threshold.shape == (1,)
 
 
-def test_frames_repeat_the_first_row():
+def test_sliding_windows_repeat_the_first_row():
     x = np.arange(8, dtype=np.float32).reshape(2, 4, 1)
-    frames = np.asarray(SlidingWindows(3)(x))[..., 0]
-    assert frames.tolist() == [
+    windows = np.asarray(SlidingWindows(3)(x))[..., 0]
+    assert windows.tolist() == [
         [0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3],
         [4, 4, 4], [4, 4, 5], [4, 5, 6], [5, 6, 7],
     ]  # fmt: skip

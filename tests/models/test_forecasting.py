@@ -227,7 +227,7 @@ def test_windows_of_a_batch_do_not_see_each_other(head):
 
 def test_without_normalisation_level_and_scale_are_the_models_own():
     names = {layer.name for layer in forecaster(SMALL.updated(normalise="none"), shaped()).layers}
-    assert not names & {"level", "normalised", "restored"}
+    assert not names & {"level", "normalize", "denormalize"}
 
 
 def test_the_linear_path_by_hand():

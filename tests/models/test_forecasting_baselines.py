@@ -73,13 +73,6 @@ def test_a_penalty_shrinks_as_by_hand():
     np.testing.assert_allclose(ridge.predict(past + 7)[:, 0, 0], np.array([-1, 1]) + 7)
 
 
-def test_a_ridge_of_many_windows_takes_them_evenly(monkeypatch):
-    monkeypatch.setattr("models.forecasting_baselines.MOST_WINDOWS", 10)
-    past, future = linear_windows(95, 0)
-    few, all_of_them = Ridge(past[::10], future[::10]), Ridge(past, future)
-    np.testing.assert_allclose(all_of_them.predict(past), few.predict(past))
-
-
 def test_a_constant_series_stays_so():
     rows = np.tile([5.0, -3.0], (60, 1))
     for season in (1, 6):

@@ -165,7 +165,7 @@ def test_what_a_forecast_preprocessor_learns():
     assert made.scaler.scale.tolist() == [4 * 49] * 3
     np.testing.assert_allclose(made.known_scaler.center, [3 + 4 * 24.5])
     assert made.seasonal_error == (96,), "24 rows before, four less a row"
-    assert (made.uses_known, made.known_width) == (True, 3)
+    assert made.known_width == 3
     assert made.steps.tolist() == [-3, -2, -1, 0, 1, 2]
     silent = ForecastPreprocessor.adapt(train, scaler="minmax", calendar=False, levels=LEVELS)
     assert (silent.calendar, silent.known_width) == ((), 1)
@@ -253,8 +253,8 @@ def test_faces_of_forecasting_agree(name, data):
     wire = data.draw(wires(pre))
     core = pre.encode(wire)
     assert_faces_agree(core, pre.graph().encode(as_tensors(wire)))
-    assert ("known" in core) == pre.uses_known
-    if pre.uses_known:
+    assert ("known" in core) == bool(pre.known_width)
+    if pre.known_width:
         assert core["known"].shape == (len(wire["values"]), 5, pre.known_width)
     forecast = data.draw(arrays(np.float32, (len(wire["values"]), 2, 2, 4), elements=FINITE))
     outputs = {"mean": forecast[..., 0], "quantiles": forecast[..., 1:]}

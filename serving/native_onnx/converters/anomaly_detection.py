@@ -25,7 +25,7 @@ def anomaly_score(graph, layer, inputs):
 
 
 @converter(anomaly_detection.SlidingWindows)
-def frames(graph, layer, x):
+def sliding_windows(graph, layer, x):
     """Rows gathered by their places."""
     rows = graph.op(
         "Range", graph.indices(0), graph.squeeze(graph.shape(x, 1), 0), graph.indices(1), rank=1
@@ -36,8 +36,8 @@ def frames(graph, layer, x):
 
 
 @converter(anomaly_detection.LastOfWindows)
-def last_of_frames(graph, layer, inputs):
-    """The last row of each frame, in the order of the series."""
+def last_of_windows(graph, layer, inputs):
+    """The last row of each window, in the order of the series."""
     written, series = inputs
     last = graph.squeeze(graph.slice(written, 1, -1), 1)
     return graph.reshape(last, [-1, graph.shape(series, 1), graph.shape(last, 1)])

@@ -21,14 +21,14 @@ def window_level(graph, layer, x):
 
 
 @converter(window_layers.Normalize)
-def normalised(graph, layer, inputs):
+def normalize(graph, layer, inputs):
     """Less the level, by the scale."""
     x, level, scale = inputs
     return (x - level) / scale
 
 
 @converter(window_layers.Denormalize)
-def restored(graph, layer, inputs):
+def denormalize(graph, layer, inputs):
     """The way back, for the first columns."""
     y, level, scale = inputs
     columns = layer.columns
@@ -37,7 +37,7 @@ def restored(graph, layer, inputs):
 
 
 @converter(window_layers.Repeat)
-def rows(graph, layer, x):
+def repeat(graph, layer, x):
     """Copies that follow one another."""
     tail = [graph.shape(x, axis) for axis in range(1, x.rank)]
     shape = graph.concat([graph.shape(x, 0), graph.indices([layer.copies]), *tail], 0)
@@ -59,7 +59,7 @@ def rows_to_columns(graph, layer, y):
 
 
 @converter(window_layers.PositionalQueries)
-def queries(graph, layer, state):
+def positional_queries(graph, layer, state):
     """The table, once a window."""
     windows = graph.op("Div", graph.shape(state, 0), graph.indices([layer.columns]))
     table = graph.weight(np.asarray(layer.table()), "queries")

@@ -174,7 +174,7 @@ class AnomalyDetection(SeriesTask):
         return {**scores, **label_scores(responses["score"], examples, preprocessor.quiet)}
 
     def baseline(self, preprocessor: AnomalyPreprocessor, splits: Splits) -> dict[str, Any]:
-        """Z-score, moving median and seasonal residual; the one with the best AUC-PR stands."""
+        """Z-score, moving median and seasonal residual; the one with the best AUC-PR."""
         from tasks.kinds.anomaly_detection.baseline import anomaly_baselines
 
         return anomaly_baselines(preprocessor, splits)

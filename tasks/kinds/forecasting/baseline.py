@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from models.forecasting_baselines import ExponentialSmoothing, Ridge, seasonal_naive
+from models.forecasting_baselines import (
+    MAX_WINDOWS,
+    ExponentialSmoothing,
+    Ridge,
+    seasonal_naive,
+)
 from models.forecasting_metrics import point_scores
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
@@ -15,7 +20,6 @@ from pipelines.windows import Windows, covered_rows
 CHUNK = 1024  # windows at a time
 MAX_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
 MAX_SERIES = 50
-MAX_FITTED = 20_000
 
 
 def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def _ridge(
     pre: ForecastPreprocessor, splits: Splits, parts: dict[str, Windows]
 ) -> dict[str, np.ndarray]:
     scaler = pre.scaler.first(len(pre.targets))
-    step = -(-len(splits.train) // MAX_FITTED)
+    step = -(-len(splits.train) // MAX_WINDOWS)
     train = splits.train[::step]
     ridge = Ridge(scaler.apply(train.past()), scaler.apply(train.future()))
     chosen = splits.validation[:: -(-len(splits.validation) // 2000)]
