@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.ragged import Arrays, Fields
+from pipelines.ragged import Arrays, Fields, trim
 
 DEFAULT = "serving_default"
 NEXT = "_next"
@@ -225,11 +225,11 @@ class LoadedProgram:
     def decode(self, outputs: Arrays) -> Arrays:
         """Model tensors to response tensors, the next states among them."""
         following = {f"{name}{NEXT}": outputs[f"{name}{NEXT}"] for name in self.states}
-        return {**self.program.decode(outputs), **following}
+        return {**trim(self.program.decode(outputs), self.program.fields), **following}
 
     def run(self, request: Arrays) -> Arrays:
         """Request tensors to response tensors."""
-        return self.decode(self.execute(self.encode(request)))
+        return self.decode(trim(self.execute(self.encode(request)), self.program.fields))
 
     def replay(self, run: Callable[[Arrays], Arrays], request: Arrays) -> list[Arrays]:
         """What a form of this program answers to its ``examples``, states carried.

@@ -102,7 +102,7 @@ def settings_request(program: Program, settings: Mapping[str, Any]) -> Arrays:
         try:
             found[name] = setting_array([value], dtype)
         except ValueError as error:
-            raise DataError(f"{name} is {value!r}; it must be a {dtype}") from error
+            raise DataError(f"{name} is {value!r}; it must be of type {dtype}") from error
     return found
 
 

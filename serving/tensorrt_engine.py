@@ -107,8 +107,7 @@ def build_tensorrt(
         number of layers, inputs, outputs, seconds, bytes, checksum of the ONNX, warnings.
 
     Raises:
-        ServingError: no library; the profile does not fit the model; the parser or the builder
-            refused, for the reason that it gives.
+        ServingError: no library, a profile that does not fit the model, or an error of TensorRT.
     """
     if TYPE_CHECKING:
         import tensorrt as trt
