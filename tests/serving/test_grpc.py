@@ -1,4 +1,4 @@
-"""The gRPC face against the official stubs: every method, and every error that the list has."""
+"""The gRPC API against the official stubs: every method, and every error that the list has."""
 
 import subprocess
 import sys

@@ -49,7 +49,7 @@ def urls(server, secure=False):
 X = {"x": np.array([[1.0]], np.float32)}
 
 
-def test_a_token_is_asked_for_on_both_faces():
+def test_a_token_is_asked_for_on_both_ports():
     with serving(token="secret") as server:
         for url in urls(server):
             with Client(url, "m", token="secret") as client:
