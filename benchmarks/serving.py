@@ -113,24 +113,24 @@ def without_server(bundle: Path, texts: list[str], seconds: float) -> list[dict[
     """What ONNX Runtime alone does with as many requests waiting."""
     import numpy as np
 
-    from serving.runtime.backends import find_place, load
     from serving.runtime.batching import Batcher
+    from serving.runtime.loading import find_model, load
 
-    ((_, path),) = find_place(bundle).versions().items()
-    program = load(path).programs["serving_default"]
+    ((_, path),) = find_model(bundle).versions().items()
+    runner = load(path).runners["serving_default"]
     requests = [{"text": np.array([text.encode()], object)} for text in texts]
     rows = []
     for form, encoded in (("already encoded", True), ("and encoding", False)):
-        cores = [program.encode(request) for request in requests]
+        inputs = [runner.encode(request) for request in requests]
         batcher, done, waiting = Batcher(), 0, []
         until = time.perf_counter() + seconds
         began = time.perf_counter()
         while time.perf_counter() < until:
             number = (done + len(waiting)) % len(requests)
-            core = cores[number] if encoded else program.encode(requests[number])
-            waiting.append(batcher.submit(program, core))
+            one = inputs[number] if encoded else runner.encode(requests[number])
+            waiting.append(batcher.submit(runner, one))
             if len(waiting) >= 64:
-                program.decode(waiting.pop(0).result())
+                runner.decode(waiting.pop(0).result())
                 done += 1
         for future in waiting:
             future.result()

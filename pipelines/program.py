@@ -16,13 +16,13 @@ next step. All states are zeros before the first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.ragged import Arrays, Fields
+from pipelines.ragged import Arrays, Fields, trim
 
 DEFAULT = "serving_default"
 NEXT = "_next"
@@ -32,6 +32,8 @@ NEXT = "_next"
 # one value for each row, or one for all of them.
 Signature = Mapping[str, Mapping[str, Mapping[str, Any]]]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+# Kinds of values that an input of a kind takes, by NumPy's letters.
+KINDS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 
 
 class Core(Protocol):
@@ -56,10 +58,13 @@ class Program:
         stateful: whether a client carries the states of the core from step to step, and ``memory``;
             a program that loops over steps keeps them to itself.
         memory: states of its own, besides those of the core: shape of each without the batch.
+        shared: inputs that have one value for all rows of a batch, such as the width of a beam:
+            requests that differ in them are not run together. ``encode`` hands them on.
     """
 
     signature: Signature
     fields: Fields = NOTHING
+    shared: tuple[str, ...] = ()
     cores: tuple[str, ...] = ("model",)
     stateful: bool = False
     memory: Mapping[str, tuple[int, ...]] = NOTHING
@@ -83,10 +88,6 @@ class Program:
         """
         yield {n: request[n] for n in self.signature["inputs"] if n in request}
 
-    def group(self, encoded: Arrays) -> Hashable:
-        """What requests must have in common to be run together, besides their shapes."""
-        return None
-
     def graph(self) -> Any:
         """The same three methods on tensors: a ``pipelines.program_graph.GraphProgram``."""
         raise NotImplementedError
@@ -99,15 +100,65 @@ def run_core(core: Core, arrays: Arrays) -> Arrays:
 
 
 def with_defaults(inputs: Mapping[str, Mapping[str, Any]], request: Arrays) -> Arrays:
-    """A request in which what may be left out is filled in, one value for each row."""
-    rows = max((len(array) for array in request.values() if array.ndim), default=1)
+    """A request in which what may be left out is filled in, one value for each row.
+
+    Raises:
+        ValueError: an input has neither one value nor one for each row.
+    """
+    optional = [name for name, spec in inputs.items() if "default" in spec]
+    if not optional:
+        return request
+    sizes = [len(array) for name, array in request.items() if array.ndim and name not in optional]
+    rows = max(sizes or (request[name].size for name in optional if name in request), default=1)
     filled = dict(request)
-    for name, spec in inputs.items():
-        if "default" in spec:
-            given = request.get(name, np.asarray(spec["default"], spec["dtype"]))
-            if given.ndim == 0 or len(given) == 1:
-                filled[name] = np.broadcast_to(np.reshape(given, (-1,)), (rows,))
+    for name in optional:
+        given = request.get(name)
+        if given is None:
+            given = setting_array(inputs[name]["default"], inputs[name]["dtype"])
+        if given.size not in (1, rows):
+            raise ValueError(
+                f"{name} has {given.size} values for {rows} rows; give one, or one for each row"
+            )
+        values = np.reshape(given, (-1,))
+        filled[name] = values if len(values) == rows else np.repeat(values, rows)
     return filled
+
+
+def setting_array(value: Any, dtype: str) -> np.ndarray:
+    """One value, or some, of an input with a default as an array.
+
+    Args:
+        value: as a program or a person writes it.
+        dtype: of the input: NumPy's name, or "string".
+
+    Raises:
+        ValueError: it is of another type, such as 0.5 for an integer, or out of its range.
+    """
+    array = np.asarray(value)
+    kinds = "SUO" if dtype == "string" else KINDS[np.dtype(dtype).kind]
+    if array.size and array.dtype.kind not in kinds:
+        raise ValueError(f"{value!r} is no {dtype}")
+    if dtype != "string":
+        try:
+            return np.asarray(value, dtype)
+        except OverflowError as error:
+            raise ValueError(f"{value!r} is out of the range of {dtype}") from error
+    array = np.asarray(value, object)
+    flat = [one.encode("utf-8") if isinstance(one, str) else one for one in array.reshape(-1)]
+    encoded = np.empty(len(flat), object)
+    encoded[:] = flat
+    return encoded.reshape(array.shape)
+
+
+def check_shared(shared: tuple[str, ...], request: Arrays) -> None:
+    """Refuses a request whose rows differ in what they must have in common.
+
+    Raises:
+        ValueError: with the name of the input.
+    """
+    for name in shared:
+        if name in request and len(set(request[name].reshape(-1).tolist())) > 1:
+            raise ValueError(f"{name} must be the same for all rows of a request")
 
 
 def as_step(
@@ -163,6 +214,7 @@ class LoadedProgram:
     def encode(self, request: Arrays) -> Arrays:
         """Request tensors, states among them, to model tensors."""
         request = with_defaults(self.signature["inputs"], request)
+        check_shared(self.program.shared, request)
         states = {name: request[name] for name in self.core_states}
         return {**states, **self.program.encode(request)}
 
@@ -173,11 +225,11 @@ class LoadedProgram:
     def decode(self, outputs: Arrays) -> Arrays:
         """Model tensors to response tensors, the next states among them."""
         following = {f"{name}{NEXT}": outputs[f"{name}{NEXT}"] for name in self.states}
-        return {**self.program.decode(outputs), **following}
+        return {**trim(self.program.decode(outputs), self.program.fields), **following}
 
     def run(self, request: Arrays) -> Arrays:
         """Request tensors to response tensors."""
-        return self.decode(self.execute(self.encode(request)))
+        return self.decode(trim(self.execute(self.encode(request)), self.program.fields))
 
     def replay(self, run: Callable[[Arrays], Arrays], request: Arrays) -> list[Arrays]:
         """What a form of this program answers to its ``examples``, states carried.

@@ -61,7 +61,10 @@ class GraphProgram(tf.Module):
 def with_defaults(inputs: Mapping[str, Mapping], request: Tensors) -> Tensors:
     """See ``pipelines.program.with_defaults``."""
     required = [tensor for name, tensor in request.items() if "default" not in inputs[name]]
-    rows = tf.shape(required[0])[:1]
+    if required:
+        rows = tf.shape(required[0])[:1]
+    else:
+        rows = [tf.reduce_max([tf.size(tensor) for tensor in request.values()])]
     return {
         name: tf.broadcast_to(tensor, rows) if "default" in inputs[name] else tensor
         for name, tensor in request.items()

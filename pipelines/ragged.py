@@ -21,7 +21,8 @@ class Field:
     """How the rows of one named array differ in length.
 
     Attributes:
-        padding: the value that lengthens a row.
+        padding: the value that lengthens a row. Whoever makes a padded array puts it behind the end
+            of each row, so that an array does not depend on what a row was batched with.
         length: name of the array ``<int>[batch]`` that holds the lengths along axis 1, among the
             same arrays; several names for axes 1, 2 and so on. None where the model itself sees by
             the padding where a row ends: such an array may be lengthened, and is never trimmed.

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.preprocessor import Preprocessor
-from pipelines.program import LoadedProgram, Program
+from pipelines.program import LoadedProgram, Program, setting_array
 from pipelines.ragged import Arrays, join, split
 
 # By output: an array, or a list of one array for each input where their lengths differ.
@@ -96,7 +96,14 @@ def settings_request(program: Program, settings: Mapping[str, Any]) -> Arrays:
         if name not in specs:
             known = f"it takes {', '.join(specs)}" if specs else "it takes none"
             raise DataError(f"this model has no decoding setting {name!r}; {known}")
-    return {name: np.array([v], specs[name]["dtype"]) for name, v in settings.items()}
+    found = {}
+    for name, value in settings.items():
+        dtype = specs[name]["dtype"]
+        try:
+            found[name] = setting_array([value], dtype)
+        except ValueError as error:
+            raise DataError(f"{name} is {value!r}; it must be of type {dtype}") from error
+    return found
 
 
 def _open(program: Program, names: Mapping[str, Any]) -> set[str]:

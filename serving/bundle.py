@@ -37,7 +37,7 @@ def read_manifest(bundle: str | Path) -> dict[str, Any]:
 
 
 def next_version(bundle: Path) -> int:
-    """One more than the greatest version of any artefact."""
+    """One more than the highest version of any artefact."""
     names = [p.name for p in bundle.glob("*/*") if p.is_dir() and p.name.isdecimal()]
     return max(map(int, names), default=0) + 1
 
@@ -66,21 +66,21 @@ class Publication:
         for left_over in self.bundle.glob(".writing-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         self.version = next_version(self.bundle)
-        self.aside = self.bundle / f".writing-{self.version}-{os.getpid()}"
-        self.aside.mkdir()
+        self.staging = self.bundle / f".writing-{self.version}-{os.getpid()}"
+        self.staging.mkdir()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        shutil.rmtree(self.aside, ignore_errors=True)
+        shutil.rmtree(self.staging, ignore_errors=True)
         os.close(self.lock)
 
-    def place(self, artefact: str) -> Path:
-        """Where to write an artefact such as "savedmodel"; the directory is not made."""
-        return self.aside / artefact
+    def directory(self, artefact: str) -> Path:
+        """Directory to write an artefact such as "savedmodel" to; it is not made."""
+        return self.staging / artefact
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """Renames every artefact to its version and then writes the manifest."""
-        for source in sorted(self.aside.iterdir()):
+        for source in sorted(self.staging.iterdir()):
             _flush(source)
             if source.name == "triton":
                 self._publish_repository(source)
@@ -91,7 +91,7 @@ class Publication:
         write_json(self.bundle / "manifest.json", {"format": FORMAT, **manifest})
 
     def _publish_repository(self, source: Path) -> None:
-        """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` a model."""
+        """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` per model."""
         for model in sorted(source.iterdir()):
             target = self.bundle / source.name / model.name
             target.mkdir(parents=True, exist_ok=True)

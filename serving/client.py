@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import DEFAULT_SIGNATURE
-from serving.wires import GrpcWire, RestWire
+from serving.runtime.signatures import DEFAULT_SIGNATURE
+from serving.transports import GrpcTransport, RestTransport
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,20 +28,20 @@ _RETRIED = ("UNAVAILABLE",)
 
 
 class Client:
-    """Of one model at one server; may be used by many threads at once.
+    """Asks one model at one server; may be used by many threads at once.
 
     Args:
         url: ``http://host:8501``, ``https://...``, ``grpc://host:8500`` or ``grpcs://...``; a path
             ``/v1/models/NAME[/versions/N|/labels/L]`` may follow and say the rest.
-        model: its name.
-        version: of it; the newest unless told.
-        label: instead of a version.
-        token: to bear.
-        timeout: seconds for one request, its retries counted in.
-        retries: after UNAVAILABLE or a refused connection, with growing pauses.
+        model: the model's name.
+        version: the version's number; the newest if None.
+        label: a version's label, instead of its number.
+        token: sent as ``Authorization: Bearer``.
+        timeout: seconds for one request with its retries.
+        retries: how often a request is tried again after UNAVAILABLE or a refused connection.
         ca: PEM file of the authority that signed the server's certificate.
         cert: PEM file of this client's own certificate, where the server asks for one.
-        key: to it.
+        key: private key of that certificate.
 
     Raises:
         ServingError: the URL is not one of these.
@@ -75,16 +75,18 @@ class Client:
         files = (ca, cert, key)
         if parts.scheme.startswith("http"):
             port = parts.port or (443 if secure else 8501)
-            self._wire: Any = RestWire(self, parts.hostname, port, secure, token, files)
+            self._transport: Any = RestTransport(self, parts.hostname, port, secure, token, files)
         else:
-            self._wire = GrpcWire(self, parts.hostname, parts.port or 8500, secure, token, files)
+            self._transport = GrpcTransport(
+                self, parts.hostname, parts.port or 8500, secure, token, files
+            )
 
     def predict(self, inputs: Mapping[str, Any], signature_name: str = DEFAULT_SIGNATURE) -> Arrays:
         """Outputs of one request.
 
         Args:
             inputs: arrays, or nested lists, by name; texts as str or bytes.
-            signature_name: of the model.
+            signature_name: name of the signature.
 
         Returns:
             Arrays by name; texts as object arrays of bytes.
@@ -93,15 +95,17 @@ class Client:
             RequestError: what the server answered, or UNAVAILABLE, or DEADLINE_EXCEEDED.
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
-        return self._retried(lambda left: self._wire.predict(arrays, signature_name, left))
+        return self._retried(lambda left: self._transport.predict(arrays, signature_name, left))
 
     def signatures(self) -> dict[str, dict[str, Any]]:
         """Dtypes and shapes of inputs and outputs: ``{name: {"inputs": {...}, "outputs": ...}}``.
 
+        An input that may be left out has its ``default``, an array, too.
+
         Raises:
             RequestError: as ``predict``.
         """
-        return self._retried(self._wire.signatures)
+        return self._retried(self._transport.signatures)
 
     def status(self) -> dict[int, str]:
         """State of each version, such as "AVAILABLE".
@@ -109,7 +113,7 @@ class Client:
         Raises:
             RequestError: as ``predict``.
         """
-        return self._retried(self._wire.status)
+        return self._retried(self._transport.status)
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Returns once a version answers.
@@ -120,7 +124,7 @@ class Client:
         until, last = time.monotonic() + seconds, "no answer"
         while time.monotonic() < until:
             try:
-                states = self._wire.status(min(5.0, seconds))
+                states = self._transport.status(min(5.0, seconds))
             except RequestError as error:
                 last = error.message
             else:
@@ -130,17 +134,17 @@ class Client:
             time.sleep(0.1)
         raise ServingError(f"{self.model} was not ready within {seconds:g} s: {last}")
 
-    def open(self) -> RemoteStream:
+    def open(self) -> ClientStream:
         """A stream of rows to a model with steps; only this project's server has them.
 
         Raises:
             RequestError: as ``predict``.
         """
-        return RemoteStream(self._wire, self._retried(self._wire.open), self.timeout)
+        return ClientStream(self._transport, self._retried(self._transport.open), self.timeout)
 
     def close(self) -> None:
         """Ends the connections."""
-        self._wire.close()
+        self._transport.close()
 
     def __enter__(self) -> Client:
         return self
@@ -164,35 +168,35 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
 
-class RemoteStream:
-    """Rows to one stream; steps are never repeated, since they may have counted.
+class ClientStream:
+    """One stream; steps are never repeated, since the server may have done them.
 
     Args:
-        wire: of the client.
-        identity: that the server gave.
-        timeout: seconds for a step.
+        transport: the client's.
+        identity: name that the server gave the stream.
+        timeout: seconds for one step.
     """
 
-    def __init__(self, wire: Any, identity: str, timeout: float) -> None:
-        self._wire, self._identity, self._timeout = wire, identity, timeout
+    def __init__(self, transport: Any, identity: str, timeout: float) -> None:
+        self._transport, self._identity, self._timeout = transport, identity, timeout
 
     def step(self, inputs: Mapping[str, Any]) -> Arrays:
         """The next row of each series.
 
         Args:
-            inputs: arrays by name, one row a series.
+            inputs: arrays by name, one row for each series.
 
         Raises:
             RequestError: what the server answered; the stream is as it was before.
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
-        return self._wire.step(self._identity, arrays, self._timeout)
+        return self._transport.step(self._identity, arrays, self._timeout)
 
     def close(self) -> int:
         """Ends the stream; the number of its steps."""
-        return self._wire.end(self._identity, self._timeout)
+        return self._transport.end(self._identity, self._timeout)
 
-    def __enter__(self) -> RemoteStream:
+    def __enter__(self) -> ClientStream:
         return self
 
     def __exit__(
@@ -209,7 +213,7 @@ class RemoteStream:
 
 
 def _named(path: str) -> dict[str, str]:
-    """What the path of a URL says: ``{"models": name, "versions": ..., "labels": ...}``."""
+    """Parts of a URL's path: ``{"models": name, "versions": ..., "labels": ...}``."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["v1"]:
         parts = parts[1:]

@@ -24,7 +24,7 @@ AGREEMENT_BOUND = 0.99
 LATENCY_BATCHES = (1, 32)
 # Rows in a batch while answers are compared.
 COMPARED_ROWS = 32
-# Inputs by which programs besides serving_default are verified.
+# Number of inputs by which programs other than serving_default are verified.
 OTHERS_EXAMPLES = 8
 
 # Request tensors and the name of a signature to response tensors.
@@ -47,11 +47,11 @@ class HeldOut:
 
 
 class Reference:
-    """What Keras answers to the held-out examples: what every artefact is compared with.
+    """Keras's answers to the held-out examples, with which every artefact is compared.
 
     Args:
-        programs: of the preprocessor, around the Keras model.
-        preprocessor: of the model.
+        programs: those of the preprocessor, with the Keras models as cores.
+        preprocessor: the one that the model was trained with.
         held: the examples.
     """
 

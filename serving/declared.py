@@ -1,50 +1,92 @@
-"""What Seqloom writes next to a SavedModel about its signatures, and TensorFlow has no place for.
+"""A file next to a SavedModel with what a SignatureDef has no place for.
 
-A signature does not say whether rows are independent of each other, nor which outputs are padded.
-A server may join requests only where it knows; so the export says it.
+A signature says neither whether its rows are independent of each other, nor where a row ends that
+was padded. A server may join requests only where it knows both; so the export writes it down.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.files import write_json
 from pipelines.program import Program
 from pipelines.ragged import Field, Fields, plain
+from serving.errors import ServingError
 
 PROGRAMS_FILE = "assets.extra/seqloom_programs.json"
 
 
+@dataclass(frozen=True)
+class DeclaredProgram:
+    """A signature whose rows are independent of each other.
+
+    Attributes:
+        fields: how the rows of inputs and outputs differ in length, by name.
+        shared: inputs that have one value for all rows of a batch.
+    """
+
+    fields: Fields
+    shared: tuple[str, ...] = ()
+
+
 def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
-    """Writes which signatures a SavedModel has, and which of their outputs have lengths."""
-    found = {
-        name: {
+    """Writes the file into the directory of a SavedModel.
+
+    Args:
+        path: the SavedModel's directory.
+        programs: one for each signature, by its name.
+
+    Raises:
+        ServingError: an output has rows of different lengths, and no output says which.
+    """
+    found = {}
+    for name, program in programs.items():
+        inputs, outputs = program.signature["inputs"], program.signature["outputs"]
+        fields = {k: f for k, f in program.fields.items() if k in inputs or k in outputs}
+        for key, field in fields.items():
+            missing = sorted(set(field.lengths) - set(outputs))
+            if key in outputs and missing:
+                raise ServingError(
+                    f"{name}: output {key!r} has its lengths in {missing[0]!r}, which is no output"
+                )
+        found[name] = {
             "fields": {
                 key: {"padding": plain(field.padding), "length": field.lengths}
-                for key, field in program.fields.items() if key in program.signature["outputs"]
-            }
+                for key, field in fields.items()
+            },
+            "shared": program.shared,
         }
-        for name, program in programs.items()
-    }  # fmt: skip
     write_json(path / PROGRAMS_FILE, found)
 
 
-def read_programs(path: Path) -> dict[str, Fields]:
-    """Fields of the outputs by signature; nothing for a SavedModel that Seqloom did not write."""
-    try:
-        found: dict[str, Any] = json.loads((path / PROGRAMS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def read_programs(path: Path) -> dict[str, DeclaredProgram]:
+    """Contents of the file by signature; empty for a SavedModel that Seqloom did not write.
+
+    Raises:
+        ServingError: the file is there, but it is not one that Seqloom writes.
+    """
+    file = path / PROGRAMS_FILE
+    if not file.is_file():
         return {}
-    return {
-        name: {
-            key: Field(_padding(field["padding"]), tuple(field["length"]) or None)
-            for key, field in one["fields"].items()
-        }
-        for name, one in found.items()
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {name: _declared(one) for name, one in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServingError(
+            f"{file} cannot be read ({error!r}); export the model again, or delete the file"
+        ) from error
+
+
+def _declared(one: Mapping[str, Any]) -> DeclaredProgram:
+    fields = {
+        key: Field(_padding(field["padding"]), tuple(field["length"]) or None)
+        for key, field in one["fields"].items()
     }
+    return DeclaredProgram(fields, tuple(one.get("shared", ())))
 
 
 def _padding(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What can go wrong while serving: before a request (ServingError) and in one (RequestError)."""
+"""Errors of serving: before a request (ServingError) and in one (RequestError)."""
 
 from common.errors import SeqloomError
 
@@ -26,7 +26,7 @@ HTTP_STATUS = {
 
 
 class ServingError(SeqloomError, ValueError):
-    """An unusable bundle or server set-up; one sentence names the file or flag and the cure."""
+    """An unusable bundle or server set-up; one sentence names the file or flag and what to do."""
 
 
 class RequestError(SeqloomError):

@@ -29,21 +29,21 @@ FORMATS = {
 # Inputs of a core that its engine is compared on; ``model``'s have no prefix.
 EXAMPLES_FILE = "verification.npz"
 WARMUP_SIZES = (1, 8, 32)
-# What ONNX Runtime says of half precision on a CPU.
+# Note on half precision with ONNX Runtime on a CPU.
 FP16_NOTE = "executed on the CPU, where ONNX Runtime computes float16 nodes in float32"
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write.
+    """Formats, precisions and limits of an export.
 
     Attributes:
-        formats: some of ``FORMATS``.
-        precisions: some of "fp32", "fp16" and "int8"; each format takes those that it has.
+        formats: names from ``FORMATS``.
+        precisions: "fp32", "fp16" or "int8"; each format takes those that it has.
         max_loss: share of Keras's metric that fp16 and int8 may lose.
         compute_capabilities: GPUs that a TensorRT plan is for, such as "8.6".
         timing_cache: file in which TensorRT keeps its timings from one build to the next.
-        workspace_bytes: most scratch memory of a TensorRT engine.
+        workspace_bytes: largest scratch memory of a TensorRT engine.
         must_run: engines that cannot run on this machine are an error, not "built".
     """
 
@@ -116,16 +116,16 @@ def export_bundle(
     programs = {n: LoadedProgram(p, loaded) for n, p in preprocessor.programs.items()}
     reference = Reference(programs, preprocessor, held)
     with Publication(bundle) as publication:
-        job = Job(cores, reference, calls, publication, options, manifest["name"])
+        job = ExportJob(cores, reference, calls, publication, options, manifest["name"])
         artifacts = {}
         for key, name, precision in options.artifacts():
-            found = WRITERS[name](job, publication.place(key), precision)
+            found = WRITERS[name](job, publication.directory(key), precision)
             artifacts[key] = {
                 "path": f"{key}/{publication.version}",
                 "precision": precision,
                 **found,
-                "bytes": size_on_disk(publication.place(key)),
-                "sha256": checksums(publication.place(key)),
+                "bytes": size_on_disk(publication.directory(key)),
+                "sha256": checksums(publication.directory(key)),
             }
         if "triton" in options.formats:
             artifacts["triton"] = write_triton_repository(job, artifacts)
@@ -142,16 +142,16 @@ def export_bundle(
 
 
 @dataclass(frozen=True)
-class Job:
-    """What every writer of one export reads.
+class ExportJob:
+    """One export, as its writers see it.
 
     Attributes:
         cores: Keras models by name.
-        reference: what Keras answers.
-        calls: what each core was called with for that.
-        publication: where to write.
-        options: of the export.
-        name: of the model.
+        reference: Keras's answers.
+        calls: the inputs of each call of a core for those answers.
+        publication: the version that is being written.
+        options: formats, precisions and limits.
+        name: the model's name.
     """
 
     cores: Mapping[str, keras.Model]
@@ -163,7 +163,7 @@ class Job:
 
     @property
     def preprocessor(self) -> Preprocessor:
-        """Of the model."""
+        """The preprocessor of the model."""
         return self.reference.preprocessor
 
     def verified(self, runner: Runner, name: str, precision: str) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Job:
         return {"status": "verified", **found}
 
 
-def keras_row(job: Job) -> dict[str, Any]:
+def keras_row(job: ExportJob) -> dict[str, Any]:
     """Metric and latency of the model itself, next to which the artefacts are shown."""
     reference, held = job.reference, job.reference.held
     run = reference.programs[DEFAULT].run
@@ -183,7 +183,7 @@ def keras_row(job: Job) -> dict[str, Any]:
     }
 
 
-def write_savedmodel(job: Job, path: Path, precision: str) -> dict[str, Any]:
+def write_savedmodel(job: ExportJob, path: Path, precision: str) -> dict[str, Any]:
     """Request tensors in, response tensors out, for TF Serving; one signature per program."""
     from serving.runtime.savedmodel_backend import SavedModelBackend
     from serving.savedmodel import export_savedmodel
@@ -208,7 +208,7 @@ def warmup_requests(reference: Reference) -> dict[str, list[Arrays]]:
     return found
 
 
-def write_onnx(job: Job, path: Path, precision: str) -> dict[str, Any]:
+def write_onnx(job: ExportJob, path: Path, precision: str) -> dict[str, Any]:
     """Each core, and the preprocessor."""
     from serving.native_onnx import export_onnx
     from serving.predictor import OnnxModel
@@ -222,7 +222,7 @@ def write_onnx(job: Job, path: Path, precision: str) -> dict[str, Any]:
     return {**found, **note, "cores": list(job.cores)}
 
 
-def write_tensorrt(job: Job, path: Path, precision: str) -> dict[str, Any]:
+def write_tensorrt(job: ExportJob, path: Path, precision: str) -> dict[str, Any]:
     """A plan for each core, with the examples that ``seqloom export --verify`` runs it on."""
     from serving.native_onnx import export_onnx
     from serving.tensorrt_engine import build_tensorrt, gpu_reason
@@ -255,7 +255,7 @@ def write_tensorrt(job: Job, path: Path, precision: str) -> dict[str, Any]:
 
 
 def core_profile(core: keras.Model, calls: Sequence[Arrays]) -> dict[str, Any]:
-    """Shapes that a plan of a core is built for: those that it was called with."""
+    """Shapes that a plan of a core is built for, from those that it was called with."""
     from serving.tensorrt_engine import length_profile
 
     profile = {}
@@ -268,25 +268,27 @@ def core_profile(core: keras.Model, calls: Sequence[Arrays]) -> dict[str, Any]:
 
 
 def examples_path(plan: Path) -> Path:
-    """Where the inputs are that an engine is verified on."""
+    """Path of the inputs that an engine is verified with."""
     prefix = "" if plan.stem == "model" else f"{plan.stem}_"
     return plan.with_name(f"{prefix}{EXAMPLES_FILE}")
 
 
-def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, Any]:
+def write_triton_repository(job: ExportJob, artifacts: dict[str, Any]) -> dict[str, Any]:
     """Model repository of the artefacts that were written and that Triton can load."""
     from serving.triton import plan_reason, write_triton
 
-    place, names = job.publication.place, list(job.cores)
-    onnx = {name: place("onnx") / f"{name}.onnx" for name in names} if "onnx" in artifacts else {}
+    directory, names = job.publication.directory, list(job.cores)
+    onnx = (
+        {name: directory("onnx") / f"{name}.onnx" for name in names} if "onnx" in artifacts else {}
+    )
     plans, left_out = {}, None
     if "tensorrt" in artifacts:
-        plans = {name: place("tensorrt") / f"{name}.plan" for name in names}
+        plans = {name: directory("tensorrt") / f"{name}.plan" for name in names}
         left_out = plan_reason(plans[names[0]])
     if left_out and not onnx:
         raise ServingError(f"nothing to serve with Triton: {left_out}; add --format onnx")
     models = write_triton(
-        place("triton"),
+        directory("triton"),
         job.name,
         onnx_paths=onnx,
         plan_paths={} if left_out else plans,
@@ -298,8 +300,8 @@ def write_triton_repository(job: Job, artifacts: dict[str, Any]) -> dict[str, An
         "reason": "; ".join(filter(None, ["no Triton server ran here", left_out])),
         "parity": None,
         "models": models,
-        "bytes": size_on_disk(place("triton")),
-        "sha256": checksums(place("triton")),
+        "bytes": size_on_disk(directory("triton")),
+        "sha256": checksums(directory("triton")),
     }
 
 

@@ -18,8 +18,8 @@ class OnnxCore:
     """An ONNX file as a ``pipelines.program.Core``.
 
     Args:
-        path: of the file.
-        threads: of ONNX Runtime; it chooses itself if None.
+        path: the file.
+        threads: number of ONNX Runtime's threads; if None it chooses.
 
     Raises:
         ServingError: there is no such file, or it cannot be loaded.

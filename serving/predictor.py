@@ -20,10 +20,10 @@ class OnnxModel:
 
     Args:
         directory: such as ``BUNDLE/onnx/1``.
-        threads: of ONNX Runtime; it chooses itself if None.
+        threads: number of ONNX Runtime's threads; if None it chooses.
 
     Attributes:
-        programs: by signature name; those whose cores are all there.
+        programs: programs whose cores all exist, by the name of the signature.
 
     Raises:
         ServingError: a core of ``serving_default`` is not there, or one cannot be loaded.
@@ -57,8 +57,8 @@ class Predictor:
 
     Args:
         bundle: directory that ``seqloom export`` wrote.
-        version: of the model; the manifest's if None.
-        threads: of ONNX Runtime; it chooses itself if None.
+        version: the version's number; the manifest's if None.
+        threads: number of ONNX Runtime's threads; if None it chooses.
 
     Raises:
         ServingError: the bundle holds no ONNX model of that version, or it cannot be loaded.

@@ -30,7 +30,7 @@ class Stream:
 
     Args:
         bundle: directory that ``seqloom export`` wrote.
-        threads: of ONNX Runtime.
+        threads: number of ONNX Runtime's threads.
 
     Raises:
         ServingError: the kind of the model does not go row by row.
@@ -52,8 +52,8 @@ class Stream:
 
         Args:
             values: one number for each column.
-            time: of the row: seconds since 1970, or ISO text in UTC; where the model uses it.
-            known: of a forecaster with columns known in advance: ``[lookback + horizon, columns]``.
+            time: time of the row, if the model uses it: seconds since 1970, or ISO text in UTC.
+            known: columns that a forecaster knows in advance: ``[lookback + horizon, columns]``.
 
         Returns:
             The kind's answer for a row; None where more rows must come first.

@@ -49,15 +49,15 @@ def length_profile(
         lengths: number of steps of each example.
         inputs: shape of each input of the model; what is no positive number (None, -1, a name) is
             open. The first dimension is the batch, another open one is time.
-        max_batch: greatest batch.
+        max_batch: largest batch.
 
     Returns:
-        For each input (least, best, greatest) shape: one row of one step; a quarter of
-        ``max_batch`` with the median length; ``max_batch`` rows of the greatest length, each
+        For each input (smallest, best, largest) shape: one row of one step; a quarter of
+        ``max_batch`` with the median length; ``max_batch`` rows of the largest length, each
         length rounded up to a multiple of eight.
 
     Raises:
-        ServingError: no lengths, or an input with two open dimensions besides the batch.
+        ServingError: no lengths, or an input with two open dimensions in addition to the batch.
     """
     if not lengths:
         raise ServingError("a plan's profile follows the data's lengths, and there is no example")
@@ -74,9 +74,9 @@ def length_profile(
             )
         return (batch, *(steps if size is None else size for size in rest))
 
-    least, best, most = sizes
+    smallest, best, largest = sizes
     return {
-        name: (shaped(name, x, *least), shaped(name, x, *best), shaped(name, x, *most))
+        name: (shaped(name, x, *smallest), shaped(name, x, *best), shaped(name, x, *largest))
         for name, x in inputs.items()
     }
 
@@ -91,14 +91,14 @@ def build_tensorrt(
     timing_cache: str | Path | None = None,
     library: str | None = None,
 ) -> dict[str, Any]:
-    """Builds a plan, with ``build.json`` beside it.
+    """Builds a plan, with ``build.json`` next to it.
 
     Args:
-        onnx_path: the model, in the precision that the engine shall compute in.
+        onnx_path: the model, in the precision that the engine computes in.
         plan_path: file to write; it appears whole.
-        profile: (least, best, greatest) shape of each input with an open dimension.
+        profile: (smallest, best, largest) shape of each input with an open dimension.
         compute_capabilities: GPUs to build for, such as "8.6"; the library's own choice if none.
-        workspace_bytes: most scratch memory; the library's own choice if None.
+        workspace_bytes: largest scratch memory; if None the library chooses.
         timing_cache: file of timings from one build to the next; ``tensorrt_rtx`` keeps none.
         library: "tensorrt" or "tensorrt_rtx".
 
@@ -107,8 +107,7 @@ def build_tensorrt(
         number of layers, inputs, outputs, seconds, bytes, checksum of the ONNX, warnings.
 
     Raises:
-        ServingError: no library; the profile does not fit the model; the parser or the builder
-            refused, for the reason that it gives.
+        ServingError: no library, a profile that does not fit the model, or an error of TensorRT.
     """
     if TYPE_CHECKING:
         import tensorrt as trt
@@ -192,17 +191,17 @@ def _optimization(
             if -1 in shape:
                 raise ServingError(f"the profile has no shapes for input {name!r} of shape {shape}")
             continue
-        least, best, most = (tuple(sizes) for sizes in profile[name])
-        fits = {len(least), len(best), len(most)} == {len(shape)} and all(
+        smallest, best, largest = (tuple(sizes) for sizes in profile[name])
+        fits = {len(smallest), len(best), len(largest)} == {len(shape)} and all(
             a <= b <= c and (size < 0 or a == c == size)
-            for size, a, b, c in zip(shape, least, best, most, strict=True)
+            for size, a, b, c in zip(shape, smallest, best, largest, strict=True)
         )
         if not fits:
             raise ServingError(
-                f"the profile of input {name!r} is {least}, {best}, {most}; it must go from least "
-                f"to greatest and keep to the shape {shape}"
+                f"the profile of input {name!r} is {smallest}, {best}, {largest}; it must go "
+                f"from smallest to largest and keep to the shape {shape}"
             )
-        optimization.set_shape(name, least, best, most)
+        optimization.set_shape(name, smallest, best, largest)
     return optimization
 
 
@@ -221,7 +220,7 @@ def _refuse_failure(path: str | Path, plan: Any, log: Any) -> None:
 
 
 def _target(library: Any, config: tensorrt.IBuilderConfig, capabilities: Sequence[str]) -> None:
-    """Which GPUs the plan is for."""
+    """Tells the builder the GPUs that the plan is for."""
     if TYPE_CHECKING:
         import tensorrt as trt
     else:
@@ -283,7 +282,7 @@ def _read_timings(
 def _description(
     network: tensorrt.INetworkDefinition, path: str | Path, profile: Profile
 ) -> dict[str, Any]:
-    """What ``build.json`` says of the model."""
+    """The part of ``build.json`` about the model."""
     kinds = {t.data_type for t in onnx.load(path, load_external_data=False).graph.initializer}
     return {
         "precision": "fp16" if onnx.TensorProto.FLOAT16 in kinds else "fp32",
@@ -300,11 +299,11 @@ def _tensor(tensor: tensorrt.ITensor) -> dict[str, Any]:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Writes aside, flushes to the disk, and renames over ``path``."""
+    """Writes a temporary file, flushes it to the disk, and renames it to ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, path)
+    os.replace(temporary, path)

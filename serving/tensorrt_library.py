@@ -1,4 +1,4 @@
-"""Which TensorRT is installed, what it says, and whether its engines can run on this machine."""
+"""Finds the installed TensorRT, its messages, and whether its engines run on this machine."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def dotted(capability: int) -> str:
 
 
 def collecting_logger(library: Any) -> Any:
-    """A logger of that library with what it was told in ``warnings`` and ``errors``."""
+    """A logger of that library that keeps its messages in ``warnings`` and ``errors``."""
     if TYPE_CHECKING:
         import tensorrt as trt
     else:
@@ -118,6 +118,6 @@ def report_path(plan: str | Path) -> Path:
 
 
 def read_report(plan: str | Path) -> dict[str, Any]:
-    """What ``build_tensorrt`` said of a plan; empty where it said nothing."""
+    """The report that ``build_tensorrt`` wrote for a plan; empty if there is none."""
     path = report_path(plan)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -23,8 +23,8 @@ class EngineRunner:
     """One plan and one execution context; not for use by two threads at once.
 
     Args:
-        path: of the plan.
-        library: "tensorrt" or "tensorrt_rtx"; if None the one that ``build.json`` beside the plan
+        path: the plan.
+        library: "tensorrt" or "tensorrt_rtx"; if None the one that ``build.json`` next to the plan
             names, or else the first that is installed. A plan runs with the library and the
             version that built it.
 
@@ -54,7 +54,7 @@ class EngineRunner:
             by = f"{built['library']} {built['version']}" if built else "an unknown library"
             raise ServingError(
                 f"{path}, built by {by}, is not for this GPU or not for {trt.__name__} "
-                f"{trt.__version__}{self._reason()}; build it anew with "
+                f"{trt.__version__}{self._reason()}; build it again with "
                 "`seqloom export --format tensorrt`"
             )
         self._context = self._engine.create_execution_context()
@@ -116,7 +116,7 @@ class EngineRunner:
         return f": {'; '.join(self._log.errors)}" if self._log.errors else ""
 
     def _place(self, name: str, size: int) -> int:
-        """Device memory of at least that size, bound to the tensor; it grows and is kept."""
+        """Device memory of that size or more, bound to the tensor; it grows and is kept."""
         address, room = self._memory.get(name, (0, 0))
         if room < size or not room:
             if address:
@@ -161,10 +161,10 @@ class EngineModel:
 
     Args:
         directory: such as ``BUNDLE/tensorrt/1``.
-        library: see ``EngineRunner``.
+        library: "tensorrt" or "tensorrt_rtx"; see ``EngineRunner``.
 
     Attributes:
-        programs: by signature name; those whose cores are all there.
+        programs: programs whose cores all exist, by the name of the signature.
     """
 
     def __init__(self, directory: str | Path, library: str | None = None) -> None:
@@ -205,9 +205,9 @@ def verify_engine(
     """Runs an engine and ONNX Runtime on the same batches.
 
     Returns:
-        ``{"difference": greatest absolute one, "differences": per output, "latency_ms": per batch
-        size, "onnxruntime_latency_ms": likewise}``, medians of ``repeats`` warm calls. An output
-        that is no number on one side only, or of another shape, differs by NaN or infinity.
+        ``{"difference": largest absolute one, "differences": per output, "latency_ms": per batch
+        size, "onnxruntime_latency_ms": per batch size}``, medians of ``repeats`` warm calls. An
+        output that is no number on one side only, or of another shape, differs by NaN or infinity.
     """
     import onnxruntime
 
@@ -229,8 +229,8 @@ def verify_engine(
             times["onnxruntime_latency_ms"][size] = _median_ms(
                 partial(session.run, names, feeds), repeats
             )
-    greatest = float(np.max(list(differences.values())))
-    return {"difference": greatest, "differences": differences, **times}
+    largest = float(np.max(list(differences.values())))
+    return {"difference": largest, "differences": differences, **times}
 
 
 def _far(got: np.ndarray, want: np.ndarray) -> float:

@@ -50,7 +50,7 @@ def to_array(proto: Any, max_elements: int = DEFAULT_MAX_ELEMENTS) -> np.ndarray
 
     Args:
         proto: ``TensorProto``.
-        max_elements: most values that a tensor may have; a few bytes can ask for any number.
+        max_elements: largest number of values of a tensor; a few bytes can ask for any number.
 
     Returns:
         ``<dtype>[shape]``; strings as an object array of bytes.
@@ -121,7 +121,7 @@ def _packed_strings(proto: Any, count: int) -> list[bytes]:
 
 
 def _filled(values: np.ndarray, count: int, nothing: np.ndarray, proto: Any) -> np.ndarray:
-    """As many values as the shape has."""
+    """Repeats the last value until there are as many as the shape has."""
     if len(values) > count:
         raise _unparsable(proto)
     if len(values) < count:
@@ -143,7 +143,7 @@ def fill_proto(proto: Any, array: np.ndarray, as_content: bool = False) -> None:
     Args:
         proto: where to.
         array: strings as object arrays of bytes or str.
-        as_content: packed bytes, quicker; TensorFlow Serving answers in typed fields instead.
+        as_content: packed bytes, which is faster; TensorFlow Serving answers in typed fields.
 
     Raises:
         RequestError: UNIMPLEMENTED for a dtype that is not served.

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import Loading, plain_place
 from serving.runtime.batching import BatchOptions
 from serving.runtime.config_files import batch_options, metrics_path, models_of, read_message
-from serving.runtime.host import Host, Limits
-from serving.runtime.manager import Watching
+from serving.runtime.loading import LoadOptions, base_path_location
+from serving.runtime.manager import WatchOptions
 from serving.runtime.rest_api import RestOptions
+from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import Server, ServerOptions, Tls, announce_ports
 
@@ -91,7 +91,7 @@ def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], list[st
     """Flags as TensorFlow Serving reads them: the last of equal ones wins.
 
     Args:
-        arguments: such as ``--port=8500``, ``--enable_batching``.
+        arguments: command line, such as ``--port=8500``, ``--enable_batching``.
 
     Returns:
         Values by flag; arguments that are no flag; flags given that have no effect.
@@ -155,7 +155,7 @@ def run(flags: dict[str, Any]) -> None:
     """Serves until SIGTERM.
 
     Raises:
-        ServingError: flags, files, models or ports that do not do.
+        ServingError: a flag, a file, a model or a port cannot be used.
     """
     if not flags["model_base_path"] and not flags["model_config_file"]:
         raise ServingError(
@@ -168,35 +168,35 @@ def run(flags: dict[str, Any]) -> None:
         )
     if not flags["port"] and not flags["grpc_socket_path"]:
         raise ServingError("server_options.port and server_options.grpc_socket_path are both empty")
-    host = made_host(flags)
+    runtime = runtime_of(flags)
     models = configured(flags, {})
-    server = Server(host, server_options(flags))
+    server = Server(runtime, server_options(flags))
     if flags["model_config_file"] and flags["model_config_file_poll_wait_seconds"] > 0:
         ConfigPoll(server, flags).start()
     server.run(models, announce_ports)
 
 
-def made_host(flags: dict[str, Any]) -> Host:
+def runtime_of(flags: dict[str, Any]) -> Runtime:
     """Limits, batching, loading and watching as the flags say."""
     batching = BatchOptions(joins=False, workers=4 * (os.cpu_count() or 1), max_waiting=100_000)
     if flags["enable_batching"]:
         batching = batch_options(flags["batching_parameters_file"] or None)
     poll = flags["file_system_poll_wait_seconds"]
     threads = flags["tensorflow_intra_op_parallelism"] or flags["tensorflow_session_parallelism"]
-    return Host(
-        Limits(
+    return Runtime(
+        RequestLimits(
             # TensorFlow Serving has no limit; this is what protobuf can carry.
             max_body_bytes=2**31 - 1,
             timeout_seconds=flags["rest_api_timeout_in_ms"] / 1000,
             check_method_names=flags["enable_signature_method_name_check"],
         ),
         batching,
-        Loading(
+        LoadOptions(
             threads=threads or None,
             tags=tuple(flags["saved_model_tags"].split(",")),
             warm=flags["enable_model_warmup"],
         ),
-        Watching(
+        WatchOptions(
             poll_seconds=max(0, poll),
             retries=flags["max_num_load_retries"],
             retry_seconds=flags["load_retry_interval_micros"] / 1e6,
@@ -215,7 +215,7 @@ def configured(flags: dict[str, Any], running: dict[str, ModelSettings]) -> list
     if flags["model_config_file"]:
         return models_of(read_message(flags["model_config_file"], "ModelServerConfig"), running)
     name = flags["model_name"]
-    return [ModelSettings(name, plain_place(flags["model_base_path"], name))]
+    return [ModelSettings(name, base_path_location(flags["model_base_path"], name))]
 
 
 def server_options(flags: dict[str, Any]) -> ServerOptions:
@@ -271,18 +271,18 @@ class ConfigPoll:
 
     Args:
         server: whose models it lists.
-        flags: with the file and the seconds between two looks.
+        flags: name of the file, and seconds between two looks at it.
     """
 
     def __init__(self, server: Server, flags: dict[str, Any]) -> None:
         self._server, self._flags = server, flags
 
     def start(self) -> None:
-        """In a thread of its own."""
+        """Starts the polling thread."""
         threading.Thread(target=self._watch, name="config", daemon=True).start()
 
     def _watch(self) -> None:
-        manager = self._server.host.manager
+        manager = self._server.runtime.manager
         path, seen = Path(self._flags["model_config_file"]), None
         while not manager.stopping.wait(self._flags["model_config_file_poll_wait_seconds"]):
             try:

@@ -44,7 +44,7 @@ CANDIDATE_SEQUENCES = 1024
 WARMUP_STEPS = 32
 
 
-class Enum(str):
+class EnumValue(str):
     """A name that the text form writes without quotes."""
 
 
@@ -68,7 +68,7 @@ def write_triton(
         plan_paths: TensorRT plan of each core; the ONNX file from which it was built, and its build
             report, which bounds its batch and the warm-up's length, are next to it.
         version: directory of the model.
-        max_batch: greatest batch that Triton makes.
+        max_batch: largest batch that Triton makes.
         kind: "cpu" or "gpu", where ONNX Runtime computes; plans always run on the GPU.
 
     Returns:
@@ -84,10 +84,10 @@ def write_triton(
         written.append(config["name"])
     for core, path in (plan_paths or {}).items():
         built = read_report(path).get("profile", {})
-        most = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
+        largest = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
         usual = {tensor: shapes[1][1:] for tensor, shapes in built.items()}
         model = f"{_model_name(name, core)}_tensorrt"
-        config = model_config(model, "tensorrt", path.with_suffix(".onnx"), most, "gpu", usual)
+        config = model_config(model, "tensorrt", path.with_suffix(".onnx"), largest, "gpu", usual)
         _write_model(Path(directory), config, path, version)
         written.append(model)
     return written
@@ -98,7 +98,7 @@ def _model_name(name: str, core: str) -> str:
 
 
 def plan_reason(plan_path: Path) -> str | None:
-    """Why Triton cannot load a plan, going by ``build.json`` beside it; None if it may.
+    """Why Triton cannot load a plan, going by ``build.json`` next to it; None if it may.
 
     Triton's TensorRT backend is made for one version of ``tensorrt``, which its release notes name.
     """
@@ -119,10 +119,10 @@ def model_config(
     """Fields of ``ModelConfig``; inputs ``x`` with an output ``x_next`` are states it keeps.
 
     Args:
-        name: of the model and its directory.
+        name: name of the model and of its directory.
         backend: "onnxruntime" or "tensorrt".
         described: ONNX file that has the model's inputs and outputs.
-        max_batch: greatest batch that Triton makes.
+        max_batch: largest batch that Triton makes.
         kind: "cpu" or "gpu".
         warmup_shapes: shape of each input without the batch; open sizes are ``WARMUP_STEPS``.
 
@@ -140,7 +140,7 @@ def model_config(
         "max_batch_size": max_batch,
         "input": inputs,
         "output": outputs,
-        "instance_group": [{"kind": Enum(KINDS[kind]), "count": 1}],
+        "instance_group": [{"kind": EnumValue(KINDS[kind]), "count": 1}],
     }
     if states:
         # No warm-up: its samples would be sequences, and one left open holds a place until idle.
@@ -169,7 +169,7 @@ def _tensor(value: onnx.ValueInfoProto, path: Path) -> dict[str, Any]:
             f"{value.name!r} in {path} has the shape {sizes}; Triton makes batches along an open "
             "first dimension"
         )
-    tensor = {"name": value.name, "data_type": Enum(TYPES[kind.elem_type]), "dims": sizes[1:]}
+    tensor = {"name": value.name, "data_type": EnumValue(TYPES[kind.elem_type]), "dims": sizes[1:]}
     # A list without entries does not exist in Triton: [batch] is a reshaped [batch, 1].
     return tensor if sizes[1:] else {**tensor, "dims": [1], "reshape": {"shape": []}}
 
@@ -240,12 +240,12 @@ def _warmup(
 
 
 def _write_model(directory: Path, config: Mapping[str, Any], source: Path, version: int) -> None:
-    place = directory / config["name"] / str(version)
-    place.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, place / f"model{source.suffix}")
-    for beside in _external_files(source):
-        shutil.copy(beside, place / beside.name)
-    write_text(place.parent / "config.pbtxt", text_form(config))
+    target = directory / config["name"] / str(version)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target / f"model{source.suffix}")
+    for weights in _external_files(source):
+        shutil.copy(weights, target / weights.name)
+    write_text(target.parent / "config.pbtxt", text_form(config))
 
 
 def _external_files(source: Path) -> list[Path]:
@@ -264,7 +264,7 @@ def _external_files(source: Path) -> list[Path]:
 def text_form(fields: Mapping[str, Any], indent: str = "") -> str:
     """Protocol buffers' text form of nested dicts and lists.
 
-    >>> print(text_form({"name": "m", "dims": [-1, 2], "kind": Enum("KIND_CPU")}), end="")
+    >>> print(text_form({"name": "m", "dims": [-1, 2], "kind": EnumValue("KIND_CPU")}), end="")
     name: "m"
     dims: -1
     dims: 2
@@ -284,6 +284,6 @@ def text_form(fields: Mapping[str, Any], indent: str = "") -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Enum) or not isinstance(value, str):
+    if isinstance(value, EnumValue) or not isinstance(value, str):
         return str(value)
     return json.dumps(value, ensure_ascii=False)  # the same escapes in both

@@ -3,9 +3,9 @@
     request = protos.PredictRequest()
 
 They live in a descriptor pool of their own, so that a process may hold TensorFlow's too.
-``messages.binpb`` is the compiled form of the .proto files beside it:
+``messages.binpb`` is the compiled form of the .proto files next to it:
 
-    python -m serving.protos        # writes it anew; needs grpcio-tools
+    python -m serving.protos        # writes it again; needs grpcio-tools
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The model server: versions, batches, streams, and the two faces of TensorFlow Serving's API."""
+"""The model server: versions, batches, streams, and TensorFlow Serving's REST and gRPC APIs."""

@@ -1,6 +1,6 @@
 """Joins requests that wait into one run of the model, by length, so that no answer changes.
 
-Requests whose inputs may be padded (a program says which, and with what) are sorted into buckets by
+Requests whose inputs may be padded (a runner says which, and with what) are sorted into buckets by
 their length; a free worker takes the bucket whose first request has waited longest, pads to its
 longest and runs them as one. (To fill up with shorter ones costs a third of the throughput of a
 recurrent model on a CPU: benchmarks/serving.py.) Requests that cannot be joined run alone, in the
@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.machine import usable_cores
-from pipelines.ragged import join, take
+from pipelines.ragged import Arrays, join, take, trim
 from serving.errors import RequestError
-from serving.runtime.programs import Arrays, SignatureRunner
+from serving.runtime.runners import SignatureRunner
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class BatchOptions:
     """How requests are joined.
 
     Attributes:
-        joins: whether they are at all.
-        max_rows: of a batch; a request may bring several.
-        delay_seconds: that a batch which is not full waits for more; 0 takes what is there.
-        max_waiting: rows that may wait; beyond them UNAVAILABLE.
-        workers: batches at once; one a core that this process may use.
+        joins: whether they are joined at all.
+        max_rows: largest number of rows in a batch; a request may have several.
+        delay_seconds: how long a batch that is not full waits for more; 0 takes what is there.
+        max_waiting: rows that may wait; a request beyond them is UNAVAILABLE.
+        workers: number of batches at once; one per core that this process may use by default.
         allowed_rows: sizes that batches are filled up to, with copies of a row.
-        splits: a request of more than ``max_rows`` is run in parts; else it is refused.
+        splits: whether a request of more than ``max_rows`` is run in parts or refused.
     """
 
     joins: bool = True
@@ -51,8 +51,8 @@ class BatchOptions:
 class _Task:
     """One request in the queue."""
 
-    program: SignatureRunner
-    core: Arrays
+    runner: SignatureRunner
+    encoded: Arrays
     rows: int
     deadline: float | None
     future: Future = field(default_factory=Future)
@@ -60,7 +60,7 @@ class _Task:
 
     @property
     def alive(self) -> bool:
-        """Whether anybody still waits for it; one that is too late learns of it here."""
+        """Whether its answer is still awaited; one past its deadline fails here."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             if self.future.set_running_or_notify_cancel():
                 self.future.set_exception(timed_out())
@@ -72,9 +72,9 @@ class Batcher:
     """The queue of one loaded model and the threads that empty it.
 
     Args:
-        options: see there.
-        observe: called after each run with its rows, its requests and the seconds that each of
-            these had waited.
+        options: how requests are joined.
+        observe: called after each run with its number of rows, and the seconds that each of its
+            requests had waited.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class Batcher:
             thread.start()
 
     def submit(
-        self, program: SignatureRunner, core: Arrays, deadline: float | None = None
+        self, runner: SignatureRunner, encoded: Arrays, deadline: float | None = None
     ) -> Future:
         """Queues an encoded request.
 
         Args:
-            program: that encoded it.
-            core: what ``SignatureRunner.encode`` gave.
-            deadline: by ``time.monotonic``; DEADLINE_EXCEEDED beyond it.
+            runner: the one that encoded it.
+            encoded: result of ``SignatureRunner.encode``.
+            deadline: time by ``time.monotonic`` after which it is DEADLINE_EXCEEDED.
 
         Returns:
             A future of what ``SignatureRunner.execute`` gives for these rows; cancelled while it
@@ -112,14 +112,14 @@ class Batcher:
         Raises:
             RequestError: UNAVAILABLE when too much waits; INVALID_ARGUMENT for too many rows.
         """
-        rows = _rows(core)
-        joined = self.options.joins and program.joins
+        rows = _rows(encoded)
+        joined = self.options.joins and runner.joins and rows > 0
         if joined and rows > self.options.max_rows and not self.options.splits:
             raise RequestError(
                 f"Task size {rows} is larger than maximum input batch size {self.options.max_rows}"
             )
-        task = _Task(program, core, rows, deadline)
-        group, length = (id(task), 0) if not joined else _key(program, core)
+        task = _Task(runner, encoded, rows, deadline)
+        group, length = (id(task), 0) if not joined else _key(runner, encoded)
         with self._ready:
             if self._closed:
                 raise RequestError("The model is being unloaded.", code="UNAVAILABLE")
@@ -164,7 +164,7 @@ class Batcher:
         """The queue whose first request has waited longest."""
         return min(
             ((group, length) for group, queues in self._queues.items() for length in queues),
-            key=lambda place: self._queues[place[0]][place[1]][0].since,
+            key=lambda key: self._queues[key[0]][key[1]][0].since,
         )
 
     def _pause(self) -> float:
@@ -173,7 +173,7 @@ class Batcher:
             return 0.0
         group, length = self._oldest()
         queue = self._queues[group][length]
-        if not queue[0].program.joins or sum(t.rows for t in queue) >= self.options.max_rows:
+        if not queue[0].runner.joins or sum(t.rows for t in queue) >= self.options.max_rows:
             return 0.0
         return queue[0].since + self.options.delay_seconds - time.monotonic()
 
@@ -212,64 +212,68 @@ class Batcher:
 
     def _joined(self, batch: list[_Task]) -> Iterator[Arrays]:
         """The outputs of each request of a batch, from one run."""
-        program, rows = batch[0].program, sum(task.rows for task in batch)
-        core = join([task.core for task in batch], program.fields)
-        outputs = program.execute(self._filled(core, rows), _timeout(batch))
+        runner, rows = batch[0].runner, sum(task.rows for task in batch)
+        encoded = join([task.encoded for task in batch], runner.fields)
+        outputs = runner.execute(self._filled(encoded, rows), _timeout(batch))
         size = self._size(rows)
         for name, array in outputs.items():
             if array.ndim == 0 or len(array) != size:
                 raise RequestError(f"output {name} has no row for each row of the inputs")
         first = 0
         for task in batch:
-            yield take(outputs, slice(first, first + task.rows), program.fields)
+            yield take(outputs, slice(first, first + task.rows), runner.fields)
             first += task.rows
 
     def _alone(self, task: _Task) -> Arrays:
-        program, limit = task.program, self.options.max_rows
+        runner, limit = task.runner, self.options.max_rows
         timeout = _timeout([task])
-        if not (self.options.joins and program.joins) or not task.rows:
-            return program.execute(task.core, timeout)
+        if not (self.options.joins and runner.joins) or not task.rows:
+            return runner.execute(task.encoded, timeout)
         parts = [
-            {name: array[first : first + limit] for name, array in task.core.items()}
+            {name: array[first : first + limit] for name, array in task.encoded.items()}
             for first in range(0, task.rows, limit)
         ]
         found = []
         for part in parts:
             rows = _rows(part)
-            outputs = program.execute(self._filled(part, rows), timeout)
-            if self._size(rows) != rows:
-                outputs = {name: array[:rows] for name, array in outputs.items()}
-            found.append(outputs)
+            outputs = runner.execute(self._filled(part, rows), timeout)
+            found.append(self._own(outputs, rows, runner))
         if len(found) == 1:
             return found[0]
-        return join(found, program.fields)
+        return join(found, runner.fields)
+
+    def _own(self, outputs: Arrays, rows: int, runner: SignatureRunner) -> Arrays:
+        """Outputs of one run at their own length, without the rows that only filled the batch."""
+        if self._size(rows) != rows:
+            return take(outputs, slice(rows), runner.fields)
+        return trim(outputs, runner.fields)
 
     def _size(self, rows: int) -> int:
-        """Of the batch that so many rows are run in."""
+        """Size of the batch in which so many rows are run."""
         return min((size for size in self.options.allowed_rows if size >= rows), default=rows)
 
-    def _filled(self, core: Arrays, rows: int) -> Arrays:
+    def _filled(self, encoded: Arrays, rows: int) -> Arrays:
         more = self._size(rows) - rows
         if not more:
-            return core
+            return encoded
         return {
             name: np.concatenate([array, np.repeat(array[:1], more, 0)])
-            for name, array in core.items()
+            for name, array in encoded.items()
         }
 
 
-def _key(program: SignatureRunner, core: Arrays) -> tuple[Hashable, int]:
-    """What requests must have in common to be joined, and the bucket of their length."""
+def _key(runner: SignatureRunner, encoded: Arrays) -> tuple[Hashable, int]:
+    """A key that requests which may be joined share, and the bucket of their length."""
     shapes, length = [], 0
-    for name, array in sorted(core.items()):
+    for name, array in sorted(encoded.items()):
         shape = array.shape[1:]
-        if field := program.fields.get(name):
+        if shape and (field := runner.fields.get(name)):
             length = max(length, shape[0])
             shape = shape[len(field.axes) :]
         if array.dtype == object:  # texts, of which the model itself makes sequences
             length = max(length, max(map(len, array.reshape(-1)), default=0))
         shapes.append((name, array.dtype.str, shape))
-    return (id(program), tuple(shapes), program.group(core)), bucket(length)
+    return (id(runner), tuple(shapes), runner.group(encoded)), bucket(length)
 
 
 def bucket(length: int) -> int:
@@ -282,8 +286,8 @@ def bucket(length: int) -> int:
     return bound
 
 
-def _rows(core: Arrays) -> int:
-    return max((len(array) for array in core.values() if array.ndim), default=1)
+def _rows(encoded: Arrays) -> int:
+    return max((len(array) for array in encoded.values() if array.ndim), default=1)
 
 
 def _timeout(batch: list[_Task]) -> float | None:
@@ -294,5 +298,5 @@ def _timeout(batch: list[_Task]) -> float | None:
 
 
 def timed_out() -> RequestError:
-    """DEADLINE_EXCEEDED in TensorFlow's words."""
+    """DEADLINE_EXCEEDED, as TensorFlow words it."""
     return RequestError("Timed out waiting for notification", code="DEADLINE_EXCEEDED")

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 
 from serving import protos
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import plain_place
 from serving.runtime.batching import BatchOptions
+from serving.runtime.loading import base_path_location
 from serving.runtime.rest_api import METRICS_PATH
 from serving.runtime.servables import ModelSettings, Policy
 
@@ -23,11 +23,11 @@ def read_message(path: str | Path, message: str) -> Any:
     """A file in protobuf's text format.
 
     Args:
-        path: of the file.
-        message: name of it in ``serving.protos``.
+        path: the file.
+        message: the message's name in ``serving.protos``.
 
     Raises:
-        ServingError: with line and column.
+        ServingError: it cannot be read; with line and column.
     """
     found = getattr(protos, message)()
     try:
@@ -53,7 +53,7 @@ def models_of(
         running: models that are served now, whose platform may not change.
 
     Raises:
-        RequestError: in TensorFlow Serving's words.
+        RequestError: it contradicts itself, in TensorFlow Serving's words.
     """
     found: dict[str, ModelSettings] = {}
     for model in config.model_config_list.config:
@@ -75,7 +75,7 @@ def models_of(
                 f"{known.platform} and new platform requested is {platform}"
             )
         found[model.name] = ModelSettings(
-            model.name, plain_place(base, model.name), _policy(model.model_version_policy),
+            model.name, base_path_location(base, model.name), _policy(model.model_version_policy),
             dict(model.version_labels), platform,
         )  # fmt: skip
     return list(found.values())
@@ -106,7 +106,7 @@ def _policy(message: Any) -> Policy:
 
 
 def metrics_path(path: str | Path) -> str | None:
-    """Where a monitoring file has Prometheus's page; None where it has none.
+    """Path of Prometheus's page in a monitoring file; None if it is not enabled.
 
     Raises:
         ServingError: the file cannot be read.
@@ -116,7 +116,7 @@ def metrics_path(path: str | Path) -> str | None:
 
 
 def batch_options(path: str | Path | None) -> BatchOptions:
-    """What a batching file says, with TensorFlow Serving's defaults.
+    """Options of a batching file, with TensorFlow Serving's defaults.
 
     Raises:
         ServingError: the file cannot be read, or contradicts itself.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import Backend, SignatureRunner, check_inputs, check_tensors
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.signatures import check_inputs, check_tensors
 
 Execute = Callable[[LoadedProgram, Arrays], Arrays]
 
@@ -19,8 +20,8 @@ class _ProgramRunner(SignatureRunner):
     """A program with its cores behind a signature.
 
     Args:
-        program: with cores that take and give arrays.
-        execute: runs it; what its engine raises becomes a RequestError there.
+        program: a program with its cores.
+        execute: runs it, and raises a RequestError for the errors of its engine.
     """
 
     joins = True
@@ -28,7 +29,8 @@ class _ProgramRunner(SignatureRunner):
     def __init__(self, program: LoadedProgram, execute: Execute) -> None:
         super().__init__(program.signature)
         self.program, self._execute = program, execute
-        self.fields, self.states = program.program.fields, program.states
+        self.fields, self.shared = program.program.fields, program.program.shared
+        self.states = program.states
 
     def encode(self, inputs: Arrays) -> Arrays:
         """See ``SignatureRunner.encode``."""
@@ -39,25 +41,21 @@ class _ProgramRunner(SignatureRunner):
         except ValueError as error:
             raise RequestError(str(error)) from error
 
-    def group(self, core: Arrays) -> Hashable:
-        """See ``SignatureRunner.group``."""
-        return self.program.program.group(core)
-
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; a run under way is not interrupted."""
-        return self._execute(self.program, core)
+        return self._execute(self.program, encoded)
 
-    def decode(self, core: Arrays) -> Arrays:
+    def decode(self, encoded: Arrays) -> Arrays:
         """See ``SignatureRunner.decode``."""
-        return self.program.decode(core)
+        return self.program.decode(encoded)
 
 
 class OnnxBackend(Backend):
     """A directory such as ``BUNDLE/onnx/1``.
 
     Args:
-        directory: with ``<core>.onnx`` files and their preprocessor.
-        threads: of ONNX Runtime for one batch; it chooses itself if None.
+        directory: holds ``<core>.onnx`` files and their preprocessor.
+        threads: number of ONNX Runtime's threads for one batch; if None it chooses.
 
     Raises:
         ServingError: there is no usable model.
@@ -70,13 +68,13 @@ class OnnxBackend(Backend):
         super().__init__({name: _ProgramRunner(p, translated) for name, p in programs.items()})
 
 
-def translated(program: LoadedProgram, core: Arrays) -> Arrays:
-    """Runs a program, with what ONNX Runtime raises as a request's error."""
+def translated(program: LoadedProgram, encoded: Arrays) -> Arrays:
+    """Runs a program; errors of ONNX Runtime become a RequestError."""
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
     from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Failure
 
     try:
-        return program.execute(core)
+        return program.execute(encoded)
     except (ValueError, InvalidArgument) as error:
         raise RequestError(str(error)) from error
     except (Fail, Failure) as error:
@@ -94,13 +92,13 @@ class TensorRTBackend(Backend):
         from serving.tensorrt_runner import EngineModel
 
         self._model: Any = EngineModel(directory)
-        # One execution context for each core, hence one batch at a time.
+        # One execution context for each core, so one batch at a time.
         lock = threading.Lock()
 
-        def locked(program: LoadedProgram, core: Arrays) -> Arrays:
+        def locked(program: LoadedProgram, encoded: Arrays) -> Arrays:
             try:
                 with lock:
-                    return program.execute(core)
+                    return program.execute(encoded)
             except ServingError as error:
                 raise RequestError(str(error)) from error
 

@@ -20,21 +20,21 @@ from google.protobuf.message import DecodeError
 from serving import protos
 from serving.errors import HTTP_STATUS, RequestError
 from serving.runtime.config_files import models_of
-from serving.runtime.host import Host, selected
 from serving.runtime.inference import classifications, examples_of, regressions
-from serving.runtime.programs import (
+from serving.runtime.rest_api import check_token
+from serving.runtime.runtime import Runtime, selected
+from serving.runtime.servables import Servable
+from serving.runtime.signatures import (
     CLASSIFY_METHOD,
     DEFAULT_SIGNATURE,
     REGRESS_METHOD,
     signature_defs,
 )
-from serving.runtime.rest_api import check_token
-from serving.runtime.servables import Servable
 from serving.tensors import fill_proto, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
 CODES = {name: number for number, name in enumerate(HTTP_STATUS)}
-MOST_CHARACTERS = 1024
+MAX_CHARACTERS = 1024
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 STREAM, HEALTH = "seqloom.StreamService", "grpc.health.v1.Health"
 
@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """What is open, and to whom.
+    """Services of the gRPC port, and who may call them.
 
     Attributes:
-        health: whether the health service is there.
-        as_content: outputs in ``tensor_content`` instead of typed fields; quicker.
-        token: that requests must bear, if any.
+        health: whether there is a health service.
+        as_content: outputs in ``tensor_content`` instead of typed fields, which is faster.
+        token: requests must carry it, unless it is None.
     """
 
     health: bool = True
@@ -57,15 +57,15 @@ class GrpcOptions:
 
 
 class GrpcApi:
-    """Answers calls for a host's models.
+    """Answers gRPC calls.
 
     Args:
-        host: of the models.
-        options: see there.
+        runtime: runs the models.
+        options: services and tokens.
     """
 
-    def __init__(self, host: Host, options: GrpcOptions | None = None) -> None:
-        self._host, self._options = host, options or GrpcOptions()
+    def __init__(self, runtime: Runtime, options: GrpcOptions | None = None) -> None:
+        self._runtime, self._options = runtime, options or GrpcOptions()
         # False while the server drains: calls under way go on, new ones are refused in words that
         # make clients ask elsewhere. gRPC's own end would say CANCELLED to some.
         self.serving = True
@@ -130,10 +130,12 @@ class GrpcApi:
             finally:
                 if api in ("Predict", "Classify", "Regress"):
                     name = "" if request is None else request.model_spec.name
-                    self._host.told(name, api, "GRPC", status, time.perf_counter() - began)
+                    self._runtime.count_request(
+                        name, api, "GRPC", status, time.perf_counter() - began
+                    )
             text = text.encode("utf-8", "replace").decode()
-            if len(text) > MOST_CHARACTERS:
-                text = f"{text[:MOST_CHARACTERS]}...TRUNCATED"
+            if len(text) > MAX_CHARACTERS:
+                text = f"{text[:MAX_CHARACTERS]}...TRUNCATED"
             await context.abort(_status(status), text)
             raise AssertionError("abort always raises")
 
@@ -147,7 +149,7 @@ class GrpcApi:
 
     def _use(self, spec: Any) -> Any:
         """The servable that a ``ModelSpec`` names."""
-        return self._host.manager.use(*_target(spec))
+        return self._runtime.manager.use(*_target(spec))
 
     def _spec(self, spec: Any, servable: Servable, signature_name: str = "") -> None:
         spec.name, spec.signature_name = servable.name, signature_name
@@ -160,14 +162,14 @@ class GrpcApi:
             raise RequestError("Missing ModelSpec")
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         with self._use(request.model_spec) as servable:
-            program = servable.backend.programs.get(name)
-            if program is None:
+            runner = servable.backend.runners.get(name)
+            if runner is None:
                 raise RequestError(
                     f'Serving signature key "{name}" not found.', code="FAILED_PRECONDITION"
                 )
             # Before the model is run: an unknown output must not cost anything.
-            selected(program.signature["outputs"], list(request.output_filter))
-            outputs = await self._host.run(servable, program, self._inputs(request), deadline)
+            selected(runner.signature["outputs"], list(request.output_filter))
+            outputs = await self._runtime.run(servable, runner, self._inputs(request), deadline)
             response = protos.PredictResponse()
             self._spec(response.model_spec, servable, name)
         for key, array in selected(outputs, list(request.output_filter)).items():
@@ -175,8 +177,8 @@ class GrpcApi:
         return response
 
     def _inputs(self, request: Any) -> dict[str, Any]:
-        most = self._host.limits.max_elements
-        return {name: to_array(proto, most) for name, proto in request.inputs.items()}
+        limit = self._runtime.limits.max_elements
+        return {name: to_array(proto, limit) for name, proto in request.inputs.items()}
 
     async def _classify(self, request: Any, deadline: float | None) -> Any:
         response = protos.ClassificationResponse()
@@ -195,15 +197,21 @@ class GrpcApi:
         return response
 
     async def _infer(
-        self, spec: Any, given: Any, method: str, deadline: float | None, told: Any, result: Any
+        self,
+        spec: Any,
+        given: Any,
+        method: str,
+        deadline: float | None,
+        model_spec: Any,
+        result: Any,
     ) -> None:
         """Classifies or regresses, into the fields of a response."""
         _check_named(spec)
         with self._use(spec) as servable:
             name = spec.signature_name or DEFAULT_SIGNATURE
             examples = examples_of(given)
-            outputs = await self._host.infer(servable, name, method, examples, deadline)
-            self._spec(told, servable, name)
+            outputs = await self._runtime.infer(servable, name, method, examples, deadline)
+            self._spec(model_spec, servable, name)
         if method == REGRESS_METHOD:
             for value in regressions(outputs, len(examples)):
                 result.regressions.add().value = value
@@ -233,7 +241,7 @@ class GrpcApi:
                     f"Unsupported signature method_name: {task.method_name}", code="UNIMPLEMENTED"
                 )
             with self._use(task.model_spec) as servable:
-                if name not in servable.backend.programs:
+                if name not in servable.backend.runners:
                     raise RequestError(f"Requested signature not found in model graph: {name}")
             result = response.results.add()
             kind = "classification" if task.method_name == CLASSIFY_METHOD else "regression"
@@ -268,7 +276,7 @@ class GrpcApi:
         # A label is not looked at here: all versions come back.
         name, version, _ = _target(request.model_spec)
         response = protos.GetModelStatusResponse()
-        for servable in self._host.manager.versions(name, version):
+        for servable in self._runtime.manager.versions(name, version):
             one = response.model_version_status.add()
             one.version, one.state = servable.version, int(servable.state)
             one.status.error_code = CODES[servable.error[0]]
@@ -277,15 +285,15 @@ class GrpcApi:
 
     async def _reload(self, request: Any, deadline: float | None) -> Any:
         response = protos.ReloadConfigResponse()
-        before = {name: self._host.metrics.value(name) for name in request.metric_names}
+        before = {name: self._runtime.metrics.value(name) for name in request.metric_names}
         if request.config.WhichOneof("config") == "custom_model_config":
             raise RequestError("Custom model configs are not served here.", code="UNIMPLEMENTED")
-        models = models_of(request.config, self._host.manager.settings)
-        # Beside the event loop: loading takes as long as it takes.
-        await asyncio.to_thread(self._host.manager.replace, models)
+        models = models_of(request.config, self._runtime.manager.settings)
+        # In a thread: loading may take long, and the event loop answers others meanwhile.
+        await asyncio.to_thread(self._runtime.manager.replace, models)
         response.status.SetInParent()
         for name, value in before.items():
-            grown = self._host.metrics.value(name) - value
+            grown = self._runtime.metrics.value(name) - value
             response.metric.add(name=name, int64_value_increase=grown)
         return response
 
@@ -293,15 +301,15 @@ class GrpcApi:
 
     async def _open(self, request: Any, deadline: float | None) -> Any:
         with self._use(request.model_spec) as servable:
-            response = protos.OpenResponse(session=self._host.sessions.open(servable))
+            response = protos.OpenResponse(session=self._runtime.sessions.open(servable))
             self._spec(response.model_spec, servable)
-        response.idle_seconds = self._host.sessions.limits.idle_seconds
+        response.idle_seconds = self._runtime.sessions.limits.idle_seconds
         return response
 
     async def _step(self, request: Any, deadline: float | None) -> Any:
-        sessions, asked = self._host.sessions, request.request
+        sessions, asked = self._runtime.sessions, request.request
         session = sessions.find(request.session)
-        with self._host.manager.use(session.name, session.version) as servable:
+        with self._runtime.manager.use(session.name, session.version) as servable:
             inputs = self._inputs(asked)
             outputs = await sessions.step(session, servable, inputs, deadline)
             response = protos.PredictResponse()
@@ -311,7 +319,7 @@ class GrpcApi:
         return response
 
     async def _close(self, request: Any, deadline: float | None) -> Any:
-        return protos.CloseResponse(steps=self._host.sessions.close(request.session))
+        return protos.CloseResponse(steps=self._runtime.sessions.close(request.session))
 
     # --- health --------------------------------------------------------------------------------
 

@@ -8,25 +8,25 @@ import grpc
 
 from serving.errors import ServingError
 from serving.runtime.grpc_api import GrpcApi, GrpcOptions
-from serving.runtime.host import Host
+from serving.runtime.runtime import Runtime
 
 
-class GrpcFace:
-    """To be made, opened and closed in a running event loop.
+class GrpcEndpoint:
+    """The gRPC port; to be made, opened and closed in a running event loop.
 
     Args:
-        host: that answers.
+        runtime: answers the calls.
         options: ``serving.runtime.server.ServerOptions``.
     """
 
-    def __init__(self, host: Host, options: Any) -> None:
+    def __init__(self, runtime: Runtime, options: Any) -> None:
         self._options = options
-        self.api = GrpcApi(host, GrpcOptions(options.health, options.as_content, options.token))
+        self.api = GrpcApi(runtime, GrpcOptions(options.health, options.as_content, options.token))
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", host.limits.max_body_bytes),
+                ("grpc.max_receive_message_length", runtime.limits.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                # Else a second server would quietly share the port.
+                # Otherwise a second server would share the port without an error.
                 ("grpc.so_reuseport", 0),
                 *options.grpc_arguments,
             ]
@@ -34,7 +34,7 @@ class GrpcFace:
         self._server.add_generic_rpc_handlers(tuple(self.api.handlers()))
 
     async def open(self) -> int | None:
-        """Answers from now on.
+        """Opens the port.
 
         Returns:
             The port.
@@ -66,6 +66,6 @@ class GrpcFace:
         )
         return self._server.add_secure_port(address, credentials)
 
-    async def close(self, patience: float) -> None:
+    async def close(self, drain_seconds: float) -> None:
         """Answers what is under way, and refuses the rest with UNAVAILABLE."""
-        await self._server.stop(patience)
+        await self._server.stop(drain_seconds)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
-from serving.runtime.programs import DEFAULT_SIGNATURE, Arrays, Backend
+from serving.runtime.runners import Backend
+from serving.runtime.signatures import DEFAULT_SIGNATURE
 from serving.tensors import to_array
 
 INPUT, CLASSES, SCORES, VALUES = "inputs", "classes", "scores", "outputs"
@@ -111,7 +113,7 @@ def classifications(outputs: Arrays, count: int) -> list[list[tuple[str | bytes,
 
 
 def regressions(outputs: Arrays, count: int) -> list[float]:
-    """One number an example.
+    """One number for each example.
 
     Raises:
         RequestError: the output has another form.

@@ -1,4 +1,4 @@
-"""Which models and versions are served: watches their places, loads what is new, unloads the rest.
+"""The models and versions that are served: finds new ones, loads them, and unloads old ones.
 
 A new version is loaded and warmed before the one that it replaces goes, so that there is never a
 moment without one. TensorFlow Serving calls that its AvailabilityPreservingPolicy.
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.programs import Backend
+from serving.runtime.runners import Backend
 from serving.runtime.servables import ModelSettings, Servable, State, not_found
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Watching:
-    """How places are watched.
+class WatchOptions:
+    """How directories are watched.
 
     Attributes:
-        poll_seconds: between two looks; 0 looks once, at the start.
-        retries: loads of a version after the first that fails.
-        retry_seconds: between them.
+        poll_seconds: seconds between two looks; 0 looks once, at the start.
+        retries: how often a version that failed to load is tried again.
+        retry_seconds: seconds between two tries.
         labels_ahead: a label may be given to a version that is not there yet.
     """
 
@@ -39,26 +39,26 @@ class Watching:
     labels_ahead: bool = False
 
 
-class Manager:
-    """All models of a server.
+class ModelManager:
+    """Loads and unloads the models of a server.
 
     Attributes:
         started: whether the first models are available.
         stopping: set when the server ends.
 
     Args:
-        load: gives the backend of a version's directory, and what joins its requests.
-        watching: see there.
-        told: called with one line whenever something changes.
+        load: name, directory and backend's name of a version to its backend and its batcher.
+        watching: polling and retries.
+        on_change: called with one line whenever something changes.
     """
 
     def __init__(
         self,
         load: Callable[[str, Path, str | None], tuple[Backend, Any]],
-        watching: Watching | None = None,
-        told: Callable[[str], None] = lambda line: logger.info("%s", line),
+        watching: WatchOptions | None = None,
+        on_change: Callable[[str], None] = lambda line: logger.info("%s", line),
     ) -> None:
-        self._load, self.watching, self._tell = load, watching or Watching(), told
+        self._load, self.watching, self._report = load, watching or WatchOptions(), on_change
         self._models: dict[str, ModelSettings] = {}
         self._servables: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -66,7 +66,7 @@ class Manager:
         self._changing = threading.RLock()
         self.stopping, self.started = threading.Event(), False
         self._thread: threading.Thread | None = None
-        self._said: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     # --- what requests ask for -----------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class Manager:
     def use(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Iterator[Servable]:
-        """A version, kept loaded for the time of one request: the highest unless told which.
+        """A version, kept loaded for the time of one request: the highest one if none is named.
 
         Raises:
             RequestError: there is no such model, version or label.
@@ -104,7 +104,7 @@ class Manager:
                 return newest
 
     def versions(self, name: str, version: int | None = None) -> list[Servable]:
-        """All versions ever seen of a model, newest first, or the one asked for.
+        """All versions of a model that were ever seen, newest first, or the one asked for.
 
         Raises:
             RequestError: NOT_FOUND.
@@ -122,7 +122,7 @@ class Manager:
 
     @property
     def settings(self) -> dict[str, ModelSettings]:
-        """Of all models, by name."""
+        """Settings of all models, by name."""
         return dict(self._models)
 
     # --- what changes --------------------------------------------------------------------------
@@ -131,8 +131,9 @@ class Manager:
         """Loads the first models and then watches.
 
         Args:
-            models: of the server.
-            wait: until every model has a version; else a model without one is an error.
+            models: settings of each model.
+            wait: whether to wait until every model has a version; otherwise a model without one is
+                an error.
 
         Raises:
             ServingError: a model did not become available.
@@ -180,15 +181,15 @@ class Manager:
             for model in self._models.values():
                 self._label(model)
 
-    def stop(self, patience: float = 30.0) -> None:
+    def stop(self, timeout: float = 30.0) -> None:
         """Unloads everything, once the requests under way are answered."""
         self.stopping.set()
         if self._thread is not None:
-            self._thread.join(patience)
+            self._thread.join(timeout)
         with self._changing:
             for versions in self._servables.values():
                 for servable in versions.values():
-                    servable.unload(patience)
+                    servable.unload(timeout)
 
     def _watch(self) -> None:
         while not self.stopping.wait(self.watching.poll_seconds):
@@ -214,17 +215,23 @@ class Manager:
                 self._reconcile(model, wanted)
 
     def _wanted(self, model: ModelSettings) -> dict[int, Path] | None:
-        """Directories of the versions that shall be served; None while nobody can tell."""
+        """Directories of the versions to serve; None while the directory cannot be read."""
         try:
-            present = model.place.versions()
+            present = model.location.versions()
         except OSError as error:
-            self._say(model.name, f"Could not find base path {model.place.path} for servable "
-                      f"{model.name} with error {error.strerror or error}")  # fmt: skip
+            self._report_once(
+                model.name,
+                f"Could not find base path {model.location.path} for servable {model.name} "
+                f"with error {error.strerror or error}",
+            )
             return None
         if not present:
-            self._say(model.name, f"No versions of servable {model.name} found under base path "
-                      f"{model.place.path}. Did you forget to name your leaf directory as a "
-                      "number (eg. '/1/')?")  # fmt: skip
+            self._report_once(
+                model.name,
+                f"No versions of servable {model.name} found under base path "
+                f"{model.location.path}. Did you forget to name your leaf directory as a number "
+                "(eg. '/1/')?",
+            )
         return {version: present[version] for version in model.policy.chosen(list(present))}
 
     def _reconcile(self, model: ModelSettings, wanted: dict[int, Path]) -> None:
@@ -233,10 +240,10 @@ class Manager:
             known = versions.get(version)
             if known is not None and known.path != path:
                 self._unload(known)
-            # Never seen; served before, gone and come back; or broken, and written anew.
+            # Never seen; served before, gone and come back; or broken, and written again.
             if known is None or known.state is State.END and known.is_stale(path):
                 known = versions[version] = Servable(model.name, version, path)
-            self._attempt(known, model.place.required)
+            self._attempt(known, model.location.required)
         broken = any(versions[version].state is not State.AVAILABLE for version in wanted)
         for version in sorted(versions):
             servable = versions[version]
@@ -256,15 +263,15 @@ class Manager:
         servable.load(lambda path: self._load(servable.name, path, required))
         identity = f"{{name: {servable.name} version: {servable.version}}}"
         if servable.state is State.AVAILABLE:
-            self._tell(f"Successfully loaded servable version {identity}")
+            self._report(f"Successfully loaded servable version {identity}")
             return
         if servable.attempts > self.watching.retries:
             servable.give_up()
-            self._tell(f"Loading servable: {identity} failed: {servable.error[1]}")
+            self._report(f"LoadOptions servable: {identity} failed: {servable.error[1]}")
             return
         servable.retry_at = time.monotonic() + self.watching.retry_seconds
-        self._tell(
-            f"Loading servable: {identity} failed: {servable.error[1]}; "
+        self._report(
+            f"LoadOptions servable: {identity} failed: {servable.error[1]}; "
             f"it is tried again in {self.watching.retry_seconds:g} s"
         )
 
@@ -275,7 +282,7 @@ class Manager:
         # Not waited for here: one slow request must not keep new versions from being loaded.
         threading.Thread(target=servable.unload, name="unload", daemon=True).start()
         if was is State.AVAILABLE:
-            self._tell(
+            self._report(
                 f"Unloading servable version {{name: {servable.name} version: {servable.version}}}"
             )
 
@@ -288,7 +295,7 @@ class Manager:
         return any(servable.state is State.LOADING for servable in found)
 
     def _failures(self) -> list[Servable]:
-        """Of models that have no version at all."""
+        """Versions that failed to load, of models that have no other."""
         return [
             servable
             for name in self._models
@@ -316,11 +323,11 @@ class Manager:
                 raise _unavailable(model.name, version)
         self._labels[model.name] = dict(model.labels)
 
-    def _say(self, about: str, line: str) -> None:
+    def _report_once(self, about: str, line: str) -> None:
         """Once, and not at every look."""
-        if self._said.get(about) != line:
-            self._said[about] = line
-            self._tell(line)
+        if self._reported.get(about) != line:
+            self._reported[about] = line
+            self._report(line)
 
 
 def _unavailable(name: str, version: int) -> RequestError:
@@ -332,7 +339,7 @@ def _unavailable(name: str, version: int) -> RequestError:
 
 
 def failed_text(failed: list[Servable]) -> str:
-    """In the words of TensorFlow Serving's ServerCore."""
+    """The error of models that could not be loaded, as TensorFlow Serving words it."""
     each = ", ".join(
         f"{{{{name: {servable.name} version: {servable.version}}} due to error: "
         f"{servable.error[0]}: {servable.error[1]}}}"

@@ -36,7 +36,7 @@ class Metrics:
         self._gauges: set[str] = set()
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
-        """To a counter."""
+        """Adds to a counter."""
         with self._lock:
             self._labels[name] = tuple(labels)
             samples = self._values.setdefault(name, {})
@@ -50,7 +50,7 @@ class Metrics:
             self._values.setdefault(name, {})[tuple(labels.values())] = value
 
     def observe(self, name: str, values: Iterable[float], **labels: str) -> None:
-        """Into a histogram, in microseconds but for what says otherwise."""
+        """Adds to a histogram; in microseconds, unless the name says otherwise."""
         with self._lock:
             self._labels[name] = tuple(labels)
             samples = self._histograms.setdefault(name, {})

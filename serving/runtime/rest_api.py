@@ -19,14 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from serving.errors import RequestError
-from serving.runtime.host import SMALL_BYTES, Host
 from serving.runtime.inference import classifications, regressions
-from serving.runtime.programs import (
-    CLASSIFY_METHOD,
-    DEFAULT_SIGNATURE,
-    REGRESS_METHOD,
-    signature_defs,
-)
 from serving.runtime.rest_examples import parse_examples
 from serving.runtime.rest_json import (
     format_classifications,
@@ -34,7 +27,15 @@ from serving.runtime.rest_json import (
     format_regressions,
     parse_predict,
 )
+from serving.runtime.runtime import SMALL_BYTES, Runtime
 from serving.runtime.servables import Servable
+from serving.runtime.signatures import (
+    CLASSIFY_METHOD,
+    DEFAULT_SIGNATURE,
+    REGRESS_METHOD,
+    STEP_SIGNATURE,
+    signature_defs,
+)
 
 _VERSION_OR_LABEL = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:?]+))?"
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -47,7 +48,7 @@ _MODEL_PATH = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _STREAM_PATH = re.compile(r"/v1/streams/(?P<stream>[\w-]+):(?P<verb>step|close)", re.ASCII)
-# Where TensorFlow Serving has Prometheus's page unless it is told otherwise.
+# TensorFlow Serving's default path of Prometheus's page.
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _INT64_MAX = 2**63 - 1
 _NOT_FOUND_PAGE = (
@@ -64,12 +65,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RestOptions:
-    """What is open, and to whom.
+    """Pages of the REST port, and who may ask for them.
 
     Attributes:
-        metrics_path: of Prometheus's page; None for none.
-        cors: whether other sites' pages may ask.
-        token: that requests must bear, if any.
+        metrics_path: path of Prometheus's page; None for no such page.
+        cors: whether pages of other sites may ask.
+        token: requests must carry it, unless it is None.
     """
 
     metrics_path: str | None = None
@@ -81,10 +82,10 @@ class Request(NamedTuple):
     """One HTTP request.
 
     Attributes:
-        method: in capitals.
-        path: request target as received, with query string, percent-encoded.
-        body: as received.
-        headers: by name in small letters.
+        method: HTTP method in capitals.
+        path: the request target as received, with query string, percent-encoded.
+        body: the body as received.
+        headers: values by name in lower case.
     """
 
     method: str
@@ -103,46 +104,48 @@ class Reply(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What a request path names."""
+    """Model, version and label that a request path names."""
 
     name: str
     version: int | None
     label: str | None
 
 
-class _Told:
-    """What the counters are told of a request, filled in while it is answered."""
+class _RequestRecord:
+    """The labels under which a request is counted, filled in while it is answered."""
 
     name, api, status = "", "", "OK"
 
 
 class RestApi:
-    """Answers requests for a host's models."""
+    """Answers REST requests."""
 
-    def __init__(self, host: Host, options: RestOptions | None = None) -> None:
-        self._host, self._options = host, options or RestOptions()
+    def __init__(self, runtime: Runtime, options: RestOptions | None = None) -> None:
+        self._runtime, self._options = runtime, options or RestOptions()
 
     @property
     def max_body_bytes(self) -> int:
         """Longest request body, after decompression too."""
-        return self._host.limits.max_body_bytes
+        return self._runtime.limits.max_body_bytes
 
     async def respond(self, request: Request) -> Reply:
         """Answers one request; raises nothing but cancellation."""
-        began, told = time.perf_counter(), _Told()
+        began, record = time.perf_counter(), _RequestRecord()
         try:
-            reply = await self._dispatch(request, told)
+            reply = await self._dispatch(request, record)
         except RequestError as error:
-            reply, told.status = error_reply(error), error.code
+            reply, record.status = error_reply(error), error.code
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.path)
             message = f"Internal error: {type(error).__name__}: {error}"
             reply = error_reply(RequestError(message, code="INTERNAL"))
-            told.status = "INTERNAL"
-        self._host.told(told.name, told.api, "REST", told.status, time.perf_counter() - began)
+            record.status = "INTERNAL"
+        self._runtime.count_request(
+            record.name, record.api, "REST", record.status, time.perf_counter() - began
+        )
         return reply._replace(headers=_CORS) if self._options.cors else reply
 
-    async def _dispatch(self, request: Request, told: _Told) -> Reply:
+    async def _dispatch(self, request: Request, record: _RequestRecord) -> Reply:
         method, path = request.method, request.path
         if path == "/healthz" and method == "GET":
             return Reply(200, b'{"status": "ok"}')
@@ -152,37 +155,37 @@ class RestApi:
         if metrics is not None and path.partition("?")[0] == metrics:
             if path != metrics:
                 raise RequestError(f"Unexpected path: {path}. Should be {metrics}")
-            return Reply(200, self._host.metrics.text(), "text/plain")
+            return Reply(200, self._runtime.metrics.text(), "text/plain")
         if not _API_PATH.fullmatch(path):
             return Reply(404, _NOT_FOUND_PAGE, "text/html")
         if method == "OPTIONS":
             origin = request.headers.get("origin", "")
             return Reply(200 if re.match(r"https?://", origin) else 400, b"")
         if method == "POST" and (match := _PREDICT_PATH.fullmatch(path)):
-            return await self._post(request, match, told)
+            return await self._post(request, match, record)
         if method == "POST" and (match := _STREAM_PATH.fullmatch(path)):
-            return await self._stream(request, match, told)
+            return await self._stream(request, match, record)
         if method == "GET" and (match := _MODEL_PATH.fullmatch(path)):
             target = _target(match)
             if target is None:
                 return Reply(400, b"")
             if not target.name:
                 raise RequestError("Missing model name in request.")
-            told.name = target.name
+            record.name = target.name
             return Reply(200, self._metadata(target) if match["metadata"] else self._status(target))
         raise RequestError(f"Malformed request: {method} {path}")
 
-    async def _post(self, request: Request, match: re.Match, told: _Told) -> Reply:
+    async def _post(self, request: Request, match: re.Match, record: _RequestRecord) -> Reply:
         target = _target(match)
         if target is None:
             return Reply(400, b"")
-        told.name, told.api = target.name, match["verb"].lower()
+        record.name, record.api = target.name, match["verb"].lower()
         body = self._body(request)
-        if told.api == "predict":
+        if record.api == "predict":
             return Reply(200, await self._predict(target, body))
-        if told.api == "open":
+        if record.api == "open":
             return Reply(200, self._open(target))
-        return Reply(200, await self._infer(target, body, told.api))
+        return Reply(200, await self._infer(target, body, record.api))
 
     def _body(self, request: Request) -> bytes:
         if "gzip" in request.headers.get("content-encoding", "").lower():
@@ -191,7 +194,7 @@ class RestApi:
 
     @property
     def _deadline(self) -> float:
-        return time.monotonic() + self._host.limits.timeout_seconds
+        return time.monotonic() + self._runtime.limits.timeout_seconds
 
     async def _predict(self, target: _Target, body: bytes) -> bytes:
         deadline = self._deadline
@@ -199,53 +202,56 @@ class RestApi:
             used: list[Servable] = []
 
             def inputs_of(signature_name: str) -> dict:
-                used.append(uses.enter_context(self._host.manager.use(*target)))
+                used.append(uses.enter_context(self._runtime.manager.use(*target)))
                 return _signature(used[0], signature_name)["inputs"]
 
             if len(body) > SMALL_BYTES:
                 request = await asyncio.to_thread(parse_predict, body, inputs_of)
             else:
                 request = parse_predict(body, inputs_of)
-            program = used[0].backend.programs[request.signature_name or DEFAULT_SIGNATURE]
-            outputs = await self._host.run(used[0], program, request.inputs, deadline)
+            runner = used[0].backend.runners[request.signature_name or DEFAULT_SIGNATURE]
+            outputs = await self._runtime.run(used[0], runner, request.inputs, deadline)
             if len(body) > SMALL_BYTES:
-                return await asyncio.to_thread(format_predict, outputs, request.row, program.fields)
-            return format_predict(outputs, request.row, program.fields)
+                return await asyncio.to_thread(format_predict, outputs, request.row, runner.fields)
+            return format_predict(outputs, request.row, runner.fields)
 
     async def _infer(self, target: _Target, body: bytes, verb: str) -> bytes:
         deadline = self._deadline
         # As upstream, the examples are read before the model is looked up.
         signature_name, examples = parse_examples(body)
         method = CLASSIFY_METHOD if verb == "classify" else REGRESS_METHOD
-        with self._host.manager.use(*target) as servable:
-            outputs = await self._host.infer(servable, signature_name, method, examples, deadline)
+        with self._runtime.manager.use(*target) as servable:
+            outputs = await self._runtime.infer(
+                servable, signature_name, method, examples, deadline
+            )
         if verb == "classify":
             return format_classifications(classifications(outputs, len(examples)))
         return format_regressions(regressions(outputs, len(examples)))
 
     def _open(self, target: _Target) -> bytes:
-        with self._host.manager.use(*target) as servable:
-            identity = self._host.sessions.open(servable)
+        with self._runtime.manager.use(*target) as servable:
+            identity = self._runtime.sessions.open(servable)
             return _json(
                 {
                     "stream": identity,
                     "model_spec": {"name": servable.name, "version": str(servable.version)},
-                    "idle_seconds": self._host.sessions.limits.idle_seconds,
+                    "idle_seconds": self._runtime.sessions.limits.idle_seconds,
                 },
                 indent=4,
             )
 
-    async def _stream(self, request: Request, match: re.Match, told: _Told) -> Reply:
-        sessions, told.api = self._host.sessions, match["verb"]
+    async def _stream(self, request: Request, match: re.Match, record: _RequestRecord) -> Reply:
+        sessions, record.api = self._runtime.sessions, match["verb"]
         session = sessions.find(match["stream"])
-        told.name = session.name
+        record.name = session.name
         if match["verb"] == "close":
             return Reply(200, _json({"steps": sessions.close(match["stream"])}, indent=4))
         deadline = self._deadline
-        with self._host.manager.use(session.name, session.version) as servable:
+        with self._runtime.manager.use(session.name, session.version) as servable:
             parsed = parse_predict(self._body(request), lambda _: sessions.inputs(servable))
             outputs = await sessions.step(session, servable, parsed.inputs, deadline)
-        return Reply(200, format_predict(outputs, parsed.row))
+            fields = servable.backend.runners[STEP_SIGNATURE].fields
+        return Reply(200, format_predict(outputs, parsed.row, fields))
 
     def _status(self, target: _Target) -> bytes:
         """All versions, newest first, or the one asked for; labels are ignored here."""
@@ -258,12 +264,12 @@ class RestApi:
                     "error_message": servable.error[1],
                 },
             }
-            for servable in self._host.manager.versions(target.name, target.version)
+            for servable in self._runtime.manager.versions(target.name, target.version)
         ]
         return _json({"model_version_status": states}, indent=1)
 
     def _metadata(self, target: _Target) -> bytes:
-        with self._host.manager.use(*target) as servable:
+        with self._runtime.manager.use(*target) as servable:
             return _json(
                 {
                     "model_spec": {
@@ -271,7 +277,7 @@ class RestApi:
                         "signature_name": "",
                         "version": str(servable.version),
                     },
-                    # The map's key and the proto's field bear one name, hence twice.
+                    # The map's key and the proto's field have the same name, so it appears twice.
                     "metadata": {
                         "signature_def": {
                             "signature_def": signature_defs(servable.backend.signatures)
@@ -315,10 +321,10 @@ def _unquote(text: str) -> str:
 def _signature(servable: Servable, signature_name: str) -> dict[str, Any]:
     """A signature by its name as sent, "" being the default."""
     name = signature_name or DEFAULT_SIGNATURE
-    program = servable.backend.programs.get(name)
-    if program is None:
+    runner = servable.backend.runners.get(name)
+    if runner is None:
         raise RequestError(f'Serving signature name: "{name}" not found in signature def')
-    return program.signature
+    return runner.signature
 
 
 def inflate(body: bytes, limit: int) -> bytes:

@@ -70,7 +70,7 @@ def _fill(example: Any, features: dict[str, Any]) -> None:
 
 
 def _kind(name: str, item: Any) -> tuple[str, Any]:
-    """Which list a JSON value goes to, and as what."""
+    """The kind of list that a JSON value belongs to, and the value in it."""
     if isinstance(item, bool):
         return "int64", int(item)
     if isinstance(item, int):

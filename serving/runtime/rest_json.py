@@ -2,7 +2,7 @@
 
 The rules and the messages are those of TensorFlow Serving's REST API
 (https://www.tensorflow.org/tfx/serving/api_rest and its json_tensor.cc), kept so that clients
-written against it behave the same here. Pure functions; nothing here knows of HTTP or of models.
+written against it behave the same here. Pure functions, independent of HTTP and of models.
 
 A signature's inputs are `{name: {"dtype": "float32", "shape": [-1, ...]}}`; shapes are not looked
 at: a tensor takes its shape from the request, and the model judges it.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.ragged import Fields, take
+from pipelines.ragged import Fields, split
 from serving.errors import RequestError
 from serving.runtime.json_dialect import decimals, echo, parse
 from serving.runtime.json_tensor import (
@@ -115,8 +115,19 @@ def _columnar(value: object, inputs: Mapping[str, dict]) -> dict[str, np.ndarray
             if name not in needed:
                 continue
             raise RequestError(f"Missing named input: {name} in 'inputs' object.")
-        tensors[name] = tensor_from_json(value[name], inputs[name]["dtype"])
+        tensors[name] = _named_tensor(name, value[name], inputs[name])
     return tensors
+
+
+def _named_tensor(name: str, value: object, info: Mapping) -> np.ndarray:
+    """One tensor; an error about one that has a default names it."""
+    try:
+        return tensor_from_json(value, info["dtype"])
+    except RequestError as error:
+        if "default" not in info:
+            raise
+        message = f"Failed to process key: {name} of 'inputs' object. Error: {error.status_text()}"
+        raise RequestError(message, code=error.code) from error
 
 
 def _rows(instances: list, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
@@ -127,7 +138,7 @@ def _rows(instances: list, inputs: Mapping[str, dict]) -> dict[str, np.ndarray]:
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
-    # The common case, at C speed: every row alike. Anything else is retold row by row.
+    # The common case, at C speed: every row alike. Anything else is read row by row.
     named = is_named(first)
     if all(is_named(row) == named for row in instances):
         if not named:
@@ -182,7 +193,7 @@ def _fits(row: Mapping[str, object], inputs: Mapping[str, dict]) -> bool:
 def _item_error(
     value: object, name: str, inputs: Mapping[str, dict], shapes: dict[str, list[int]]
 ) -> RequestError | None:
-    """What is wrong with one row's value; its shape must equal that of the rows before it."""
+    """The error of one row's value, if any; its shape must equal that of the rows before it."""
     if name not in inputs:
         return RequestError(f"JSON object: does not have named input: {name}")
     try:
@@ -230,7 +241,7 @@ def format_predict(
     arrays = {name: np.asarray(array) for name, array in outputs.items()}
     if row:
         return _format_rows(arrays, fields or {}).encode("utf-8", "surrogateescape")
-    texts = {name: _nest(_tokens(name, a), list(a.shape))[0] for name, a in arrays.items()}
+    texts = {name: _nested(name, array) for name, array in arrays.items()}
     (text,) = texts.values() if len(texts) == 1 else [_object(texts, "    ")]
     return f'{{\n    "outputs": {text}\n}}'.encode("utf-8", "surrogateescape")
 
@@ -247,7 +258,7 @@ def format_classifications(rows: list[list[tuple[str | bytes, float]]]) -> bytes
 
 
 def format_regressions(values: list[float]) -> bytes:
-    """The reply body of a regress request: a number an example."""
+    """The reply body of a regress request: one number for each example."""
     return _results(decimals(np.array(values, np.float32)))
 
 
@@ -266,10 +277,13 @@ def _format_rows(arrays: dict[str, np.ndarray], fields: Fields) -> str:
                 f"expecting: {batch_size}"
             )
         batch_size = array.shape[0]
-    columns = {n: _nest(_tokens(n, a), list(a.shape[1:]), len(a)) for n, a in arrays.items()}
-    for name in fields.keys() & arrays.keys():
-        own = (take(arrays, slice(i, i + 1), fields)[name][0] for i in range(batch_size))
-        columns[name] = [_nest(_tokens(name, row), list(row.shape))[0] for row in own]
+    alone = split(arrays, fields) if fields.keys() & arrays.keys() else []
+    columns = {}
+    for name, array in arrays.items():
+        if name in fields:
+            columns[name] = [_nested(name, np.asarray(row[name], array.dtype)) for row in alone]
+        else:
+            columns[name] = _nest(_tokens(name, array), list(array.shape[1:]), len(array))
     if len(columns) == 1:
         (rows,) = columns.values()
         body = ", ".join(rows)
@@ -283,9 +297,14 @@ def _format_rows(arrays: dict[str, np.ndarray], fields: Fields) -> str:
 
 
 def _object(members: dict[str, str], indent: str) -> str:
-    """An object of ready texts, one member a line."""
+    """A JSON object of values that are text already, one member per line."""
     lines = [f"\n{indent}    {json.dumps(name)}: {text}" for name, text in members.items()]
     return "{" + ",".join(lines) + f"\n{indent}}}"
+
+
+def _nested(name: str, array: np.ndarray) -> str:
+    """A whole array as nested lists."""
+    return _nest(_tokens(name, array), list(array.shape))[0]
 
 
 def _nest(tokens: list[str], shape: list[int], groups: int = 1) -> list[str]:

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.program import NEXT, with_defaults
-from pipelines.ragged import Fields
+from pipelines.program import NEXT, check_shared, with_defaults
+from pipelines.ragged import Arrays
 from serving import protos
-from serving.declared import read_programs
+from serving.declared import DeclaredProgram, read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.runtime.programs import Arrays, Backend, SignatureRunner, check_inputs
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.signatures import check_inputs, check_settings, check_tensors, no_rows
 from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
 _CODES = dict(enumerate(HTTP_STATUS))
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-MOST_WARMUP_RECORDS = 1000
+MAX_WARMUP_RECORDS = 1000
 
 
 class SavedModelBackend(Backend):
@@ -32,8 +33,9 @@ class SavedModelBackend(Backend):
 
     Args:
         path: directory that holds ``saved_model.pb``.
-        tags: of the MetaGraph to load.
-        threads: of TensorFlow, within and between ops; its own choice unless told.
+        tags: tags of the MetaGraph to load.
+        threads: number of TensorFlow's threads, within and between ops; if None TensorFlow
+            chooses.
 
     Raises:
         ServingError: TensorFlow cannot load it, or cannot be imported.
@@ -50,6 +52,7 @@ class SavedModelBackend(Backend):
                 "export with `--format onnx` and serve with `--backend onnx`."
             ) from error
         self.path, self._tf, self._error = Path(path), tf, tf.errors.OpError
+        declared = read_programs(self.path)
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=threads or 0
         )
@@ -60,13 +63,12 @@ class SavedModelBackend(Backend):
             self._session.close()
             reason = str(error).splitlines()[0]
             raise ServingError(
-                f"{path} cannot be loaded as a SavedModel ({reason}); export it anew."
+                f"{path} cannot be loaded as a SavedModel ({reason}); export it again."
             ) from error
         self._bind()
-        fields = read_programs(self.path)
         super().__init__(
             {
-                key: _SessionProgram(self, _signature(definition), fields.get(key))
+                key: _SessionRunner(self, _signature(definition), declared.get(key))
                 for key, definition in sorted(meta_graph.signature_def.items())
             }
         )
@@ -101,12 +103,12 @@ class SavedModelBackend(Backend):
         """One run of the session.
 
         Args:
-            feeds: arrays by name of a tensor.
-            fetches: names of tensors.
-            timeout: seconds until DEADLINE_EXCEEDED.
+            feeds: arrays by the name of a tensor.
+            fetches: names of the tensors to return.
+            timeout: seconds after which it is DEADLINE_EXCEEDED.
 
         Raises:
-            RequestError: in the session's own words.
+            RequestError: with the session's own message.
         """
         milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
         options = self._tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
@@ -151,7 +153,7 @@ class SavedModelBackend(Backend):
         read: Callable[..., Any] = self._tf.compat.v1.io.tf_record_iterator
         try:
             for number, record in enumerate(read(str(path))):
-                if number == MOST_WARMUP_RECORDS:
+                if number == MAX_WARMUP_RECORDS:
                     return
                 yield record
         except self._error as error:
@@ -164,14 +166,19 @@ class SavedModelBackend(Backend):
         self._session.close()
 
 
-class _SessionProgram(SignatureRunner):
+class _SessionRunner(SignatureRunner):
     """One signature; rows of several requests are joined where all its tensors have a batch."""
 
     def __init__(
-        self, backend: SavedModelBackend, signature: dict[str, Any], fields: Fields | None
+        self,
+        backend: SavedModelBackend,
+        signature: dict[str, Any],
+        declared: DeclaredProgram | None,
     ) -> None:
         super().__init__(signature)
-        self._backend, self.fields, self._is_ours = backend, fields or {}, fields is not None
+        self._backend, self._is_ours = backend, declared is not None
+        if declared is not None:
+            self.fields, self.shared = declared.fields, declared.shared
         outputs = signature["outputs"]
         self.states = {
             name: tuple(info["shape"][1:]) for name, info in signature["inputs"].items()
@@ -192,14 +199,27 @@ class _SessionProgram(SignatureRunner):
         specs = self.signature["inputs"]
         check_inputs(specs, inputs)
         if self._is_ours:  # every array has a row for each row of the request
-            return with_defaults(specs, inputs)
+            check_settings(specs, inputs)
+            if not any(array.size for array in inputs.values()):
+                check_tensors(specs, inputs)
+            try:
+                filled = with_defaults(specs, inputs)
+                check_shared(self.shared, filled)
+            except ValueError as error:
+                raise RequestError(str(error)) from error
+            return filled
         missing = {n: spec["default"] for n, spec in specs.items()
                    if "default" in spec and n not in inputs}  # fmt: skip
         return {**inputs, **missing}
 
-    def execute(self, core: Arrays, timeout: float | None = None) -> Arrays:
-        """See ``SignatureRunner.execute``; errors are the session's own."""
-        feeds = {self._feeds[name]: array for name, array in core.items()}
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
+        """See ``SignatureRunner.execute``; errors are the session's own.
+
+        A request without rows never gets there: TensorFlow's loops refuse to stack nothing.
+        """
+        if self._is_ours and all(array.shape[:1] == (0,) for array in encoded.values()):
+            return {name: no_rows(info) for name, info in self.signature["outputs"].items()}
+        feeds = {self._feeds[name]: array for name, array in encoded.items()}
         arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
         return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
 

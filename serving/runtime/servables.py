@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import RequestError
-from serving.runtime.backends import Place
-from serving.runtime.programs import Backend
+from serving.runtime.loading import ModelLocation
+from serving.runtime.runners import Backend
 
 
 class State(IntEnum):
-    """Of a version, with the numbers that TensorFlow Serving has for them on the wire."""
+    """State of a version; the numbers are those of TensorFlow Serving's protocol."""
 
     START = 10
     LOADING = 20
@@ -27,12 +27,12 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """Which of the versions that are there shall be served.
+    """Selects the versions to serve from those that exist.
 
     Attributes:
         kind: "latest", "all" or "specific".
-        count: of "latest".
-        versions: of "specific".
+        count: how many versions "latest" selects.
+        versions: those that "specific" selects.
     """
 
     kind: str = "latest"
@@ -40,7 +40,7 @@ class Policy:
     versions: tuple[int, ...] = ()
 
     def chosen(self, present: list[int]) -> list[int]:
-        """Of the versions that are there."""
+        """The versions to serve, newest first."""
         ordered = sorted(present, reverse=True)
         if self.kind == "all":
             return ordered
@@ -54,15 +54,15 @@ class ModelSettings:
     """One model of the server.
 
     Attributes:
-        name: in requests.
-        place: where its versions are.
+        name: the name in requests.
+        location: where its versions are.
         policy: which of them are served.
         labels: versions by label.
-        platform: as a config file has it; it may not change while the model is served.
+        platform: the platform as a config file has it; it may not change while the model is served.
     """
 
     name: str
-    place: Place
+    location: ModelLocation
     policy: Policy = field(default_factory=Policy)
     labels: dict[str, int] = field(default_factory=dict)
     platform: str = "tensorflow"
@@ -72,15 +72,15 @@ class Servable:
     """One version of one model.
 
     Args:
-        name: of the model.
-        version: of it.
-        path: of its directory.
+        name: the model's name.
+        version: the version's number.
+        path: the version's directory.
 
     Attributes:
-        state: where it is in its life.
+        state: the current state.
         error: status code and message of a load that failed.
-        attempts: loads tried so far.
-        retry_at: when the next may be tried, by ``time.monotonic``.
+        attempts: how often loading was tried.
+        retry_at: time of the next try, by ``time.monotonic``.
     """
 
     def __init__(self, name: str, version: int, path: Path) -> None:
@@ -113,14 +113,14 @@ class Servable:
             self._changed.notify_all()
 
     def is_stale(self, path: Path) -> bool:
-        """Whether that directory is another one, or was written since the last attempt."""
+        """Whether the directory is a new one, or was written after the last attempt."""
         return self.error[0] == "OK" or path != self.path or _stamp(path) != self._stamp
 
     def load(self, load: Callable[[Path], tuple[Backend, Any]]) -> None:
         """Makes it available, or remembers why it is not.
 
         Args:
-            load: gives the backend of a directory, and what joins its requests.
+            load: directory to backend and batcher.
         """
         self.state, self.attempts = State.LOADING, self.attempts + 1
         self._stamp = _stamp(self.path)
@@ -134,16 +134,16 @@ class Servable:
         with self._changed:
             self.state = State.AVAILABLE
 
-    def unload(self, patience: float | None = None) -> bool:
+    def unload(self, timeout: float | None = None) -> bool:
         """Takes no more requests, waits for those under way and frees the model.
 
         Args:
-            patience: seconds to wait; for ever if None.
+            timeout: seconds to wait; no limit if None.
 
         Returns:
             Whether all requests ended in time.
         """
-        until = None if patience is None else time.monotonic() + patience
+        until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             if self.state is State.AVAILABLE:
                 self.state = State.UNLOADING

@@ -24,9 +24,9 @@ import uvicorn
 
 from serving.errors import ServingError
 from serving.runtime.asgi import RestApp
-from serving.runtime.backends import find_place
-from serving.runtime.host import Host
+from serving.runtime.loading import find_model
 from serving.runtime.rest_api import RestApi, RestOptions
+from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.sockets import Tls, bound, port_error
 
@@ -38,20 +38,20 @@ class ServerOptions:
     """Where to listen, and to whom.
 
     Attributes:
-        address: to bind; loopback unless told otherwise.
+        address: the address to listen on.
         rest_port: 0 picks a free one; None for no REST.
-        grpc_port: likewise.
-        grpc_socket: path of a Unix socket for gRPC besides.
-        grpc_arguments: of the gRPC core, such as ``grpc.max_connection_age_ms``.
+        grpc_port: 0 picks a free one; None for no gRPC.
+        grpc_socket: path of a Unix socket for gRPC, in addition to the port.
+        grpc_arguments: channel arguments of gRPC, such as ``grpc.max_connection_age_ms``.
         rest: options of the REST API.
         health: whether gRPC has its health service.
         as_content: gRPC outputs as packed bytes.
-        token: that requests must bear, over REST and gRPC.
+        token: REST and gRPC requests must carry it, unless it is None.
         rest_tls: certificates of REST; None for plain HTTP.
-        grpc_tls: likewise.
-        drain_seconds: that requests under way may still take after SIGTERM.
-        wait_for_models: with a model that has no version yet the ports stay shut until it has one;
-            else that is an error.
+        grpc_tls: certificates of gRPC; None for plain text.
+        drain_seconds: seconds that running requests may still take after SIGTERM.
+        wait_for_models: whether the ports stay closed until every model has a version; otherwise a
+            model without one is an error.
     """
 
     address: str = "127.0.0.1"
@@ -70,23 +70,23 @@ class ServerOptions:
 
 
 class Server:
-    """A host's two faces on bound ports.
+    """REST and gRPC endpoints of a runtime on bound ports.
 
     REST's port is bound at once, so that a taken one is found before a model is loaded, but both
     refuse connections until ``run`` has loaded all models: as with TensorFlow Serving an open port
     means a ready model.
 
     Args:
-        host: that answers.
-        options: see there.
+        runtime: answers the requests.
+        options: ports, tokens and certificates.
 
     Raises:
-        ServingError: a port is taken, the address is not this machine's, or a certificate does not
-            do.
+        ServingError: a port is taken, the address is not this machine's, or a certificate is not
+            valid.
     """
 
-    def __init__(self, host: Host, options: ServerOptions) -> None:
-        self.host, self.options = host, options
+    def __init__(self, runtime: Runtime, options: ServerOptions) -> None:
+        self.runtime, self.options = runtime, options
         self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -111,7 +111,7 @@ class Server:
         """Serves until SIGTERM, Ctrl-C or ``stop``; requests under way are answered first.
 
         Args:
-            models: to begin with.
+            models: settings of the first models.
             on_ready: called once, in another thread, when requests are answered.
 
         Raises:
@@ -145,7 +145,7 @@ class Server:
             sys.setswitchinterval(0.0005)
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopping.set)
-        manager = self.host.manager
+        manager = self.runtime.manager
         loading = asyncio.ensure_future(
             asyncio.to_thread(manager.start, models, self.options.wait_for_models)
         )
@@ -160,12 +160,12 @@ class Server:
             await asyncio.to_thread(manager.stop, self.options.drain_seconds)
 
     async def _serve(self, on_ready: Callable, stopping: asyncio.Future) -> None:
-        """From open ports to closed ones."""
-        rest = grpc_face = None
+        """Opens the ports, waits for the end, answers running requests and closes the ports."""
+        rest = grpc_endpoint = None
         async with contextlib.AsyncExitStack() as open_ports:
             if self.options.grpc_port is not None or self.options.grpc_socket:
-                grpc_face = await self._open_grpc()
-                open_ports.push_async_callback(grpc_face.close, self.options.drain_seconds)
+                grpc_endpoint = await self._open_grpc()
+                open_ports.push_async_callback(grpc_endpoint.close, self.options.drain_seconds)
             if self._socket is not None:
                 rest = await self._open_rest()
                 open_ports.push_async_callback(rest.close)
@@ -175,36 +175,36 @@ class Server:
             await stopping
             await announced
             logger.info("draining: requests under way are answered, no others")
-            if grpc_face is not None:
-                grpc_face.api.serving = False
+            if grpc_endpoint is not None:
+                grpc_endpoint.api.serving = False
                 await asyncio.sleep(0.1)
 
     async def _open_grpc(self) -> Any:
-        from serving.runtime.grpc_server import GrpcFace
+        from serving.runtime.grpc_server import GrpcEndpoint
 
-        face = GrpcFace(self.host, self.options)
-        self.grpc_port = await face.open()
-        return face
+        endpoint = GrpcEndpoint(self.runtime, self.options)
+        self.grpc_port = await endpoint.open()
+        return endpoint
 
-    async def _open_rest(self) -> _RestFace:
+    async def _open_rest(self) -> _RestEndpoint:
         options = replace(self.options.rest, token=self.options.token)
-        face = _RestFace(RestApp(RestApi(self.host, options)), self.options)
+        endpoint = _RestEndpoint(RestApp(RestApi(self.runtime, options)), self.options)
         try:
-            await face.open(self._socket)
+            await endpoint.open(self._socket)
         except OSError as error:  # two servers that were bound at once: the second cannot listen
             raise port_error(
                 self.options.address, self.rest_port or 0, error, "--rest-port"
             ) from error
-        return face
+        return endpoint
 
     async def _sweep(self) -> None:
         """Forgets idle streams."""
         while True:
-            await asyncio.sleep(min(30.0, self.host.sessions.limits.idle_seconds / 2))
-            self.host.sessions.expire()
+            await asyncio.sleep(min(30.0, self.runtime.sessions.limits.idle_seconds / 2))
+            self.runtime.sessions.expire()
 
 
-class _RestFace(uvicorn.Server):
+class _RestEndpoint(uvicorn.Server):
     """uvicorn in a loop, and with signals, that are not its own."""
 
     def __init__(self, app: RestApp, options: ServerOptions) -> None:
@@ -239,7 +239,7 @@ class _RestFace(uvicorn.Server):
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
-    """As ``asyncio.Runner``, which Python 3.10 does not have; on uvloop where it is installed."""
+    """Like ``asyncio.Runner``, which Python 3.10 does not have; on uvloop if it is installed."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -267,7 +267,7 @@ def serve(
     *,
     grpc_port: int | None = None,
     model_name: str | None = None,
-    runtime: Host | None = None,
+    runtime: Runtime | None = None,
     options: ServerOptions | None = None,
 ) -> None:
     """Serves a bundle or a SavedModel until SIGTERM or Ctrl-C, then returns.
@@ -281,20 +281,20 @@ def serve(
         host: address to listen on. Without a token anybody who reaches it may ask.
         on_ready: called once with ``{"rest_port", "grpc_port", "model"}`` when requests are
             answered.
-        grpc_port: likewise of the gRPC API.
-        model_name: name in requests, instead of the bundle's own.
-        runtime: limits, batching and the like.
-        options: further ones.
+        grpc_port: TCP port of the gRPC API; 0 picks a free one, None for none.
+        model_name: name of the model in requests; the bundle's own if None.
+        runtime: limits, batching and other options.
+        options: tokens, certificates and other options.
 
     Raises:
         ServingError: nothing servable there, or a port cannot be opened.
     """
-    place = find_place(bundle_dir, backend)
-    model = ModelSettings(model_name or place.name, place)
+    location = find_model(bundle_dir, backend)
+    model = ModelSettings(model_name or location.name, location)
     options = replace(
         options or ServerOptions(), address=host, rest_port=rest_port, grpc_port=grpc_port
     )
-    server = Server(runtime or Host(), options)
+    server = Server(runtime or Runtime(), options)
 
     def announce(server: Server) -> None:
         announce_ports(server)
@@ -311,7 +311,7 @@ def serve(
 
 
 def announce_ports(server: Server) -> None:
-    """In the words that people grep TensorFlow Serving's log for."""
+    """Prints the ports, in the words that people grep TensorFlow Serving's log for."""
     address = server.options.address
     if server.grpc_port is not None:
         print(f"Running gRPC ModelServer at {address}:{server.grpc_port} ...", file=sys.stderr)
@@ -323,25 +323,25 @@ def announce_ports(server: Server) -> None:
 @contextmanager
 def running(
     models: Iterable[ModelSettings] | str | Path,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
     options: ServerOptions | None = None,
     ready_within: float = 120.0,
 ) -> Iterator[Server]:
     """A server in a thread of this process, for notebooks and tests.
 
     Args:
-        models: of the server, or the path of a bundle.
-        host: of them.
-        options: see there; ports are picked unless given.
+        models: settings of each model, or the path of a bundle.
+        runtime: runs the models; one with default options if None.
+        options: ports, tokens and certificates; free ports by default.
         ready_within: seconds to wait for it.
 
     Raises:
         ServingError: it did not start.
     """
     if isinstance(models, (str, Path)):
-        place = find_place(models)
-        models = [ModelSettings(place.name, place)]
-    server = Server(host or Host(), options or ServerOptions(rest_port=0, grpc_port=0))
+        location = find_model(models)
+        models = [ModelSettings(location.name, location)]
+    server = Server(runtime or Runtime(), options or ServerOptions(rest_port=0, grpc_port=0))
     ready, failed = threading.Event(), []
 
     def work() -> None:

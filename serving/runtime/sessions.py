@@ -15,20 +15,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.program import NEXT
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
 from serving.runtime import metrics as m
-from serving.runtime.programs import STEP_SIGNATURE, Arrays
 from serving.runtime.servables import Servable
+from serving.runtime.signatures import STEP_SIGNATURE
 
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """Of all streams together.
+    """Limits of all streams together.
 
     Attributes:
-        idle_seconds: without a step, after which a stream is closed.
-        max_sessions: open at once.
-        max_bytes: of all their states.
+        idle_seconds: a stream without a step for so long is closed.
+        max_sessions: largest number of open streams.
+        max_bytes: largest size of all their states.
     """
 
     idle_seconds: float = 300.0
@@ -41,11 +42,11 @@ class Session:
     """One stream.
 
     Attributes:
-        name: of the model.
-        version: of it.
-        states: after the last step; of no rows before the first, which decides how many there are.
-        steps: so far.
-        used: when the last step ended, by ``time.monotonic``.
+        name: the model's name.
+        version: the model's version.
+        states: those after the last step; None before the first, which sets the number of rows.
+        steps: number of steps so far.
+        used: time of the end of the last step, by ``time.monotonic``.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Session:
 
     @property
     def bytes(self) -> int:
-        """Of its states."""
+        """Size of the states."""
         return sum(array.nbytes for array in (self.states or {}).values())
 
 
@@ -65,13 +66,13 @@ class Sessions:
     """All streams of a server; to be called from its event loop.
 
     Args:
-        host: that runs their steps.
-        limits: of them.
+        runtime: runs the steps.
+        limits: limits of all streams together.
     """
 
-    def __init__(self, host: Any, limits: SessionLimits | None = None) -> None:
+    def __init__(self, runtime: Any, limits: SessionLimits | None = None) -> None:
         self.limits = limits or SessionLimits()
-        self._host = host
+        self._runtime = runtime
         self._open: dict[str, Session] = {}
         self._bytes = 0
 
@@ -81,8 +82,8 @@ class Sessions:
         Raises:
             RequestError: the model has no steps, or too many streams are open.
         """
-        program = servable.backend.programs.get(STEP_SIGNATURE)
-        if program is None or not program.states:
+        runner = servable.backend.runners.get(STEP_SIGNATURE)
+        if runner is None or not runner.states:
             raise RequestError(
                 f"Model {servable.name} cannot be streamed: it has no signature "
                 f'"{STEP_SIGNATURE}". Models that read both ways or pool over time have no steps.',
@@ -113,21 +114,21 @@ class Sessions:
         raise RequestError("There is no such stream; it may have expired.", code="NOT_FOUND")
 
     def inputs(self, servable: Servable) -> dict[str, Any]:
-        """What a step takes: the inputs of the step signature without the states."""
-        program = servable.backend.programs[STEP_SIGNATURE]
-        inputs = program.signature["inputs"]
-        return {name: info for name, info in inputs.items() if name not in program.states}
+        """The inputs of a step: those of the step signature without the states."""
+        runner = servable.backend.runners[STEP_SIGNATURE]
+        inputs = runner.signature["inputs"]
+        return {name: info for name, info in inputs.items() if name not in runner.states}
 
     async def step(
         self, session: Session, servable: Servable, inputs: Arrays, deadline: float | None
     ) -> Arrays:
-        """The next row of a stream, or of as many series as its first step had rows.
+        """One step of a stream, with one row for each of its series.
 
         Args:
-            session: of ``find``.
-            servable: its version, in use by the caller.
-            inputs: as ``inputs`` says, one row a series.
-            deadline: by ``time.monotonic``.
+            session: as ``find`` gives it.
+            servable: the version of the stream, in use by the caller.
+            inputs: arrays by name, as ``inputs`` lists them, one row for each series.
+            deadline: time by ``time.monotonic``.
 
         Returns:
             The outputs of the step signature without the states.
@@ -139,15 +140,15 @@ class Sessions:
             rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
             if not rows:
                 raise RequestError("A step needs at least one row.")
-            states, program = session.states, servable.backend.programs[STEP_SIGNATURE]
+            states, runner = session.states, servable.backend.runners[STEP_SIGNATURE]
             if states is None:
-                states = program.initial(rows)
+                states = runner.initial(rows)
                 self._room_for(sum(array.nbytes for array in states.values()))
             elif rows != (known := len(next(iter(states.values()), inputs))) and states:
                 raise RequestError(f"This stream has {known} rows a step, not {rows}.")
             if clash := set(states) & set(inputs):
                 raise RequestError(f"The server keeps {', '.join(sorted(clash))}; do not send it.")
-            outputs = await self._host.run(servable, program, {**inputs, **states}, deadline)
+            outputs = await self._runtime.run(servable, runner, {**inputs, **states}, deadline)
             before = session.bytes
             # Copies: a slice of a batch would keep the whole batch in memory.
             session.states = {name: outputs.pop(f"{name}{NEXT}").copy() for name in states}
@@ -195,4 +196,4 @@ class Sessions:
             )
 
     def _count(self) -> None:
-        self._host.metrics.set(m.SESSIONS, len(self._open))
+        self._runtime.metrics.set(m.SESSIONS, len(self._open))

@@ -17,8 +17,8 @@ class Tls:
 
     Attributes:
         cert: the server's.
-        key: to it.
-        client_ca: by which clients must be signed; None lets all in.
+        key: private key of the certificate.
+        client_ca: authority that must have signed the clients' certificates; None needs none.
     """
 
     cert: bytes

@@ -12,7 +12,9 @@ from common.errors import DataError
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*(=.*)?", re.DOTALL)
 
 
-def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:
+def task_flags(
+    words: Sequence[str], pairs: Sequence[str] | None = None, flag: str = "--set"
+) -> dict[str, Any]:
     """Flags of one kind of task, which Typer does not know, and ``--set``, as values by name.
 
     >>> task_flags(["--target", "OT", "--horizon=24", "--linear", "--no-calendar"])
@@ -21,7 +23,7 @@ def task_flags(words: Sequence[str], pairs: Sequence[str] | None = None) -> dict
     Raises:
         DataError: a word that belongs to no flag.
     """
-    found, words = assignments(pairs), list(words)
+    found, words = assignments(pairs, flag), list(words)
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
@@ -93,13 +95,13 @@ def _value(word: str) -> Any:
         return word
 
 
-def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
+def assignments(pairs: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
     """``["units=64", "cell=gru"]`` as values; what is no JSON is a string."""
     changes = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not equals:
-            raise DataError(f"--set {pair}: write NAME=VALUE")
+            raise DataError(f"{flag} {pair}: write NAME=VALUE")
         changes[_name(name.strip())] = _value(value)
     return changes
 

@@ -11,7 +11,7 @@ import typer
 from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import WithInputs, app, inputs_after_dashes
-from tasks.commands.arguments import assignments, inputs_and_flags, seconds
+from tasks.commands.arguments import assignments, inputs_and_flags, seconds, task_flags
 from tasks.stages.console import load_tensorflow, print_json, show, tell
 
 if TYPE_CHECKING:
@@ -130,8 +130,12 @@ def predict(
             print(line)
 
 
-@app.command(epilog="Example: seqloom serve bundles/sentiment --rest-port 8501")
+@app.command(
+    epilog="Example: seqloom serve bundles/sentiment --rest-port 8501",
+    context_settings=o.OWN_FLAGS,
+)
 def serve(
+    own: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="bundle or SavedModel")],
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8501,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8500,
@@ -153,39 +157,37 @@ def serve(
     tls_key: o.TlsKey = None,
     tls_client_ca: o.TlsClientCa = None,
 ) -> None:
-    """Answer TensorFlow Serving's REST and gRPC APIs until Ctrl-C; new versions take over."""
-    from serving.runtime.backends import Loading
-    from serving.runtime.host import BatchOptions, Host, Limits, SessionLimits, Watching
+    """Answer TensorFlow Serving's REST and gRPC APIs until Ctrl-C; new versions take over.
+
+    Flags of the task's group decoding (`seqloom tasks TASK`), such as --temperature 0.7, may follow
+    BUNDLE: they are used where a request leaves the setting out.
+    """
+    from serving.runtime.batching import BatchOptions
+    from serving.runtime.loading import LoadOptions
+    from serving.runtime.manager import WatchOptions
     from serving.runtime.rest_api import METRICS_PATH, RestOptions
+    from serving.runtime.runtime import RequestLimits, Runtime
     from serving.runtime.server import ServerOptions
     from serving.runtime.server import serve as stage
+    from serving.runtime.sessions import SessionLimits
+    from tasks.stages.predicting import serve_settings
 
     tls = tls_of(tls_cert, tls_key, tls_client_ca)
     options = ServerOptions(
         rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls
     )
-    runtime = Host(
-        Limits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
+    decoding = serve_settings(bundle, task_flags(own.args, default, "--default"))
+    runtime = Runtime(
+        RequestLimits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
         BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),
-        watching=Watching(seconds(poll, "--poll")),
-        loading=Loading(decoding=settings_of(default or [])),
+        loading=LoadOptions(decoding=decoding),
+        watching=WatchOptions(seconds(poll, "--poll")),
         sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),
     )
     stage(
         bundle, rest_port, backend, host, print_json,
         grpc_port=grpc_port, model_name=name, runtime=runtime, options=options,
     )  # fmt: skip
-
-
-def settings_of(given: list[str]) -> dict[str, str]:
-    """``NAME=VALUE`` of each --default."""
-    settings = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not (name and equals and value):
-            raise DataError(f"--default {one!r} is not NAME=VALUE, such as temperature=0.7")
-        settings[name] = value
-    return settings
 
 
 def token_of(path: Path | None) -> str | None:

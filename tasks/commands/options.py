@@ -87,7 +87,7 @@ Poll = Annotated[str, typer.Option(help="between two looks for new versions")]
 Default = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME=VALUE", help="of a decoding setting, where a request says nothing; repeatable"
+        metavar="NAME=VALUE", help="value of an input that a request leaves out; repeatable"
     ),
 ]
 TokenFile = Annotated[

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from common.errors import DataError
+from pipelines.program import setting_array
 from pipelines.ragged import plain
 from serving.bundle import read_manifest
 from serving.client import Client
@@ -78,7 +79,11 @@ def ask(
             name: np.array([row[name] for row in rows], _dtype(known["inputs"][name]["dtype"]))
             for name in names
         }
-    columns |= {n: np.array([v], known["inputs"][n]["dtype"]) for n, v in settings.items()}
+    for name, value in settings.items():
+        try:
+            columns[name] = setting_array([value], known["inputs"][name]["dtype"])
+        except ValueError as error:
+            raise DataError(f"setting {name}: {error}") from error
     outputs = client.predict(columns)
     rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     return [{name: plain(value) for name, value in sorted(row.items())} for row in rows]

@@ -130,7 +130,7 @@ def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any],
     known = {name for group in groups.values() for name in group.names()}
     for name in flags:
         if name not in known:
-            every = ", ".join("--" + one.replace("_", "-") for one in sorted(known))
+            every = ", ".join(_flag(one) for one in sorted(known))
             raise DataError(f"predict has no flag {name!r} for {task.name}; there are: {every}")
     reading, decoding = (
         {name: value for name, value in flags.items() if name in group.names()}
@@ -138,3 +138,30 @@ def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any],
     )
     task.decoding.updated(**decoding)
     return reading, decoding
+
+
+def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Decoding settings that a server uses where a request has none.
+
+    Args:
+        bundle: or another model, whose own signatures say what can be set once it is loaded.
+        flags: settings by name.
+
+    Raises:
+        DataError: the task has no such setting, or a value is out of range.
+    """
+    if not flags or not (bundle / "manifest.json").is_file():
+        return dict(flags)
+    task = task_of(bundle)
+    known = task.decoding.names()
+    for name in flags:
+        if name not in known:
+            every = ", ".join(_flag(one) for one in known)
+            there = f"there are: {every}" if known else "this task has no decoding settings"
+            raise DataError(f"serve has no flag {_flag(name)} for {task.name}; {there}")
+    settings = task.decoding.updated(**flags).to_dict()
+    return {name: settings[name] for name in flags}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -23,6 +23,7 @@ from pipelines.ragged import (
 FIELDS = {
     "ids": Field(-1, "n"),
     "scores": Field(0, "n"),
+    "flags": Field(True, "n"),
     "words": Field(b"", "m"),
     "table": Field(0.5, ("n", "m")),
 }
@@ -34,6 +35,7 @@ def one(n, m, seed):
     return {
         "ids": rng.integers(0, 9, (1, n)),
         "scores": rng.normal(size=(1, n, 2)).astype(np.float32),
+        "flags": rng.normal(size=(1, n)) > 0,
         "words": np.array([b"w%d" % i for i in range(m)], object).reshape(1, m),
         "table": rng.normal(size=(1, n, m)),
         "label": rng.integers(0, 9, (1, 3)),
@@ -52,13 +54,15 @@ def assert_same(found, want):
         assert found[name].dtype == want[name].dtype
 
 
-@given(st.lists(SIZES, min_size=1, max_size=7), st.data())
-def test_in_any_grouping_each_row_comes_back_alone(sizes, data):
+@given(st.lists(SIZES, min_size=1, max_size=7), st.data(), st.booleans())
+def test_in_any_grouping_each_row_comes_back_alone(sizes, data, with_nothing):
     rows = [one(*size) for size in sizes]
     cuts = data.draw(st.lists(st.integers(1, len(rows)), unique=True, max_size=3))
     found = []
     bounds = sorted({0, *cuts, len(rows)})
     batches = [join(rows[a:b], FIELDS) for a, b in zip(bounds, bounds[1:], strict=False)]
+    if with_nothing:  # a request of no rows
+        batches.insert(len(batches) // 2, take(batches[0], slice(0), FIELDS))
     # Joined again, as the server joins requests of several rows.
     for row in split(join(batches, FIELDS), FIELDS):
         found.append({name: value[None] for name, value in row.items()})

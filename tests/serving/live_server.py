@@ -8,13 +8,14 @@ import httpx
 import pytest
 
 from serving.errors import HTTP_STATUS
-from serving.runtime.backends import Place
 from serving.runtime.batching import Batcher, BatchOptions
-from serving.runtime.host import Host, Limits
-from serving.runtime.programs import Backend, SignatureRunner, check_inputs, check_tensors
+from serving.runtime.loading import ModelLocation
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings, Policy
 from serving.runtime.server import ServerOptions
 from serving.runtime.server import running as running_server
+from serving.runtime.signatures import check_inputs, check_tensors
 
 SIGNATURE = {
     "inputs": {"x": {"dtype": "float32", "shape": [-1, None]}},
@@ -59,34 +60,34 @@ def settings_of(name, versions):
     """A model whose versions are paths that nobody reads."""
     roots = {str(number): Path(f"/{number}") for number in versions}
 
-    class Fixed(Place):
+    class Fixed(ModelLocation):
         def versions(self):
             return {int(number): path for number, path in self.roots.items()}
 
     return ModelSettings(name, Fixed(Path("/"), roots, name=name), Policy("all"))
 
 
-def host_of(backends, batching=None, **limits):
-    """A host of backends that are loaded already, and the settings of its models."""
-    host = Host(Limits(**limits), batching)
+def runtime_of(backends, batching=None, **limits):
+    """A runtime of backends that are loaded already, and the settings of its models."""
+    runtime = Runtime(RequestLimits(**limits), batching)
     known = {(backend.name, backend.version): backend for backend in backends}
 
     def load(name, path, kind):
         return known[name, int(path.name)], Batcher(batching or BatchOptions())
 
-    host.manager._load = load
+    runtime.manager._load = load
     names = {}
     for name, version in known:
         names.setdefault(name, []).append(version)
-    return host, [settings_of(name, versions) for name, versions in names.items()]
+    return runtime, [settings_of(name, versions) for name, versions in names.items()]
 
 
 @contextmanager
 def running(backends, batching=None, options=None, **limits):
     """A client of a live server in a thread, which knows it as `server`."""
-    host, models = host_of(backends, batching, **limits)
+    runtime, models = runtime_of(backends, batching, **limits)
     with (
-        running_server(models, host, options or ServerOptions(rest_port=0)) as server,
+        running_server(models, runtime, options or ServerOptions(rest_port=0)) as server,
         client_of(server) as client,
     ):
         yield client

@@ -7,19 +7,15 @@ import pytest
 from live_server import SIGNATURE, client_of, post, refusal_of_the_session
 
 from pipelines.program import LoadedProgram, Program, with_defaults
+from serving import Client, Predictor
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import find_place, load
 from serving.runtime.core_backends import OnnxBackend
-from serving.runtime.host import Host, Limits
-from serving.runtime.programs import (
-    Backend,
-    SignatureRunner,
-    check_inputs,
-    check_tensors,
-    signature_defs,
-)
+from serving.runtime.loading import find_model, load
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
+from serving.runtime.signatures import check_inputs, check_tensors, replace_defaults, signature_defs
 
 # --- SavedModels -------------------------------------------------------------------------------
 
@@ -61,9 +57,9 @@ def saved_models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tf_client(saved_models):
     folder, _ = saved_models
-    models = [ModelSettings(name, find_place(folder / name)) for name in ("gru", "text")]
+    models = [ModelSettings(name, find_model(folder / name)) for name in ("gru", "text")]
     options = ServerOptions(rest_port=0)
-    with running(models, Host(), options) as server, client_of(server) as client:
+    with running(models, Runtime(), options) as server, client_of(server) as client:
         yield client
 
 
@@ -110,9 +106,12 @@ def test_savedmodel_strings_and_signatures(tf_client):
 def test_savedmodel_timeout(saved_models):
     path = saved_models[0] / "text"
     body = '{"signature_name": "spin", "inputs": 2000000000}'
-    host, models = Host(Limits(timeout_seconds=0.5)), [ModelSettings("text", find_place(path))]
+    runtime, models = (
+        Runtime(RequestLimits(timeout_seconds=0.5)),
+        [ModelSettings("text", find_model(path))],
+    )
     with (
-        running(models, host, ServerOptions(rest_port=0)) as server,
+        running(models, runtime, ServerOptions(rest_port=0)) as server,
         client_of(server) as client,
     ):
         status, reply = post(client, body, "/v1/models/text:predict")
@@ -175,7 +174,7 @@ def manifest(folder, **changes):
 def test_names_and_versions_of_plain_savedmodels(saved_models):
     folder, _ = saved_models
     for path, name, version in (("gru", "gru", 7), ("gru/7", "gru", 7), ("text", "text", 1)):
-        place = find_place(folder / path)
+        place = find_model(folder / path)
         assert (place.name, list(place.versions())) == (name, [version])
 
 
@@ -183,32 +182,32 @@ def test_a_bundle_without_onnx_is_served_from_its_savedmodel(saved_models, tmp_p
     manifest(tmp_path)
     (tmp_path / "savedmodel").mkdir()
     (tmp_path / "savedmodel" / "2").symlink_to(saved_models[0] / "text")
-    place = find_place(tmp_path)
+    place = find_model(tmp_path)
     assert (place.name, list(place.versions())) == ("m", [2])
     with pytest.raises(ServingError, match=r"onnx does not exist; .*--format onnx"):
-        find_place(tmp_path, "onnx")
+        find_model(tmp_path, "onnx")
 
 
 def test_unservable_directories(tmp_path):
     with pytest.raises(ServingError, match=r"no manifest.json .*`seqloom export"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     with pytest.raises(ServingError, match="is not a directory"):
-        find_place(tmp_path / "none")
+        find_model(tmp_path / "none")
     with pytest.raises(ServingError, match="--backend tpu is not known"):
-        find_place(tmp_path, "tpu")
+        find_model(tmp_path, "tpu")
     manifest(tmp_path)
     with pytest.raises(ServingError, match=r"holds neither .*seqloom export"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     manifest(tmp_path, version="x")
     with pytest.raises(ServingError, match=r"manifest.json"):
-        find_place(tmp_path)
+        find_model(tmp_path)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "saved_model.pb").write_bytes(b"not a proto")
     with pytest.raises(ServingError, match="cannot be loaded as a SavedModel"):
         load(broken)
     with pytest.raises(ServingError, match="--backend savedmodel"):
-        find_place(broken, "onnx")
+        find_model(broken, "onnx")
 
 
 class Scaled(SignatureRunner):
@@ -224,25 +223,25 @@ class Scaled(SignatureRunner):
         check_tensors(self.signature["inputs"], inputs)
         return with_defaults(self.signature["inputs"], inputs)
 
-    def execute(self, core, timeout=None):
-        return {"y": core["x"] * core["factor"]}
+    def execute(self, encoded, timeout=None):
+        return {"y": encoded["x"] * encoded["factor"]}
 
 
 def test_a_server_has_defaults_of_its_own():
     backend = Backend({"serving_default": Scaled(), "step": Scaled()})
     x = np.ones(2, np.float32)
     assert backend.run({"x": x})["y"].tolist() == [2, 2]
-    backend.change_defaults({"factor": "3.5"})
-    for name in backend.programs:
+    replace_defaults(backend.signatures, {"factor": 3.5})
+    for name in backend.runners:
         assert backend.run({"x": x}, name)["y"].tolist() == [3.5, 3.5]
     given = {"x": x, "factor": np.array([1, 4], np.float32)}
     assert backend.run(given)["y"].tolist() == [1, 4]
     shown = signature_defs(backend.signatures)["step"]["defaults"]
-    assert shown == {"factor": {"dtype": "DT_FLOAT", "tensor_shape": {}, "float_val": [3.5]}}
-    with pytest.raises(ServingError, match="--default factor=much is no float32"):
-        backend.change_defaults({"factor": "much"})
-    with pytest.raises(ServingError, match="--default size: the settings of this model are factor"):
-        backend.change_defaults({"size": "3"})
+    assert shown["factor"]["float_val"] == [3.5]
+    with pytest.raises(ServingError, match="setting factor: 'much' is no float32"):
+        replace_defaults(backend.signatures, {"factor": "much"})
+    with pytest.raises(ServingError, match="no setting 'size'; it has factor"):
+        replace_defaults(backend.signatures, {"size": 3})
 
 
 def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path):
@@ -294,3 +293,47 @@ def test_onnx_backend_checks_shapes_and_translates_errors(monkeypatch, tmp_path)
             backend.run({"x": x})
         assert caught.value.code == code
     assert list(signature_defs(backend.signatures)) == ["serving_default"]
+
+
+# --- requests without rows ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["onnx", "savedmodel"])
+def sentiment_server(request, sentiment_bundle):
+    location = find_model(sentiment_bundle, request.param)
+    models = [ModelSettings("sentiment", location)]
+    with running(models, Runtime(), ServerOptions(rest_port=0, grpc_port=0)) as server:
+        yield server
+
+
+def test_no_rows_have_an_empty_answer_and_the_next_request_is_served(sentiment_server):
+    server, path = sentiment_server, "/v1/models/sentiment:predict"
+    with (
+        client_of(server) as rest,
+        Client(f"grpc://127.0.0.1:{server.grpc_port}", "sentiment", retries=0) as grpc,
+    ):
+        for _ in range(3):
+            for body in ('{"inputs": []}', '{"inputs": {"text": []}}'):
+                empty = {"outputs": {"label": [], "probabilities": []}}
+                assert post(rest, body, path) == (200, empty)
+            status, reply = post(rest, '{"instances": []}', path)
+            assert status == 400
+            assert "No values in 'instances' array" in reply["error"]
+            found = grpc.predict({"text": np.empty(0, object)})
+            assert found["probabilities"].dtype == np.float32
+            assert found["probabilities"].shape == (0, 2)
+            assert (found["label"].dtype, found["label"].shape) == (object, (0,))
+            for shape in ((0, 0), (0, 3), (3, 0)):
+                with pytest.raises(RequestError) as caught:
+                    grpc.predict({"text": np.empty(shape, object)})
+                assert caught.value.code == "INVALID_ARGUMENT"
+                assert "text" in caught.value.message
+            assert post(rest, '{"instances": ["a fine film"]}', path)[0] == 200
+
+
+def test_a_predictor_answers_no_rows(sentiment_bundle):
+    predictor = Predictor(sentiment_bundle)
+    found = predictor.run({"text": np.empty(0, object)})
+    assert (found["probabilities"].dtype, found["probabilities"].shape) == (np.float32, (0, 2))
+    assert (found["label"].dtype, found["label"].shape) == (object, (0,))
+    assert predictor.predict([]) == []

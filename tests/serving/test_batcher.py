@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.ragged import Field
 from serving.errors import RequestError
 from serving.runtime.batching import Batcher, BatchOptions, bucket
-from serving.runtime.programs import SignatureRunner
+from serving.runtime.runners import SignatureRunner
 
 
 class Sums(SignatureRunner):

@@ -15,7 +15,7 @@ def publish(bundle, content="weights", **manifest):
     """One version with the artefacts ``onnx`` and ``savedmodel``; gives its number."""
     with Publication(bundle) as publication:
         for name in ("onnx", "savedmodel"):
-            place = publication.place(name)
+            place = publication.directory(name)
             (place / "deep").mkdir(parents=True)
             (place / "deep" / "model").write_text(f"{content} {publication.version}")
         publication.publish({"version": publication.version, **manifest})
@@ -65,7 +65,7 @@ def test_next_version_is_greater_than_that_of_any_artefact(bundle):
 
 def test_nothing_can_be_seen_before_publish(bundle):
     with Publication(bundle) as publication:
-        publication.place("onnx").mkdir()
+        publication.directory("onnx").mkdir()
         assert next_version(bundle) == 1
         assert all(path.name.startswith(".") for path in bundle.iterdir())
         publication.publish({"version": 1})
@@ -79,8 +79,8 @@ def test_a_failure_while_writing_leaves_the_bundle_as_it_was(bundle, error):
 
     def fail():
         with Publication(bundle) as publication:
-            publication.place("savedmodel").mkdir()
-            (publication.place("savedmodel") / "half").write_text("ha")
+            publication.directory("savedmodel").mkdir()
+            (publication.directory("savedmodel") / "half").write_text("ha")
             raise error
 
     with pytest.raises(error):

@@ -14,8 +14,8 @@ from pathlib import Path
 from serving.bundle import Publication
 
 with Publication(Path(sys.argv[1])) as publication:
-    publication.place("onnx").mkdir()
-    (publication.place("onnx") / "model").write_text("theirs")
+    publication.directory("onnx").mkdir()
+    (publication.directory("onnx") / "model").write_text("theirs")
     print("begun", flush=True)
     sys.stdin.readline()
     publication.publish({"version": publication.version})
@@ -29,8 +29,8 @@ def test_an_export_does_not_disturb_another(tmp_path):
     )  # fmt: skip
     assert other.stdout.readline() == "begun\n"
     with contextlib.suppress(ServingError), Publication(tmp_path) as publication:
-        publication.place("onnx").mkdir()
-        (publication.place("onnx") / "model").write_text("ours")
+        publication.directory("onnx").mkdir()
+        (publication.directory("onnx") / "model").write_text("ours")
         publication.publish({"version": publication.version})
     _, errors = other.communicate("go on\n", timeout=60)
     assert other.returncode == 0, errors

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from live_server import client_of, post
 
-from serving.runtime.backends import find_place
-from serving.runtime.host import Host
+from serving.runtime.loading import find_model
+from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 
@@ -67,9 +67,9 @@ ROWS = [
 
 @pytest.fixture(scope="module", params=["onnx", "savedmodel"])
 def client(request, sentiment_bundle):
-    models = [ModelSettings("m", find_place(sentiment_bundle, request.param))]
+    models = [ModelSettings("m", find_model(sentiment_bundle, request.param))]
     options = ServerOptions(rest_port=0, grpc_port=0)
-    with running(models, Host(), options) as server, client_of(server) as client:
+    with running(models, Runtime(), options) as server, client_of(server) as client:
         yield client
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from live_server import DoublingBackend, client_of, host_of, post
+from live_server import DoublingBackend, client_of, post, runtime_of
 
 from serving import protos
 from serving.runtime.server import ServerOptions, running
@@ -31,8 +31,8 @@ PATHS = [
 
 @pytest.fixture
 def server():
-    host, models = host_of([DoublingBackend(checked=True)], max_body_bytes=100_000)
-    with running(models, host, ServerOptions(rest_port=0, grpc_port=0)) as live:
+    runtime, models = runtime_of([DoublingBackend(checked=True)], max_body_bytes=100_000)
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as live:
         yield live
 
 
@@ -130,7 +130,7 @@ def run(server, count, seed):
     fuzz_sockets(server, count // 10, drawn)
     fuzz_grpc(server, count * 3 // 10, drawn)
     assert resident() - before < 60e6
-    assert not server.host.sessions._open
+    assert not server.runtime.sessions._open
 
 
 def test_a_thousand_bad_requests(server):

@@ -1,4 +1,4 @@
-"""The gRPC face against the official stubs: every method, and every error that the list has."""
+"""The gRPC API against the official stubs: every method, and every error that the list has."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import grpc
 import numpy as np
 import pytest
-from live_server import DoublingBackend, host_of, refusal_of_the_session
+from live_server import DoublingBackend, refusal_of_the_session, runtime_of
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -21,9 +21,9 @@ from tensorflow_serving.apis import (
 
 from serving import protos
 from serving.errors import RequestError
-from serving.runtime.backends import find_place
-from serving.runtime.host import Host
-from serving.runtime.programs import Backend
+from serving.runtime.loading import find_model
+from serving.runtime.runners import Backend
+from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 
@@ -67,13 +67,13 @@ def saved(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(saved):
     broken = DoublingBackend("broken", error=RequestError("no", "INTERNAL"))
-    host, models = host_of([DoublingBackend("m", 1), DoublingBackend("m", 12), broken])
-    fakes, real = host.manager._load, Host()
-    host.manager._load = lambda name, path, kind: (
+    runtime, models = runtime_of([DoublingBackend("m", 1), DoublingBackend("m", 12), broken])
+    fakes, real = runtime.manager._load, Runtime()
+    runtime.manager._load = lambda name, path, kind: (
         real._load(name, path, kind) if name == "s" else fakes(name, path, kind)
     )
-    models.append(ModelSettings("s", find_place(saved)))
-    with running(models, host, ServerOptions(rest_port=0, grpc_port=0)) as live:
+    models.append(ModelSettings("s", find_model(saved)))
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as live:
         yield live
 
 
@@ -178,7 +178,7 @@ def test_the_graph_judges_shapes_and_dtypes(stubs, saved, dtype):
 
 
 def test_deadlines(stubs, server):
-    backend = server.host.manager._servables["m"][12].backend
+    backend = server.runtime.manager._servables["m"][12].backend
     backend.gate.clear()
     try:
         code, message = error_of(stubs[0].Predict, predict(), timeout=0.3)
@@ -325,10 +325,10 @@ def test_reload_errors(stubs, models, message):
 
 
 def test_reload_replaces_models_and_gives_labels(saved):
-    host = Host()
-    first = [ModelSettings("s", find_place(saved))]
+    runtime = Runtime()
+    first = [ModelSettings("s", find_model(saved))]
     with (
-        running(first, host, ServerOptions(rest_port=None, grpc_port=0)) as server,
+        running(first, runtime, ServerOptions(rest_port=None, grpc_port=0)) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
     ):
         models = model_service_pb2_grpc.ModelServiceStub(channel)

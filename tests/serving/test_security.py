@@ -5,7 +5,7 @@ import subprocess
 import httpx
 import numpy as np
 import pytest
-from live_server import DoublingBackend, host_of
+from live_server import DoublingBackend, runtime_of
 
 from serving.client import Client
 from serving.errors import RequestError, ServingError
@@ -37,8 +37,8 @@ def certificates(tmp_path_factory):
 
 
 def serving(**options):
-    host, models = host_of([DoublingBackend()])
-    return running(models, host, ServerOptions(rest_port=0, grpc_port=0, **options))
+    runtime, models = runtime_of([DoublingBackend()])
+    return running(models, runtime, ServerOptions(rest_port=0, grpc_port=0, **options))
 
 
 def urls(server, secure=False):
@@ -49,7 +49,7 @@ def urls(server, secure=False):
 X = {"x": np.array([[1.0]], np.float32)}
 
 
-def test_a_token_is_asked_for_on_both_faces():
+def test_a_token_is_asked_for_on_both_ports():
     with serving(token="secret") as server:
         for url in urls(server):
             with Client(url, "m", token="secret") as client:
@@ -90,15 +90,15 @@ def test_certificates_that_do_not_do(certificates, tmp_path):
     with pytest.raises(ServingError, match=r"none\.pem cannot be read"):
         Tls.of_files(tmp_path / "none.pem", certificates / "server.key")
     swapped = Tls.of_files(certificates / "server.pem", certificates / "client.key")
-    host, _ = host_of([])
+    runtime, _ = runtime_of([])
     with pytest.raises(ServingError, match="TLS certificate and key cannot be used"):
-        Server(host, ServerOptions(rest_port=0, rest_tls=swapped))
+        Server(runtime, ServerOptions(rest_port=0, rest_tls=swapped))
 
 
 def test_messages_beyond_the_limit_are_refused():
-    host, models = host_of([DoublingBackend()], max_body_bytes=10_000, max_elements=100)
+    runtime, models = runtime_of([DoublingBackend()], max_body_bytes=10_000, max_elements=100)
     options = ServerOptions(rest_port=0, grpc_port=0)
-    with running(models, host, options) as server, Client(urls(server)[1], "m") as client:
+    with running(models, runtime, options) as server, Client(urls(server)[1], "m") as client:
         with pytest.raises(RequestError) as caught:
             client.predict({"x": np.zeros((1, 10_000), np.float32)})
         assert caught.value.code == "RESOURCE_EXHAUSTED"
@@ -120,22 +120,22 @@ def test_urls_that_are_none(url):
 
 def test_the_path_of_a_url_says_the_rest():
     client = Client("http://h:1/v1/models/m/versions/3")
-    assert (client.model, client.version, client._wire._path) == (
+    assert (client.model, client.version, client._transport._path) == (
         "m", "3", "/v1/models/m/versions/3",
     )  # fmt: skip
 
 
 def test_the_client_tries_again_and_survives_a_restart():
-    host, models = host_of([DoublingBackend()])
-    with running(models, host, ServerOptions(rest_port=0, grpc_port=0)) as server:
+    runtime, models = runtime_of([DoublingBackend()])
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as server:
         ports = server.rest_port, server.grpc_port
         clients = [Client(url, "m", timeout=20, retries=20) for url in urls(server)]
         assert [c.predict(X)["y"].tolist() for c in clients] == [[[2.0]]] * 2
     with pytest.raises(RequestError) as caught:
         Client(f"http://localhost:{ports[0]}", "m", retries=1).predict(X)
     assert caught.value.code == "UNAVAILABLE"
-    host, models = host_of([DoublingBackend()])
-    with running(models, host, ServerOptions(rest_port=ports[0], grpc_port=ports[1])):
+    runtime, models = runtime_of([DoublingBackend()])
+    with running(models, runtime, ServerOptions(rest_port=ports[0], grpc_port=ports[1])):
         assert [c.predict(X)["y"].tolist() for c in clients] == [[[2.0]]] * 2
     for client in clients:
         client.close()

@@ -261,9 +261,9 @@ def test_a_taken_port_is_one_sentence(tmp_path):
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
-import serving.runtime.core_backends, serving.runtime.host, serving.predictor
-from serving.runtime.backends import Place
-from serving.runtime.programs import Backend, SignatureRunner
+import serving.runtime.core_backends, serving.runtime.runtime, serving.predictor
+from serving.runtime.loading import ModelLocation
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.server import serve
 
 class Slow(SignatureRunner):
@@ -276,8 +276,8 @@ class Slow(SignatureRunner):
 
 x = {"x": {"dtype": "float32", "shape": None}}
 backend = Backend({"serving_default": Slow({"inputs": x, "outputs": x})})
-serving.runtime.host.load = lambda *_: backend
-serving.runtime.server.find_place = lambda *_: Place(Path("/"), {}, (1, Path("/1")), "m")
+serving.runtime.runtime.load = lambda *_: backend
+serving.runtime.server.find_model = lambda *_: ModelLocation(Path("/"), {}, (1, Path("/1")), "m")
 def ready(info):
     heavy = sorted({"tensorflow", "keras", "torch"} & set(sys.modules))
     print(json.dumps({**info, "heavy": heavy}), flush=True)

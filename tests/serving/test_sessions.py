@@ -4,15 +4,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from live_server import host_of
+from live_server import runtime_of
 
 from serving.client import Client
 from serving.errors import RequestError
 from serving.runtime.batching import BatchOptions
-from serving.runtime.host import Host
-from serving.runtime.programs import STEP_SIGNATURE, Backend, SignatureRunner
+from serving.runtime.loading import ModelLocation
+from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.runtime import Runtime
+from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 from serving.runtime.sessions import SessionLimits
+from serving.runtime.signatures import STEP_SIGNATURE
 
 
 class Running(SignatureRunner):
@@ -50,10 +53,10 @@ def start():
     with ExitStack() as stack:
 
         def make(**limits):
-            host, models = host_of([StepBackend()], BatchOptions(workers=1))
-            host.sessions.limits = SessionLimits(**limits)
+            runtime, models = runtime_of([StepBackend()], BatchOptions(workers=1))
+            runtime.sessions.limits = SessionLimits(**limits)
             options = ServerOptions(rest_port=0, grpc_port=0)
-            server = stack.enter_context(running(models, host, options))
+            server = stack.enter_context(running(models, runtime, options))
             urls = f"http://127.0.0.1:{server.rest_port}", f"grpc://127.0.0.1:{server.grpc_port}"
             return server, [stack.enter_context(Client(url, "m", retries=0)) for url in urls]
 
@@ -64,7 +67,7 @@ def sums(stream, values):
     return [float(stream.step({"x": [value]})["sum"][0]) for value in values]
 
 
-def test_each_stream_has_its_own_state_on_both_faces(start):
+def test_each_stream_has_its_own_state_on_both_endpoints(start):
     server, clients = start()
     streams = [client.open() for client in clients for _ in range(8)]
     rows = np.random.default_rng(0).integers(0, 9, (len(streams), 20)).astype(np.float32)
@@ -72,8 +75,8 @@ def test_each_stream_has_its_own_state_on_both_faces(start):
         found = list(pool.map(sums, streams, rows))
     np.testing.assert_array_equal(found, rows.cumsum(1))
     assert [stream.close() for stream in streams] == [20] * len(streams)
-    assert server.host.sessions._bytes == 0
-    assert ":seqloom:sessions 0\n" in server.host.metrics.text().decode()
+    assert server.runtime.sessions._bytes == 0
+    assert ":seqloom:sessions 0\n" in server.runtime.metrics.text().decode()
 
 
 def test_what_goes_wrong_leaves_the_stream_as_it_was(start):
@@ -111,7 +114,7 @@ def test_idle_streams_expire_and_bounds_hold(start):
         grpc.open()
     assert full.value.code == "RESOURCE_EXHAUSTED"
     assert sums(first, [1]) == [1]
-    for session in server.host.sessions._open.values():
+    for session in server.runtime.sessions._open.values():
         session.used -= 301.0
     for stream in (first, second):
         with pytest.raises(RequestError, match="no such stream"):
@@ -126,19 +129,81 @@ def test_a_stream_ends_with_its_version(start):
     server, (rest, _) = start()
     stream = rest.open()
     assert sums(stream, [1]) == [1]
-    server.host.manager.versions("m")[0].unload()
+    server.runtime.manager.versions("m")[0].unload()
     with pytest.raises(RequestError, match=r"Specific\(m, 4\)"):
         stream.step({"x": [1.0]})
 
 
 def test_models_without_steps_have_no_streams():
     backend = StepBackend()
-    backend.programs[STEP_SIGNATURE].states = {}
-    host, models = host_of([backend])
+    backend.runners[STEP_SIGNATURE].states = {}
+    runtime, models = runtime_of([backend])
     with (
-        running(models, host, ServerOptions(rest_port=0)) as server,
+        running(models, runtime, ServerOptions(rest_port=0)) as server,
         Client(f"http://127.0.0.1:{server.rest_port}", "m") as client,
         pytest.raises(RequestError, match="cannot be streamed"),
     ):
         client.open()
-    assert Host().sessions.limits == SessionLimits()
+    assert Runtime().sessions.limits == SessionLimits()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A SavedModel of one step: the sum so far, and a vector of two that turns."""
+    import tensorflow as tf
+
+    class Step(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], name="x"),
+                                      tf.TensorSpec([None], name="s"),
+                                      tf.TensorSpec([None, 2], name="turn")])  # fmt: skip
+        def step(self, x, s, turn):
+            total = s + x
+            turned = tf.reverse(turn, [1]) + tf.stack([x, tf.zeros_like(x)], 1)
+            return {"sum": total, "s_next": total, "turn_next": turned}
+
+    module, path = Step(), tmp_path_factory.mktemp("step") / "3"
+    signatures = {"step": module.step, "serving_default": module.step}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+def test_a_savedmodel_with_states_is_streamed(saved):
+    models = [ModelSettings("m", ModelLocation(saved, {}, (3, saved)))]
+    runtime = Runtime(batching=BatchOptions(workers=1, delay_seconds=0.002))
+    with running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as server:
+        urls = f"http://127.0.0.1:{server.rest_port}", f"grpc://127.0.0.1:{server.grpc_port}"
+        with Client(urls[0], "m") as rest, Client(urls[1], "m") as grpc:
+            assert sorted(grpc.signatures()["step"]["inputs"]) == ["s", "turn", "x"]
+            streams = [client.open() for client in (rest, grpc) for _ in range(8)]
+            rows = np.random.default_rng(0).integers(0, 9, (len(streams), 20)).astype(np.float32)
+            with ThreadPoolExecutor(len(streams)) as pool:
+                found = list(pool.map(sums, streams, rows))
+            np.testing.assert_array_equal(found, rows.cumsum(1))
+            with pytest.raises(RequestError, match="The server keeps s"):
+                streams[-1].step({"x": [1.0], "s": [0.0]})
+            assert [stream.close() for stream in streams] == [20] * len(streams)
+            # The same by a client that carries the states itself.
+            states = {"s": np.zeros(1, np.float32), "turn": np.zeros((1, 2), np.float32)}
+            for value in (1.0, 2.0, 3.0):
+                reply = grpc.predict({"x": [value], **states}, "step")
+                states = {name: reply[f"{name}_next"] for name in states}
+            assert (states["s"].tolist(), states["turn"].tolist()) == ([6.0], [[4.0, 2.0]])
+
+
+def test_a_model_whose_default_alone_has_states_has_no_streams(tmp_path):
+    import tensorflow as tf
+
+    class Step(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], name="s")])
+        def step(self, s):
+            return {"s_next": s + 1}
+
+    module = Step()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.step})
+    models = [ModelSettings("m", ModelLocation(tmp_path, {"": tmp_path}))]
+    with (
+        running(models, Runtime(), ServerOptions(rest_port=0)) as server,
+        Client(f"http://127.0.0.1:{server.rest_port}", "m") as client,
+        pytest.raises(RequestError, match="cannot be streamed"),
+    ):
+        client.open()

@@ -227,7 +227,7 @@ IDS, K = PROFILE["ids"], ((1, 1), (4, 1), (8, 1))
     [
         ({"ids": IDS}, r"no shapes for input 'k' of shape \(-1, 1\)"),
         ({"ids": IDS, "k": K, "z": K}, "has an input 'z', the model only ids, k"),
-        ({"ids": ((9, 1), (4, 8), (8, 16)), "k": K}, "'ids' .* from least to greatest"),
+        ({"ids": ((9, 1), (4, 8), (8, 16)), "k": K}, "'ids' .* from smallest to largest"),
         ({"ids": ((1,), (4,), (8,)), "k": K}, "'ids' .* keep to the shape"),
         ({"ids": IDS, "k": ((1, 2), (4, 2), (8, 2))}, "'k' .* keep to the shape"),
         ({"ids": IDS, "k": ((1, 1), (5, 1), (9, 1))}, "TensorRT cannot build .*: "),

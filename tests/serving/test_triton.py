@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serving.errors import ServingError
 from serving.native_onnx import export_onnx
 from serving.step_models import step_model
-from serving.triton import Enum, plan_reason, text_form, write_triton
+from serving.triton import EnumValue, plan_reason, text_form, write_triton
 
 model_config = pytest.importorskip("tritonclient.grpc.model_config_pb2")
 PROFILE = {"ids": [[1, 1], [4, 24], [12, 40]]}
@@ -260,7 +260,7 @@ def test_text_form_of_every_kind_of_value():
     parsed = text_format.Parse(
         text_form({
             "name": 'a "quoted" \\ name,\n\ttwo lines, ä', "max_batch_size": 3,
-            "instance_group": [{"kind": Enum("KIND_CPU"), "count": 2}],
+            "instance_group": [{"kind": EnumValue("KIND_CPU"), "count": 2}],
             "dynamic_batching": {"preserve_ordering": True},
         }),
         model_config.ModelConfig(),

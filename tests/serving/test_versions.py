@@ -8,10 +8,10 @@ import pytest
 from live_server import Times
 
 from serving.errors import RequestError, ServingError
-from serving.runtime.backends import plain_place
 from serving.runtime.batching import Batcher, BatchOptions
-from serving.runtime.manager import Manager, Watching
-from serving.runtime.programs import Backend
+from serving.runtime.loading import base_path_location
+from serving.runtime.manager import ModelManager, WatchOptions
+from serving.runtime.runners import Backend
 from serving.runtime.servables import ModelSettings, Policy, State
 
 
@@ -60,8 +60,10 @@ def start():
             return FileBackend(path), Batcher(BatchOptions(workers=1))
 
         options = {"poll_seconds": 0.02, "retries": 1, "retry_seconds": 0.05, **watching}
-        manager = Manager(load, Watching(**options), told=lambda line: told.append(line))
-        told = manager.lines = []
+        manager = ModelManager(
+            load, WatchOptions(**options), on_change=lambda line: lines.append(line)
+        )
+        lines = manager.lines = []
         managers.append(manager)
         manager.start(models)
         return manager
@@ -72,12 +74,12 @@ def start():
 
 
 def model(base, policy=None, name="m", labels=None):
-    return ModelSettings(name, plain_place(base, name), policy or Policy(), labels or {})
+    return ModelSettings(name, base_path_location(base, name), policy or Policy(), labels or {})
 
 
 def factor(manager, name="m", **which):
     with manager.use(name, **which) as servable:
-        program = servable.backend.programs["serving_default"]
+        program = servable.backend.runners["serving_default"]
         out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(60)
         return int(out["y"][0, 0])
 
@@ -125,7 +127,7 @@ def test_requests_end_on_the_version_that_they_began_with(base, start):
     with manager.use("m") as servable:
         publish(base, 2, 20)
         settle(lambda: states(manager) == {2: "AVAILABLE", 1: "UNLOADING"})
-        program = servable.backend.programs["serving_default"]
+        program = servable.backend.runners["serving_default"]
         backend = servable.backend
         out = servable.batcher.submit(program, {"x": np.ones((1, 1), np.float32)}).result(60)
         assert out["y"] == 10
@@ -206,8 +208,8 @@ def test_a_first_model_that_cannot_be_loaded_is_one_sentence(tmp_path, start):
 
 
 def test_waiting_for_the_first_version(tmp_path):
-    manager = Manager(
-        lambda name, path, kind: (FileBackend(path), Batcher()), Watching(poll_seconds=0.02)
+    manager = ModelManager(
+        lambda name, path, kind: (FileBackend(path), Batcher()), WatchOptions(poll_seconds=0.02)
     )
     thread = threading.Thread(target=manager.start, args=([model(tmp_path / "m")], True))
     thread.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ class ToyReversalPreprocessor(OneProgram):
 
     cores: ClassVar[tuple[str, ...]] = ("encoder", "step")
     fields: ClassVar[dict[str, Field]] = {"source": Field(PAD)}
+    shared: ClassVar[tuple[str, ...]] = WIDTHS
 
     encoder: TextEncoder
     settings: Mapping[str, Any]
@@ -77,10 +78,6 @@ class ToyReversalPreprocessor(OneProgram):
         settings = {name: request[name] for name in self.settings}
         return {"source": self.encoder(list(request["text"])), **settings}
 
-    def group(self, encoded: Arrays) -> Hashable:
-        """Widths of the beam."""
-        return tuple(tuple(np.unique(encoded[name]).tolist()) for name in WIDTHS)
-
     def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
         """Encodes, then searches over the steps of the decoder."""
         rows = len(encoded["source"])
@@ -88,8 +85,6 @@ class ToyReversalPreprocessor(OneProgram):
         step, _ = as_step(cores["step"], rows)
         settings = {name: encoded[name] for name in self.settings}
         for name in WIDTHS:
-            if len(np.unique(settings[name])) > 1:
-                raise ValueError(f"{name} must be the same for all rows of a request")
             settings[name] = int(settings[name][0]) if rows else int(self.settings[name])
         first = np.full(rows, START, np.int32)
         states = {"source": encoded["source"], **memory}

@@ -1,4 +1,4 @@
-"""What both faces of the server, REST and gRPC, do with a request once they have read it."""
+"""The part that REST and gRPC share: models, batches, streams and counters."""
 
 from __future__ import annotations
 
@@ -9,39 +9,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.ragged import Arrays
 from serving.errors import RequestError
 from serving.runtime import metrics as m
-from serving.runtime.backends import Loading, load
 from serving.runtime.batching import Batcher, BatchOptions, timed_out
 from serving.runtime.inference import INPUT, check_classification, check_regression
-from serving.runtime.manager import Manager, Watching
+from serving.runtime.loading import LoadOptions, load
+from serving.runtime.manager import ModelManager, WatchOptions
 from serving.runtime.metrics import Metrics
-from serving.runtime.programs import (
-    CLASSIFY_METHOD,
-    DEFAULT_SIGNATURE,
-    REGRESS_METHOD,
-    Arrays,
-    Backend,
-    SignatureRunner,
-)
+from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.servables import Servable
 from serving.runtime.sessions import SessionLimits, Sessions
+from serving.runtime.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD
 from serving.tensors import DEFAULT_MAX_ELEMENTS
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
-# Requests of more bytes or rows are encoded beside the event loop, which answers others meanwhile.
+# Larger requests are encoded in a thread, so that the event loop answers others meanwhile.
 SMALL_BYTES, SMALL_ROWS = 32_768, 8
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one request may take.
+class RequestLimits:
+    """Limits of one request.
 
     Attributes:
-        max_body_bytes: of an HTTP body, after decompression too, and of a gRPC message.
-        max_elements: of one tensor.
-        timeout_seconds: of a REST request; a gRPC request brings its own.
-        check_method_names: classify and regress only where the signature's method is that.
+        max_body_bytes: largest HTTP body, also after decompression, and gRPC message.
+        max_elements: largest number of values in one tensor.
+        timeout_seconds: timeout of a REST request; a gRPC request has its own.
+        check_method_names: whether classify and regress need a signature of that method.
     """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
@@ -50,29 +45,30 @@ class Limits:
     check_method_names: bool = False
 
 
-class Host:
-    """Models, batches, streams and counters.
+class Runtime:
+    """Runs requests: models, batches, streams and counters of a server.
 
     Args:
-        limits: of requests.
-        batching: of requests to one model.
-        loading: of models.
-        watching: of their places.
-        sessions: of streams.
+        limits: limits of one request.
+        batching: how requests to one model are joined.
+        loading: how models are loaded.
+        watching: how their directories are watched.
+        sessions: limits of streams.
+        on_change: called with one line whenever a version is loaded or unloaded.
     """
 
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: RequestLimits | None = None,
         batching: BatchOptions | None = None,
-        loading: Loading | None = None,
-        watching: Watching | None = None,
+        loading: LoadOptions | None = None,
+        watching: WatchOptions | None = None,
         sessions: SessionLimits | None = None,
-        told: Any = None,
+        on_change: Any = None,
     ) -> None:
-        self.limits, self.metrics = limits or Limits(), Metrics()
-        self._batching, self._loading = batching or BatchOptions(), loading or Loading()
-        self.manager = Manager(self._load, watching, *([told] if told else []))
+        self.limits, self.metrics = limits or RequestLimits(), Metrics()
+        self._batching, self._loading = batching or BatchOptions(), loading or LoadOptions()
+        self.manager = ModelManager(self._load, watching, *([on_change] if on_change else []))
         self.sessions = Sessions(self, sessions)
 
     def _load(self, name: str, path: Path, kind: str | None) -> tuple[Backend, Batcher]:
@@ -85,15 +81,15 @@ class Host:
         return backend, Batcher(self._batching, observe)
 
     async def run(
-        self, servable: Servable, program: SignatureRunner, inputs: Arrays, deadline: float | None
+        self, servable: Servable, runner: SignatureRunner, inputs: Arrays, deadline: float | None
     ) -> Arrays:
-        """One request, joined with others where that is possible.
+        """Runs one request, joined with others where that is possible.
 
         Args:
-            servable: in use by the caller.
-            program: of its backend.
-            inputs: of its signature.
-            deadline: by ``time.monotonic``.
+            servable: the version, in use by the caller.
+            runner: the signature, one of the version's backend.
+            inputs: arrays by name, as the signature has them.
+            deadline: time by ``time.monotonic``, or None.
 
         Raises:
             RequestError: bad inputs, a full queue, a model that fails, or DEADLINE_EXCEEDED.
@@ -102,9 +98,9 @@ class Host:
             array.nbytes > SMALL_BYTES or (array.ndim and len(array) > SMALL_ROWS)
             for array in inputs.values()
         )
-        core = await _call(large, program.encode, inputs)
+        encoded = await _call(large, runner.encode, inputs)
         began = time.perf_counter()
-        future = asyncio.wrap_future(servable.batcher.submit(program, core, deadline))
+        future = asyncio.wrap_future(servable.batcher.submit(runner, encoded, deadline))
         left = None if deadline is None else deadline - time.monotonic()
         try:
             outputs = await asyncio.wait_for(future, left)
@@ -114,7 +110,7 @@ class Host:
             m.RUNTIME, [(time.perf_counter() - began) * 1e6],
             model_name=servable.name, API="Predict", runtime="TF1",
         )  # fmt: skip
-        return await _call(large, program.decode, outputs)
+        return await _call(large, runner.decode, outputs)
 
     async def infer(
         self,
@@ -127,33 +123,35 @@ class Host:
         """Classifies or regresses serialized examples.
 
         Args:
-            servable: in use by the caller.
-            signature_name: as sent.
+            servable: the version, in use by the caller.
+            signature_name: the name as sent; "" is the default signature.
             method: ``CLASSIFY_METHOD`` or ``REGRESS_METHOD``.
             examples: ``<bytes>[n]``.
-            deadline: by ``time.monotonic``.
+            deadline: time by ``time.monotonic``, or None.
 
         Raises:
             RequestError: the signature is not one for that, or as ``run``.
         """
         name = signature_name or DEFAULT_SIGNATURE
-        program = servable.backend.programs.get(name)
-        if program is None:
+        runner = servable.backend.runners.get(name)
+        if runner is None:
             raise RequestError(f"No signature was found with the name: {name}")
         kind = "classification" if method == CLASSIFY_METHOD else "regression"
-        actual = program.signature.get("method_name")
+        actual = runner.signature.get("method_name")
         if self.limits.check_method_names and actual != method:
             raise RequestError(
                 f"Expected {kind} signature method_name to be {method}. Was: {actual}"
             )
         {CLASSIFY_METHOD: check_classification, REGRESS_METHOD: check_regression}[method](
-            program.signature
+            runner.signature
         )
         self.metrics.add(m.EXAMPLES_TOTAL, len(examples), model=servable.name)
         self.metrics.observe(m.EXAMPLES, [len(examples)], model=servable.name)
-        return await self.run(servable, program, {INPUT: examples}, deadline)
+        return await self.run(servable, runner, {INPUT: examples}, deadline)
 
-    def told(self, name: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
+    def count_request(
+        self, name: str, api: str, entrypoint: str, status: str, seconds: float
+    ) -> None:
         """Counts one request that has been answered."""
         self.metrics.add(m.REQUESTS, model_name=name, status=status)
         if status == "OK":
@@ -163,7 +161,7 @@ class Host:
 
 
 def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
-    """The outputs that a request asks for; all if it names none.
+    """The outputs that a request names, or all of them if it names none.
 
     Raises:
         RequestError: one is unknown, or named twice.
@@ -183,5 +181,5 @@ def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
     return found
 
 
-async def _call(beside: bool, function: Any, argument: Any) -> Any:
-    return await asyncio.to_thread(function, argument) if beside else function(argument)
+async def _call(in_thread: bool, function: Any, argument: Any) -> Any:
+    return await asyncio.to_thread(function, argument) if in_thread else function(argument)

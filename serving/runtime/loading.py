@@ -1,4 +1,4 @@
-"""What a version's directory holds, and the backend that runs it."""
+"""Finds models in directories, and loads the backend that runs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from serving.bundle import read_manifest
 from serving.errors import ServingError
-from serving.runtime.programs import Backend
+from serving.runtime.runners import Backend
+from serving.runtime.signatures import replace_defaults
 
 # In the order of preference: the lightest first.
 FILES = {
@@ -21,15 +22,16 @@ BACKENDS = tuple(FILES)
 
 
 @dataclass(frozen=True)
-class Loading:
+class LoadOptions:
     """How models are loaded.
 
     Attributes:
-        threads: of the engine for one batch. If None, TensorFlow chooses and ONNX Runtime takes
+        threads: number of threads for one batch. If None, TensorFlow chooses and ONNX Runtime takes
             one: batches run side by side already, and its idle threads would spin.
-        tags: of a SavedModel's MetaGraph.
-        warm: whether recorded requests are run first.
-        decoding: settings that a request may leave out, with other values than the model's own.
+        tags: tags of a SavedModel's MetaGraph.
+        warm: whether the recorded requests are run after loading.
+        decoding: new defaults for inputs that have one, such as ``{"temperature": 0.7}``, in every
+            signature that has such an input.
     """
 
     threads: int | None = None
@@ -39,45 +41,28 @@ class Loading:
 
 
 def kind_of(directory: Path) -> str | None:
-    """Which backend a version's directory is for."""
+    """Name of the backend that a version's directory is for; None if it holds no model."""
     for kind, names in FILES.items():
         if any(path.is_file() for name in names for path in directory.glob(name)):
             return kind
     return None
 
 
-def load(directory: Path, kind: str | None = None, how: Loading | None = None) -> Backend:
+def load(directory: Path, kind: str | None = None, how: LoadOptions | None = None) -> Backend:
     """Loads and warms one version.
 
     Args:
-        directory: of the version.
-        kind: of ``BACKENDS``; what is there unless told.
-        how: options.
+        directory: the version's directory.
+        kind: one of ``BACKENDS``; if None, the first that the directory has files for.
+        how: options of loading.
 
     Raises:
-        ServingError: there is no such model, or it cannot be loaded.
+        ServingError: there is no such model, it cannot be loaded, or it has no such setting.
     """
-    how = how or Loading()
-    kind = kind or kind_of(directory)
-    # Imported here, not above: a server of ONNX models must not pull TensorFlow in.
-    if kind == "onnx":
-        from serving.runtime.core_backends import OnnxBackend
-
-        backend: Backend = OnnxBackend(directory, how.threads or 1)
-    elif kind == "tensorrt":
-        from serving.runtime.core_backends import TensorRTBackend
-
-        backend = TensorRTBackend(directory)
-    elif kind == "savedmodel":
-        from serving.runtime.savedmodel_backend import SavedModelBackend
-
-        backend = SavedModelBackend(directory, how.tags, how.threads)
-    else:
-        raise ServingError(
-            f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}"
-        )
+    how = how or LoadOptions()
+    backend = _made(directory, kind or kind_of(directory), how)
     try:
-        backend.change_defaults(how.decoding)
+        replace_defaults(backend.signatures, how.decoding)
         if how.warm:
             backend.warm()
     except Exception:
@@ -86,17 +71,35 @@ def load(directory: Path, kind: str | None = None, how: Loading | None = None) -
     return backend
 
 
+def _made(directory: Path, kind: str | None, how: LoadOptions) -> Backend:
+    """The backend of a version, not yet warmed."""
+    # Imported here, not above: a server of ONNX models must not pull TensorFlow in.
+    if kind == "onnx":
+        from serving.runtime.core_backends import OnnxBackend
+
+        return OnnxBackend(directory, how.threads or 1)
+    if kind == "tensorrt":
+        from serving.runtime.core_backends import TensorRTBackend
+
+        return TensorRTBackend(directory)
+    if kind == "savedmodel":
+        from serving.runtime.savedmodel_backend import SavedModelBackend
+
+        return SavedModelBackend(directory, how.tags, how.threads)
+    raise ServingError(f"{directory} holds no model: none of {', '.join(sum(FILES.values(), ()))}")
+
+
 @dataclass(frozen=True)
-class Place:
+class ModelLocation:
     """Where a model's versions are.
 
     Attributes:
-        path: as it was given.
-        roots: directories with a child a version, by backend; one without a name holds whatever
-            ``kind_of`` finds.
-        single: the one version, where ``path`` is itself a model.
-        name: that the model has of its own.
-        required: of ``BACKENDS``, if one was asked for.
+        path: the path as it was given.
+        roots: directories with one child per version, by backend; the name "" stands for
+            whatever ``kind_of`` finds.
+        single: number and directory of the only version, where ``path`` is itself a model.
+        name: the model's own name.
+        required: one of ``BACKENDS``, if one was asked for.
     """
 
     path: Path
@@ -108,8 +111,8 @@ class Place:
     def versions(self) -> dict[int, Path]:
         """Directories by version, now.
 
-        A version is a child whose name is a whole number, leading zeros and all; TensorFlow
-        Serving has it so.
+        A version is a child whose name is a whole number, also with leading zeros, as in
+        TensorFlow Serving.
 
         Raises:
             OSError: no root can be read.
@@ -132,20 +135,20 @@ class Place:
         return found
 
 
-def plain_place(path: str | Path, name: str) -> Place:
+def base_path_location(path: str | Path, name: str) -> ModelLocation:
     """A base path as TensorFlow Serving takes it; or a bundle, whose ``onnx`` it then is."""
     path = Path(path)
     if (path / "manifest.json").is_file():
-        return find_place(path)
-    return Place(path, {"": path}, name=name)
+        return find_model(path)
+    return ModelLocation(path, {"": path}, name=name)
 
 
-def find_place(path: str | Path, backend: str | None = None) -> Place:
-    """What ``seqloom serve`` is given: a bundle, a model, or integer versions of one.
+def find_model(path: str | Path, backend: str | None = None) -> ModelLocation:
+    """Finds what ``seqloom serve`` is given: a bundle, a model, or versions of a model.
 
     Args:
         path: BUNDLE; a directory with ``saved_model.pb``; or one with ``<version>/`` of models.
-        backend: of ``BACKENDS``, or None: ONNX where the bundle has it.
+        backend: one of ``BACKENDS``; if None, ONNX where the bundle has it.
 
     Raises:
         ServingError: nothing servable is there, or not for that backend.
@@ -156,16 +159,16 @@ def find_place(path: str | Path, backend: str | None = None) -> Place:
     if not path.is_dir():
         raise ServingError(f"{path} is not a directory; give one that `seqloom export` wrote.")
     if (path / "manifest.json").is_file():
-        return _bundle_place(path, backend)
+        return _bundle_location(path, backend)
     resolved = path.resolve()
     kind = kind_of(path)
-    place = Place(path, {"": path}, name=resolved.name, required=backend)
+    location = ModelLocation(path, {"": path}, name=resolved.name, required=backend)
     if kind:
         number = resolved.name.isascii() and resolved.name.isdigit()
         name = resolved.parent.name if number else resolved.name
         version = int(resolved.name) if number else 1
-        place = Place(path, {}, (version, path), name, backend)
-    kinds = {kind_of(directory) for directory in place.versions().values()} - {None}
+        location = ModelLocation(path, {}, (version, path), name, backend)
+    kinds = {kind_of(directory) for directory in location.versions().values()} - {None}
     if not kinds:
         raise ServingError(
             f"{path} has no manifest.json and holds no model; "
@@ -176,10 +179,10 @@ def find_place(path: str | Path, backend: str | None = None) -> Place:
             f"{path} holds no {FILES[backend][0]}: serve it with "
             f"`--backend {min(kinds)}`, or write a bundle with `seqloom export`."
         )
-    return place
+    return location
 
 
-def _bundle_place(bundle: Path, backend: str | None) -> Place:
+def _bundle_location(bundle: Path, backend: str | None) -> ModelLocation:
     """A bundle's versions for the wanted backend, or for the lightest that each has."""
     manifest = read_manifest(bundle)
     try:
@@ -187,16 +190,16 @@ def _bundle_place(bundle: Path, backend: str | None) -> Place:
     except (ValueError, KeyError, TypeError) as error:
         raise ServingError(
             f"{bundle / 'manifest.json'} lacks a name or a version ({error!r}); "
-            "write it anew with `seqloom export`."
+            "write it again with `seqloom export`."
         ) from error
     wanted = [backend] if backend else ["onnx", "savedmodel"]
     roots = {kind: bundle / kind for kind in wanted if (bundle / kind).is_dir()}
     if roots:
-        return Place(bundle, roots, name=name, required=backend)
+        return ModelLocation(bundle, roots, name=name, required=backend)
     if backend is None:
         raise ServingError(
             f"{bundle} holds neither {bundle / 'onnx'} nor {bundle / 'savedmodel'}; "
-            "write it anew with `seqloom export`."
+            "write it again with `seqloom export`."
         )
     raise ServingError(
         f"{bundle / backend} does not exist; add it with `seqloom export RUN --format {backend}` "

@@ -1,4 +1,4 @@
-"""The two ways of a client to its server: JSON over HTTP, and gRPC."""
+"""The two transports of a client: JSON over HTTP, and gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from google.protobuf import json_format
 
+from serving import protos
 from serving.errors import HTTP_STATUS, RequestError, ServingError
 from serving.tensors import NUMBERS, dtype_name, fill_proto, to_array
 
@@ -21,12 +23,12 @@ Arrays = dict[str, np.ndarray]
 # Certificate authority, and this client's certificate and key.
 Files = tuple[Any, Any, Any]
 
-# A status as canonical code; of several that share one, the one that servers mean most often.
+# HTTP status to canonical code; of several codes, the one that servers mean most often.
 _CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
 _DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
-class RestWire:
+class RestTransport:
     """HTTP/1.1 with a kept connection for each thread."""
 
     def __init__(
@@ -69,7 +71,10 @@ class RestWire:
         known = found["metadata"]["signature_def"]["signature_def"]
         return {
             name: {
-                side: {key: _info(value) for key, value in definition[side].items()}
+                side: {
+                    key: _info(value, side == "inputs" and definition.get("defaults", {}).get(key))
+                    for key, value in definition[side].items()
+                }
                 for side in ("inputs", "outputs")
             }
             for name, definition in known.items()
@@ -122,7 +127,7 @@ class RestWire:
     def _exchange(
         self, method: str, path: str, body: bytes | None, left: float
     ) -> tuple[int, bytes]:
-        """One request on this thread's connection; anew where the server has closed that."""
+        """One request on this thread's connection; a new one if the server has closed it."""
         for fresh in (False, True):
             kept = None if fresh else getattr(self._kept, "connection", None)
             connection = kept or self._connect()
@@ -158,7 +163,7 @@ class RestWire:
             connection.close()
 
 
-class GrpcWire:
+class GrpcTransport:
     """One channel, which reconnects by itself."""
 
     def __init__(
@@ -168,9 +173,7 @@ class GrpcWire:
             import grpc
         except ImportError as error:
             raise ServingError("grpc:// needs grpcio: pip install grpcio") from error
-        from serving import protos
-
-        self._grpc, self._protos, self._client = grpc, protos, client
+        self._grpc, self._client = grpc, client
         options = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
@@ -185,7 +188,7 @@ class GrpcWire:
         self._metadata = [("authorization", f"Bearer {token}")] if token else None
 
     def predict(self, arrays: Arrays, signature_name: str, left: float) -> Arrays:
-        request = self._protos.PredictRequest()
+        request = protos.PredictRequest()
         self._spec(request.model_spec).signature_name = signature_name
         return self._run(
             "tensorflow.serving.PredictionService/Predict", request, request, arrays, left
@@ -194,17 +197,17 @@ class GrpcWire:
     def _run(self, method: str, sent: Any, request: Any, arrays: Arrays, left: float) -> Arrays:
         for name, array in arrays.items():
             fill_proto(request.inputs[name], array, as_content=array.dtype != object)
-        reply = self._call(method, sent, self._protos.PredictResponse, left)
+        reply = self._call(method, sent, protos.PredictResponse, left)
         return {name: to_array(proto) for name, proto in reply.outputs.items()}
 
     def signatures(self, left: float) -> dict[str, dict[str, Any]]:
-        request = self._protos.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._spec(request.model_spec)
         reply = self._call(
             "tensorflow.serving.PredictionService/GetModelMetadata", request,
-            self._protos.GetModelMetadataResponse, left,
+            protos.GetModelMetadataResponse, left,
         )  # fmt: skip
-        known = self._protos.SignatureDefMap()
+        known = protos.SignatureDefMap()
         reply.metadata["signature_def"].Unpack(known)
         return {
             name: {
@@ -213,6 +216,8 @@ class GrpcWire:
                         "dtype": dtype_name(info.dtype),
                         "shape": None if info.tensor_shape.unknown_rank
                         else [dim.size for dim in info.tensor_shape.dim],
+                        **({"default": to_array(definition.defaults[key])}
+                           if side == "inputs" and key in definition.defaults else {}),
                     }
                     for key, info in getattr(definition, side).items()
                 }
@@ -223,34 +228,30 @@ class GrpcWire:
         }  # fmt: skip
 
     def status(self, left: float) -> dict[int, str]:
-        request = self._protos.GetModelStatusRequest()
+        request = protos.GetModelStatusRequest()
         self._spec(request.model_spec)
         reply = self._call(
             "tensorflow.serving.ModelService/GetModelStatus", request,
-            self._protos.GetModelStatusResponse, left,
+            protos.GetModelStatusResponse, left,
         )  # fmt: skip
-        states = self._protos.ModelVersionStatus.DESCRIPTOR.enum_types_by_name["State"]
+        states = protos.ModelVersionStatus.DESCRIPTOR.enum_types_by_name["State"]
         return {
             one.version: states.values_by_number[one.state].name
             for one in reply.model_version_status
         }
 
     def open(self, left: float) -> str:
-        request = self._protos.OpenRequest()
+        request = protos.OpenRequest()
         self._spec(request.model_spec)
-        return self._call(
-            "seqloom.StreamService/Open", request, self._protos.OpenResponse, left
-        ).session
+        return self._call("seqloom.StreamService/Open", request, protos.OpenResponse, left).session
 
     def step(self, identity: str, arrays: Arrays, left: float) -> Arrays:
-        sent = self._protos.StepRequest(session=identity)
+        sent = protos.StepRequest(session=identity)
         return self._run("seqloom.StreamService/Step", sent, sent.request, arrays, left)
 
     def end(self, identity: str, left: float) -> int:
-        request = self._protos.CloseRequest(session=identity)
-        return self._call(
-            "seqloom.StreamService/Close", request, self._protos.CloseResponse, left
-        ).steps
+        request = protos.CloseRequest(session=identity)
+        return self._call("seqloom.StreamService/Close", request, protos.CloseResponse, left).steps
 
     def _spec(self, spec: Any) -> Any:
         spec.name = self._client.model
@@ -317,10 +318,14 @@ def _from_plain(value: Any, dtype: str | None) -> np.ndarray:
     return np.array(value, dtype if dtype in NUMBERS else None)
 
 
-def _info(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A TensorInfo in JSON as a dtype and a shape."""
+def _info(value: Mapping[str, Any], default: Any) -> dict[str, Any]:
+    """A TensorInfo in JSON as a dtype and a shape, and the default where there is one."""
     shape = value.get("tensor_shape", {})
     dims = [int(dim["size"]) for dim in shape.get("dim", [])]
     number = value["dtype"]
     name = _DTYPES.get(number, str(number).removeprefix("DT_").lower())
-    return {"dtype": name, "shape": None if shape.get("unknown_rank") else dims}
+    found = {"dtype": name, "shape": None if shape.get("unknown_rank") else dims}
+    if default:
+        proto = json_format.ParseDict(default, protos.TensorProto(), ignore_unknown_fields=True)
+        found["default"] = to_array(proto)
+    return found

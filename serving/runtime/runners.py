@@ -1,0 +1,112 @@
+"""A loaded model as the server sees it: named signatures, each run in three steps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from pipelines.ragged import Arrays, Fields
+from serving.runtime.signatures import DEFAULT_SIGNATURE, NO_SIGNATURE
+
+
+class SignatureRunner:
+    """One signature of a loaded model; all methods may be called from many threads at once.
+
+    ``encode`` and ``decode`` work on one request. ``execute`` may be given the encoded rows of
+    several requests at once, where ``joins``.
+
+    Attributes:
+        signature: inputs and outputs, as ``serving.runtime.signatures`` describes them.
+        joins: whether rows of several requests may be run together.
+        fields: encoded inputs that may be lengthened without any effect on the answer, and outputs
+            of ``execute`` that are cut to their own length when rows of several requests part.
+        shared: inputs that have one value for all rows of a batch; ``encode`` hands them on.
+        states: what a client, or a stream of this server, carries from step to step: shape of each
+            without the batch.
+    """
+
+    joins = False
+    fields: Fields = MappingProxyType({})
+    shared: tuple[str, ...] = ()
+    states: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+
+    def __init__(self, signature: dict[str, Any]) -> None:
+        self.signature = signature
+
+    def encode(self, inputs: Arrays) -> Arrays:
+        """Inputs of the signature, checked, as ``execute`` takes them.
+
+        Raises:
+            RequestError: they do not suit the signature.
+        """
+        raise NotImplementedError
+
+    def group(self, encoded: Arrays) -> Hashable:
+        """A key that encoded requests which are run together share, in addition to their shapes."""
+        return tuple(tuple(encoded[name][:1].tolist()) for name in self.shared)
+
+    def initial(self, rows: int) -> Arrays:
+        """The states before the first step of so many rows."""
+        return {n: np.zeros((rows, *shape), np.float32) for n, shape in self.states.items()}
+
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
+        """The model itself.
+
+        Args:
+            encoded: result of ``encode``; if ``joins``, of several requests, padded by ``fields``.
+            timeout: seconds after which a model that can be interrupted gives up.
+
+        Raises:
+            RequestError: it failed, or DEADLINE_EXCEEDED.
+        """
+        raise NotImplementedError
+
+    def decode(self, encoded: Arrays) -> Arrays:
+        """Outputs of the signature; strings as object arrays of bytes or str."""
+        return encoded
+
+
+class Backend:
+    """One version of one loaded model.
+
+    Attributes:
+        runners: one for each signature, by its name.
+    """
+
+    def __init__(self, runners: dict[str, SignatureRunner]) -> None:
+        self.runners = runners
+
+    @property
+    def signatures(self) -> dict[str, dict]:
+        """All signatures by name."""
+        return {name: runner.signature for name, runner in self.runners.items()}
+
+    @property
+    def signature(self) -> Mapping[str, Any]:
+        """The ``serving_default`` signature, of no inputs and outputs if there is none."""
+        return self.signatures.get(DEFAULT_SIGNATURE, NO_SIGNATURE)
+
+    def run(self, inputs: Arrays, signature_name: str = DEFAULT_SIGNATURE) -> Arrays:
+        """Runs one request by itself.
+
+        Args:
+            inputs: one array per input of the signature; strings as object arrays of bytes.
+            signature_name: a key of ``signatures``.
+
+        Returns:
+            One array per output.
+
+        Raises:
+            RequestError: the inputs do not suit the model, or it failed on them.
+        """
+        runner = self.runners[signature_name]
+        return runner.decode(runner.execute(runner.encode(inputs)))
+
+    def warm(self) -> None:
+        """Runs what the version's directory holds for that; nothing by default."""
+
+    def close(self) -> None:
+        """Frees what it holds; nothing may be run afterwards."""
