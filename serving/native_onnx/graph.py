@@ -31,17 +31,14 @@ class Graph:
 
     Args:
         float_dtype: of weights and computation, float32 or float16.
-        step: recurrent layers take their states as inputs and handle one time step.
     """
 
-    def __init__(self, float_dtype: Any = np.float32, step: bool = False) -> None:
+    def __init__(self, float_dtype: Any = np.float32) -> None:
         self.float_dtype = np.dtype(float_dtype)
-        self.step = step
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, np.ndarray] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self.states: list[str] = []
         self.exact_nodes: list[str] = []
         self._scopes: list[str] = []
         self._names: Counter[str] = Counter()
@@ -97,15 +94,6 @@ class Graph:
         self.outputs.append(
             helper.make_tensor_value_info(name, _proto_dtype(value.dtype), list(shape))
         )
-
-    def state(self, name: str, units: int) -> Value:
-        """A recurrent state ``<float32>[batch, units]`` as an input of a step model."""
-        self.states.append(name)
-        return self.input(name, np.float32, ["batch", units])
-
-    def next_state(self, name: str, value: Value, units: int) -> None:
-        """The state after the step, as output ``<name>_next``."""
-        self.output(f"{name}_next", value, ["batch", units], np.float32)
 
     def weight(self, array: Any, name: str) -> Value:
         """An initialiser; floats are stored in the dtype of the computation."""

@@ -30,7 +30,7 @@ def embedding(graph, layer, ids):
     table = graph.weight(layer.embeddings, "embeddings")
     if not np.issubdtype(ids.dtype, np.integer):
         ids = graph.cast(ids, np.int32)
-    return graph.take(table, graph.time_major(ids) if ids.rank == 2 and not graph.step else ids)
+    return graph.take(table, graph.time_major(ids) if ids.rank == 2 else ids)
 
 
 @converter(layers.Dense, layout="any")

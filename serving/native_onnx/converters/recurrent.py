@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from models.one_step import OneStep
 from serving.errors import ServingError
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import converter
@@ -215,8 +216,6 @@ def recurrent(graph, layer, x, initial_state=None, mask=None):
     if layer.stateful:
         raise ServingError(f"layer {layer.name!r} is stateful; export a step model instead")
     initial = keras.tree.flatten(initial_state) if initial_state is not None else []
-    if graph.step:
-        return _one_step(graph, layer, x)
     pad = None if mask is None else padding(graph, mask)
     ran = run(graph, layer, reverse(graph, x, pad) if layer.go_backwards else x, pad, initial)
     if not layer.return_sequences:
@@ -237,16 +236,12 @@ def _last_output(graph, layer, ran, pad, initial) -> Value:
     return graph.where(pad.filled, ran.states[0], graph.constant(0, ran.states[0].dtype))
 
 
-def _one_step(graph: Graph, layer: keras.layers.Layer, x: Value) -> Any:
-    if layer.go_backwards:
-        raise ServingError(f"a step model cannot hold layer {layer.name!r}: it reads backwards")
-    names = ["h", "c"] if isinstance(layer, layers.LSTM) else ["h"]
-    given = [graph.state(f"{layer.name}_{name}", layer.units) for name in names]
-    ran = run(graph, layer, x, None, given)
-    for name, state in zip(names, ran.states, strict=True):
-        graph.next_state(f"{layer.name}_{name}", state, layer.units)
-    output = ran.outputs if layer.return_sequences else ran.states[0]
-    return (output, *ran.states) if layer.return_state else output
+@converter(OneStep, layout="time", per_step=True)
+def one_step(graph, layer, x, states):
+    """The native operator over one step, beginning with the states that are given."""
+    ran = run(graph, layer.layer, x, None, states)
+    output = ran.outputs if layer.layer.return_sequences else ran.states[0]
+    return (output, *ran.states)
 
 
 @converter(layers.Bidirectional, layout="time")

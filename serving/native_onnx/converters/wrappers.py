@@ -10,7 +10,7 @@ from keras import layers
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import convert, converter
 from serving.native_onnx.value import Value
-from serving.native_onnx.walk import Walk, functional_of
+from serving.native_onnx.walk import OnnxWalk, functional_of
 
 
 @converter(layers.TimeDistributed, per_step=True)
@@ -20,12 +20,8 @@ def time_distributed(graph, layer, x, mask=None):
     arguments = {}
     if mask is not None and mask.rank > 2 and layer.layer._call_has_mask_arg:
         arguments["mask"] = _folded(graph, mask)
-    step, graph.step = graph.step, False  # inside, another time begins
-    try:
-        with graph.scope(layer.layer.name):
-            y = _called(graph, layer.layer, _folded(graph, x), arguments)
-    finally:
-        graph.step = step
+    with graph.scope(layer.layer.name):
+        y = _called(graph, layer.layer, _folded(graph, x), arguments)
     y = graph.batch_major(y)
     return graph.reshape(y, [*lead, *(graph.shape(y, axis) for axis in range(1, y.rank))])
 
@@ -39,7 +35,7 @@ def _folded(graph: Graph, x: Value) -> Value:
 def _called(graph: Graph, layer: Any, x: Value, arguments: dict[str, Any]) -> Value:
     if not isinstance(layer, keras.Model):
         return convert(graph, layer, (x,), arguments)
-    functional, walk = functional_of(layer), Walk(graph)
+    functional, walk = functional_of(layer), OnnxWalk(graph)
     walk.values[id(functional.inputs[0])] = x
     walk.run(functional)
     return walk.value(functional.outputs[0])

@@ -13,7 +13,7 @@ from models.anomaly_detection_config import AnomalyConfig
 from models.forecasting import HEADS, WindowShape, forecaster
 from models.forecasting_config import ForecastConfig
 from serving.errors import ServingError
-from serving.native_onnx import build_onnx, export_onnx
+from serving.native_onnx import build_onnx, export_onnx, step_model
 from tests.serving.native_onnx.parity import BOUND, assert_same, randomise, session_of
 
 CELLS = ("gru", "lstm", "simple_rnn")
@@ -151,7 +151,7 @@ def test_signature_of_a_detector(scorer):
 @pytest.mark.parametrize("calendar", [0, 3])
 def test_a_detector_row_by_row_is_the_whole(cell, calendar):
     model = a_detector(cell=cell, calendar=calendar, layers=2)
-    session = session_of(model, step=True)
+    session = session_of(step_model(model))
     given = {i.name: i.shape for i in session.get_inputs()}
     assert {name: given.pop(name)[1:] for name in model.input} == {
         name: [x.shape[-1]] for name, x in model.input.items()
@@ -174,7 +174,7 @@ def test_a_detector_row_by_row_is_the_whole(cell, calendar):
 
 def test_an_autoencoder_has_no_steps():
     with pytest.raises(ServingError):
-        build_onnx(a_detector(scorer="autoencoder"), step=True)
+        step_model(a_detector(scorer="autoencoder"))
 
 
 # ---- names and files

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from serving.errors import ServingError
-from serving.native_onnx import build_onnx
+from serving.native_onnx import build_onnx, step_model
 from tests.serving.native_onnx.parity import randomise, session_of
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
@@ -36,7 +36,7 @@ def test_language_model_step_by_step(cell):
     model = keras.Model({"ids": ids}, {"logits": layers.Dense(9)(layers.LayerNormalization()(x))})
     randomise(model)
     rows = np.random.default_rng(0).integers(1, 9, (3, 8)).astype(np.int32)
-    got = step_by_step(session_of(model, step=True), "ids", rows)
+    got = step_by_step(session_of(step_model(model)), "ids", rows)
     want = model({"ids": rows})["logits"]
     np.testing.assert_allclose(got["logits"], want, atol=1e-5)
 
@@ -47,7 +47,7 @@ def test_last_output_after_each_step_is_that_of_the_prefix():
     model = keras.Model({"x": x}, {"y": layers.Dense(2)(layers.LSTM(4)(y))})
     randomise(model)
     rows = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
-    got = step_by_step(session_of(model, step=True), "x", rows)["y"]
+    got = step_by_step(session_of(step_model(model)), "x", rows)["y"]
     for t in range(5):
         np.testing.assert_allclose(got[:, t], model({"x": rows[:, : t + 1]})["y"], atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_last_output_after_each_step_is_that_of_the_prefix():
 def test_signature_of_a_step():
     x = keras.Input((None, 3), name="x")
     model = keras.Model({"x": x}, {"y": layers.LSTM(4, return_sequences=True, name="reader")(x)})
-    graph = build_onnx(model, step=True).graph
+    graph = build_onnx(step_model(model)).graph
 
     def shapes(values):
         return {
@@ -79,10 +79,10 @@ def test_what_looks_at_several_steps_is_refused_by_name(layer):
     x = keras.Input((None, 3), name="x")
     y = layer(layers.GRU(3, return_sequences=True)(x))
     with pytest.raises(ServingError, match=f"a step model cannot hold layer '{layer.name}'"):
-        build_onnx(keras.Model(x, y), step=True)
+        step_model(keras.Model(x, y))
 
 
 def test_a_model_without_states_has_no_steps():
     x = keras.Input((None, 3), name="x")
     with pytest.raises(ServingError, match="no recurrent layer"):
-        build_onnx(keras.Model(x, layers.Dense(2)(x)), step=True)
+        step_model(keras.Model(x, layers.Dense(2)(x)))
