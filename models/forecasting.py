@@ -183,15 +183,22 @@ def _direct_head(config, shape: WindowShape, x, known):
 
 
 def _encoder_decoder_head(config, shape: WindowShape, x, known):
-    """Reads step by step, then writes step by step from the last state and what is known."""
+    """Reads step by step, then writes step by step from the last state and what is known.
+
+    The decoder begins with the encoder's states. After an encoder that reads both ways it reads
+    one way, twice as wide, and begins with zeros.
+    """
     x, columns, outputs = _step_inputs(config, shape, x, known)
-    x = recurrent_stack(x, config, return_sequences=False)
+    x, states = recurrent_stack(x, config, return_sequences=False, return_states=True)
     y = keras.layers.RepeatVector(shape.horizon, name="context")(x)
     if known is not None:
         ahead = _for_columns(known[:, shape.lookback :], columns, "known_ahead_rows")
         y = keras.layers.Concatenate(name="with_known")([y, ahead])
-    size = config.units * (2 if config.bidirectional else 1)
-    y = CELLS[config.cell](size, return_sequences=True, name="decoder")(y)
+    if config.bidirectional:
+        # 4096 is the most that a configuration allows.
+        width = min(2 * config.units, 4096)
+        config, states = config.updated(bidirectional=False, units=width), None
+    y = recurrent_stack(y, config, states=states, prefix="decoder_")
     y = keras.layers.Dropout(config.dropout, name="head_dropout")(y)
     y = keras.layers.Dense(outputs, name="head")(y)
     y = keras.layers.Reshape((shape.horizon * outputs,), name="flat")(y)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 
 CELLS = {
@@ -16,8 +18,14 @@ CELLS = {
 
 
 def recurrent_stack(
-    x: keras.KerasTensor, config: RecurrentConfig, *, return_sequences: bool = True
-) -> keras.KerasTensor:
+    x: keras.KerasTensor,
+    config: RecurrentConfig,
+    *,
+    return_sequences: bool = True,
+    states: Mapping[str, keras.KerasTensor] | None = None,
+    return_states: bool = False,
+    prefix: str = "",
+) -> Any:
     """Stacks ``config.layers`` recurrent layers on ``x``.
 
     From the second layer on, where input and output are equally wide, each layer adds its input to
@@ -29,27 +37,68 @@ def recurrent_stack(
         x: ``<float32>[batch, time, features]``, right-padded, with its Keras mask if it has one.
         config: cell, layers, units, bidirectional and dropout are read.
         return_sequences: False returns the last state (of both directions) only.
+        states: states to begin with, ``<float32>[batch, units]`` each, by the names that
+            ``return_states`` gives; zeros if None.
+        return_states: also return the states after the last valid step.
+        prefix: put before the names of the layers, such as "decoder_".
 
     Returns:
         ``<float32>[batch, time, width]``, or ``[batch, width]``; width is ``units``, twice that
-        when bidirectional.
+        when bidirectional. With ``return_states`` a pair of it and the states by name:
+        ``<cell>_<depth>_h``, and ``_c`` of an LSTM, without the prefix; of the backward direction
+        ``<cell>_<depth>_backward_h`` and so on. A decoder of the same configuration takes its
+        encoder's states as they are; a decoder that reads one way takes those of an encoder that
+        reads both ways through layers that the caller adds, such as Dense.
+
+    Raises:
+        ConfigError: the names of ``states`` are not those of ``stack_state_names(config)``.
     """
+    _check_states(config, states)
+    found: dict[str, keras.KerasTensor] = {}
     for depth in range(config.layers):
         last = depth == config.layers - 1
-        sequences = return_sequences or not last
+        sequences, name = return_sequences or not last, f"{config.cell}_{depth}"
         if depth > 0 and config.dropout:
-            x = keras.layers.Dropout(config.dropout, name=f"dropout_{depth}")(x)
-        y = recurrent_layer(config, sequences, name=f"{config.cell}_{depth}")(x)
+            x = keras.layers.Dropout(config.dropout, name=f"{prefix}dropout_{depth}")(x)
+        layer = recurrent_layer(config, sequences, f"{prefix}{name}", return_states)
+        keys = state_names(config, name)
+        begins = [states[key] for key in keys] if states else None
+        y = layer(x, initial_state=begins) if begins else layer(x)
+        if return_states:
+            y, *after = y
+            found |= dict(zip(keys, after, strict=True))
         if depth > 0 and sequences:
-            x = keras.layers.Add(name=f"residual_{depth}")([x, y])
-            x = keras.layers.LayerNormalization(name=f"normalise_{depth}")(x)
+            x = keras.layers.Add(name=f"{prefix}residual_{depth}")([x, y])
+            x = keras.layers.LayerNormalization(name=f"{prefix}normalise_{depth}")(x)
         else:
             x = y
-    return x
+    return (x, found) if return_states else x
+
+
+def _check_states(config: RecurrentConfig, states: Mapping[str, Any] | None) -> None:
+    wanted = stack_state_names(config)
+    if states is not None and set(states) != set(wanted):
+        raise ConfigError(
+            f"this recurrent stack has the states {', '.join(wanted)}; given were "
+            f"{', '.join(states) or 'none'}"
+        )
+
+
+def state_names(config: RecurrentConfig, name: str) -> list[str]:
+    """Names of the states of one layer of ``recurrent_stack``, in the order of Keras."""
+    kinds = ("h", "c") if config.cell == "lstm" else ("h",)
+    directions = ("", "_backward") if config.bidirectional else ("",)
+    return [f"{name}{direction}_{kind}" for direction in directions for kind in kinds]
+
+
+def stack_state_names(config: RecurrentConfig) -> list[str]:
+    """Names of all states of a ``recurrent_stack``."""
+    layers = range(config.layers)
+    return [key for depth in layers for key in state_names(config, f"{config.cell}_{depth}")]
 
 
 def recurrent_layer(
-    config: RecurrentConfig, return_sequences: bool, name: str
+    config: RecurrentConfig, return_sequences: bool, name: str, return_state: bool = False
 ) -> keras.layers.Layer:
     """One layer of ``config.cell``, wrapped in Bidirectional where asked.
 
@@ -60,6 +109,7 @@ def recurrent_layer(
     layer = CELLS[config.cell](
         config.units,
         return_sequences=return_sequences,
+        return_state=return_state,
         zero_output_for_mask=return_sequences,
         name=name,
     )

@@ -150,6 +150,21 @@ def test_other_heads_may_read_both_ways_and_have_no_segment(head):
     assert model.output_shape == (None, 4, 2, 4)
 
 
+@pytest.mark.parametrize("cell", ["simple_rnn", "lstm", "gru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_decoder_is_as_deep_as_the_encoder(cell, bidirectional):
+    """It begins with the encoder's states, unless the encoder reads both ways."""
+    config = SMALL.updated(
+        head="encoder_decoder", cell=cell, layers=2, bidirectional=bidirectional, dropout=0.1
+    )
+    model = forecaster(config, shaped())
+    decoder = [model.get_layer(f"decoder_{cell}_{depth}") for depth in range(2)]
+    assert [layer.units for layer in decoder] == [config.units * (1 + bidirectional)] * 2
+    for layer in decoder:
+        (node,) = layer._inbound_nodes
+        assert len(node.input_tensors) == (1 if bidirectional else 2 + (cell == "lstm"))
+
+
 @pytest.mark.parametrize("change", [{"head": "tcn"}, {"segment": 0}, {"normalise": "max"}])
 def test_unknown_settings_are_refused(change):
     with pytest.raises(ConfigError, match=next(iter(change))):

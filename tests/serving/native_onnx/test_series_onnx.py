@@ -86,6 +86,13 @@ def test_forecasters_that_read_both_ways(head):
     assert_same(model, windows(shape, 3))
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_deep_decoder_begins_with_the_encoder_s_states(cell):
+    shape = WindowShape(6, 3, 2, 2, 1, (0.1, 0.9))
+    model = a_forecaster(shape, head="encoder_decoder", cell=cell, bidirectional=False, layers=3)
+    assert_same(model, windows(shape, 3))
+
+
 def test_signature_of_a_forecaster():
     shape = WindowShape(8, 4, 2, 2, 3, (0.1, 0.5, 0.9))
     graph = build_onnx(a_forecaster(shape)).graph

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from models.config import RecurrentConfig
 from models.one_step import OneStep
-from models.recurrent import recurrent_stack
+from models.recurrent import recurrent_stack, stack_state_names
 from serving import StepModel
 from serving.errors import ServingError
 from serving.fast_recurrent import fast_copy
@@ -208,6 +208,20 @@ def test_memory_is_constant_and_first_states_are_inputs(cell, attention):
     assert_steps(step, model({**feeds, **constants, **initial}), feeds, constants, states)
 
 
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_stack_that_begins_with_the_states_of_another(cell):
+    config = RecurrentConfig(cell=cell, layers=2, units=4, bidirectional=False)
+    x = keras.Input((None, 4), name="x")
+    given = {name: keras.Input((4,), name=name) for name in stack_state_names(config)}
+    y = recurrent_stack(x, config, states=given, prefix="decoder_")
+    model = keras.Model({"x": x, **given}, {"y": y})
+    randomise(model)
+    step = step_model(model)
+    assert set(states_of(step)) == set(given)
+    feeds, initial = {"x": normal(9, 2, 5, 4)}, {n: normal(i, 2, 4) for i, n in enumerate(given)}
+    assert_steps(step, model({**feeds, **initial}), feeds, states=initial)
+
+
 def test_a_mask_that_keras_hands_on_within_the_constant_part():
     source = keras.Input((None,), dtype="int32", name="source")
     x = keras.Input((None, 4), name="x")
@@ -235,6 +249,13 @@ def test_attention_over_what_is_stepped_is_refused():
             step_model(model, ["memory"])
     with pytest.raises(ServingError, match=message):
         step_model(keras.Model([x, memory], looking([y, memory])))
+
+
+def test_a_sequence_made_of_a_last_state_is_refused():
+    x = keras.Input((None, 3), name="x")
+    y = ops.expand_dims(layers.GRU(3)(x), 1)
+    with pytest.raises(ServingError, match="cannot hold layer 'again'"):
+        step_model(keras.Model(x, layers.GRU(3, name="again")(y)))
 
 
 def test_joining_along_time_is_refused():
