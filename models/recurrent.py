@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 
 CELLS = {
@@ -45,8 +46,14 @@ def recurrent_stack(
         ``<float32>[batch, time, width]``, or ``[batch, width]``; width is ``units``, twice that
         when bidirectional. With ``return_states`` a pair of it and the states by name:
         ``<cell>_<depth>_h``, and ``_c`` of an LSTM, without the prefix; of the backward direction
-        ``<cell>_<depth>_backward_h`` and so on.
+        ``<cell>_<depth>_backward_h`` and so on. A decoder of the same configuration takes its
+        encoder's states as they are; a decoder that reads one way takes those of an encoder that
+        reads both ways through layers that the caller adds, such as Dense.
+
+    Raises:
+        ConfigError: the names of ``states`` are not those of ``stack_state_names(config)``.
     """
+    _check_states(config, states)
     found: dict[str, keras.KerasTensor] = {}
     for depth in range(config.layers):
         last = depth == config.layers - 1
@@ -66,6 +73,15 @@ def recurrent_stack(
         else:
             x = y
     return (x, found) if return_states else x
+
+
+def _check_states(config: RecurrentConfig, states: Mapping[str, Any] | None) -> None:
+    wanted = stack_state_names(config)
+    if states is not None and set(states) != set(wanted):
+        raise ConfigError(
+            f"this recurrent stack has the states {', '.join(wanted)}; given were "
+            f"{', '.join(states) or 'none'}"
+        )
 
 
 def state_names(config: RecurrentConfig, name: str) -> list[str]:

@@ -18,7 +18,7 @@ _HOME = {
     "read_manifest": "serving.bundle",
     "running": "serving.runtime.server",
     "serve": "serving.runtime.server",
-    "step_model": "serving.step_models",
+    "step_model": "serving.native_onnx",
 }
 __all__ = list(_HOME)
 

@@ -9,7 +9,7 @@ import onnxruntime
 
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
-from serving.errors import ServingError
+from serving.errors import RequestError, ServingError
 
 _NUMPY = {"float": "float32", "double": "float64"}
 
@@ -39,35 +39,58 @@ class OnnxCore:
         except Exception as error:  # noqa: BLE001  its errors share no base but this one
             raise ServingError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
         self._outputs = [output.name for output in self.session.get_outputs()]
-        given = {node.name: node.shape for node in self.session.get_inputs()}
-        self.inputs = tuple(given)
+        self._shapes = {given.name: tuple(given.shape) for given in self.session.get_inputs()}
+        self.inputs = tuple(self._shapes)
         self.states = {
-            name: tuple(shape[1:]) for name, shape in given.items()
+            name: shape[1:] for name, shape in self._shapes.items()
             if f"{name}{NEXT}" in self._outputs
         }  # fmt: skip
 
     def __call__(self, arrays: Arrays) -> Arrays:
-        """Inputs by name to outputs by name.
+        """Inputs by name to outputs by name; other arrays are left aside.
 
-        Native kernels end the process on empty tensors, so neither an empty batch nor a row without
-        steps ever reaches them.
+        Native kernels end the process on empty tensors: an empty batch is answered here, and an
+        input of another shape than the file's, or without a step, is refused.
 
         Raises:
-            ValueError: there are rows, but an input has no steps.
+            RequestError: an input is missing or has an impossible shape.
         """
-        if any(len(array) == 0 for array in arrays.values()):
-            return {node.name: _empty(node) for node in self.session.get_outputs()}
-        for name, array in arrays.items():
-            if array.size == 0:
-                raise ValueError(
-                    f"input {name} has the shape {array.shape}: there is no step in it"
-                )
-        got = self.session.run(self._outputs, arrays)
+        sizes = self._sizes(arrays)
+        if not sizes["batch"]:
+            return {node.name: _empty(node, sizes) for node in self.session.get_outputs()}
+        got = self.session.run(self._outputs, {name: arrays[name] for name in self.inputs})
         return dict(zip(self._outputs, got, strict=True))
 
+    def _sizes(self, arrays: Arrays) -> dict[str, int]:
+        """Size of the batch, and of the other dimensions that the file leaves open, by name.
 
-def _empty(node: onnxruntime.NodeArg) -> np.ndarray:
-    """No rows of an output."""
-    sizes = [size if isinstance(size, int) else 0 for size in node.shape[1:]]
+        Two inputs may have open dimensions of one name and different size: the last one counts.
+        """
+        sizes: dict[str, int] = {}
+        for name, shape in self._shapes.items():
+            if name not in arrays:
+                raise RequestError(f"the model needs input {name!r} {_text(shape)}")
+            given = np.shape(arrays[name])
+            fits = len(given) == len(shape) and all(
+                size == wanted if isinstance(wanted, int) and axis else size or not given[0]
+                for axis, (size, wanted) in enumerate(zip(given, shape, strict=True))
+            )
+            if not fits or given[0] != sizes.setdefault("batch", given[0]):
+                rows = f" of {sizes['batch']} rows" if "batch" in sizes else ""
+                raise RequestError(
+                    f"input {name!r} has shape {list(given)}; the model takes {_text(shape)}{rows}"
+                )
+            dims = zip(shape[1:], given[1:], strict=True)
+            sizes.update({dim: size for dim, size in dims if isinstance(dim, str)})
+        return sizes
+
+
+def _text(shape: tuple) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _empty(node: onnxruntime.NodeArg, sizes: dict[str, int]) -> np.ndarray:
+    """No rows of an output; an open dimension has the inputs' size."""
+    shape = [dim if isinstance(dim, int) else sizes.get(dim, 0) for dim in node.shape[1:]]
     kind = node.type.removeprefix("tensor(").removesuffix(")")
-    return np.zeros((0, *sizes), _NUMPY.get(kind, kind))
+    return np.zeros((0, *shape), _NUMPY.get(kind, kind))

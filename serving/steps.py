@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
-from serving.errors import ServingError
+from serving.errors import RequestError, ServingError
 from serving.onnx_core import OnnxCore
 
 
@@ -17,11 +17,11 @@ class StepModel(OnnxCore):
     """``step.onnx``: (inputs of one step, states) to (outputs, next states), batch first.
 
     Args:
-        path: of the file.
-        threads: of ONNX Runtime; it chooses itself if None.
+        path: the file.
+        threads: number of threads of ONNX Runtime, which chooses by default.
 
     Attributes:
-        states: shape after the batch of each state, by name.
+        states: shape of each state without the batch, by name.
 
     Raises:
         ServingError: there is no such file.
@@ -47,14 +47,26 @@ class StepModel(OnnxCore):
 
         Returns:
             Outputs without a time dimension, and the states for the next step.
+
+        Raises:
+            RequestError: an input or state is missing or has an impossible shape.
         """
         outputs = self({**inputs, **states})
-        return outputs, {name: outputs.pop(f"{name}{NEXT}") for name in states}
+        return outputs, {name: outputs.pop(f"{name}{NEXT}") for name in self.states}
 
     def run(self, inputs: Arrays) -> Iterator[Arrays]:
-        """The outputs after each step of ``[batch, time, ...]``, beginning with zero states."""
-        first = next(iter(inputs.values()))
-        states = self.initial(len(first))
-        for t in range(first.shape[1]):
-            outputs, states = self.step({name: x[:, t] for name, x in inputs.items()}, states)
+        """The outputs after each step of ``[batch, time, ...]``, beginning with zero states.
+
+        Inputs that the model takes whole, such as an encoder's memory, are given at each step.
+        """
+        given = {name: x for name, x in inputs.items() if name in self.inputs}
+        stepped = [name for name, x in given.items() if x.ndim == len(self._shapes[name]) + 1]
+        if not stepped:
+            raise RequestError(
+                f"none of the inputs {', '.join(inputs)} has a time axis to step along"
+            )
+        states = self.initial(len(given[stepped[0]]))
+        for t in range(given[stepped[0]].shape[1]):
+            row = {name: x[:, t] if name in stepped else x for name, x in given.items()}
+            outputs, states = self.step(row, states)
             yield outputs

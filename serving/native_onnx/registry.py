@@ -22,18 +22,22 @@ class Converter:
             ``call``, values for tensors, without ``training``; gives what ``call`` gives.
         layout: "batch": values arrive as (batch, time, ...). "time": those of rank 3 and more as
             (time, batch, ...). "any": in either order, all in the same.
-        per_step: it treats each time step for itself, so a step model may hold it.
+        per_step: True: it handles each time step by itself, so a step model may hold it.
+            "query": so it does with its first argument, and the others are whole sequences that
+            stay the same from step to step, as the memory that attention looks at. False: neither.
     """
 
     function: Callable[..., Any]
     layout: str
-    per_step: bool
+    per_step: bool | str
 
 
 _CONVERTERS: dict[type | str, Converter] = {}
 
 
-def converter(*kinds: type | str, layout: str = "batch", per_step: bool | None = None) -> Callable:
+def converter(
+    *kinds: type | str, layout: str = "batch", per_step: bool | str | None = None
+) -> Callable:
     """Registers a function as the converter of layer classes, or of ``keras.ops`` by name.
 
     >>> @converter(MyScale, layout="any")            # doctest: +SKIP
@@ -44,7 +48,7 @@ def converter(*kinds: type | str, layout: str = "batch", per_step: bool | None =
         kinds: classes, matched exactly (a subclass may compute something else), or names of Keras
             operations such as "NotEqual".
         layout: see ``Converter``; "any" suits what looks at the last axis only.
-        per_step: whether a step model may hold it; unless told, only with layout "any".
+        per_step: see ``Converter``; by default True with layout "any", else False.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,22 +66,18 @@ def convert(graph: Graph, operation: Any, args: tuple, kwargs: dict[str, Any]) -
     Raises:
         ServingError: no converter is registered for it.
     """
-    found = _find(operation)
+    found = converter_of(operation)
     kwargs = {name: value for name, value in kwargs.items() if name != "training"}
     args, kwargs = _laid_out(graph, found.layout, (args, kwargs))
     return found.function(graph, operation, *args, **kwargs)
 
 
-def per_step(operation: Any) -> bool:
-    """Whether a layer or operation treats each time step for itself.
+def converter_of(operation: Any) -> Converter:
+    """The converter of a layer or operation.
 
     Raises:
-        ServingError: no converter is registered for it.
+        ServingError: none is registered for it.
     """
-    return _find(operation).per_step
-
-
-def _find(operation: Any) -> Converter:
     kind = type(operation)
     if kind in _CONVERTERS:
         return _CONVERTERS[kind]

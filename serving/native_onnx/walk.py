@@ -1,55 +1,81 @@
-"""From the calls of a Functional model to nodes."""
+"""Functional models: their inputs and outputs by name, inner models dissolved, call after call."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
+from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import convert
-from serving.native_onnx.value import Value
 
 
 class Walk:
-    """Goes through the calls of a Functional model and adds the nodes of each.
+    """Goes through the calls of a Functional model; a subclass says what each call becomes.
 
     Attributes:
-        values: of each KerasTensor, by its id.
+        values: by the id of a KerasTensor, what the subclass made of it.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.values: dict[int, Value] = {}
+    def __init__(self) -> None:
+        self.values: dict[int, Any] = {}
+
+    def call(self, node: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Handles one call, given values for its tensors; returns the values of its outputs."""
+        raise NotImplementedError
+
+    def arguments(self, node: Any) -> tuple[tuple, dict[str, Any]]:
+        """Arguments of a call as the model has them, KerasTensors and implicit masks included."""
+        return node.arguments.args, _with_masks(node.operation, node.arguments)
 
     def run(self, functional: Any) -> None:
-        """Adds all calls of a model whose inputs have values."""
+        """Handles all calls of a model whose inputs have values."""
         for depth in sorted(functional._nodes_by_depth, reverse=True):
             for node in functional._nodes_by_depth[depth]:
-                self.convert(node)
+                self.visit(node)
 
     def value(self, tensor: Any) -> Any:
-        """Of a KerasTensor; one that no output depends on, as masks may be, is made here."""
+        """Value of a KerasTensor; the calls that lead to it are handled first if need be.
+
+        Masks may be outside the model: no output depends on some of them.
+        """
         if not isinstance(tensor, keras.KerasTensor):
             return tensor
         if id(tensor) not in self.values:
-            history = tensor._keras_history
-            self.convert(history.operation._inbound_nodes[history.node_index])
+            self.visit(node_of(tensor))
         return self.values[id(tensor)]
 
-    def convert(self, node: Any) -> None:
-        """Adds one call of a layer or operation, unless it was added before."""
+    def visit(self, node: Any) -> None:
+        """Handles one call of a layer or operation, unless that was done before."""
         if node.is_input or all(id(tensor) in self.values for tensor in node.outputs):
             return
-        operation = node.operation
-        arguments = node.arguments.args, _with_masks(operation, node.arguments)
-        args, kwargs = keras.tree.map_structure(self.value, arguments)
-        with self.graph.scope(operation.name):
-            result = convert(self.graph, operation, args, kwargs)
+        args, kwargs = keras.tree.map_structure(self.value, self.arguments(node))
+        result = self.call(node, args, kwargs)
         for tensor, value in zip(node.outputs, keras.tree.flatten(result), strict=True):
             self.values[id(tensor)] = value
+
+
+class OnnxWalk(Walk):
+    """Adds the ONNX nodes of each call to a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def call(self, node: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Names of the nodes begin with the layer's."""
+        with self.graph.scope(node.operation.name):
+            return convert(self.graph, node.operation, args, kwargs)
+
+
+def node_of(tensor: keras.KerasTensor) -> Any:
+    """The call that gave a KerasTensor."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
 
 
 def _with_masks(operation: Any, arguments: Any) -> dict[str, Any]:
@@ -91,3 +117,59 @@ def functional_of(model: keras.Model) -> Any:
             "with keras.Input and keras.Model(inputs, outputs)"
         )
     return model
+
+
+def inputs_of(functional: Any) -> dict[str, keras.KerasTensor]:
+    """Inputs by the keys of their dict, or else by their own names."""
+    struct, tensors = functional._inputs_struct, functional.inputs
+    # Keras flattens a dict in the order of its sorted keys.
+    names = sorted(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in tensors]
+    return dict(zip(names, tensors, strict=True))
+
+
+def outputs_of(functional: Any) -> dict[str, keras.KerasTensor]:
+    """Outputs by the keys of their dict; else by the names of the layers that gave them."""
+    struct = functional._outputs_struct
+    if isinstance(struct, Mapping):
+        return dict(struct)
+    names = list(functional.output_names)
+    if len(set(names)) != len(names):
+        names = [f"{name}_{i}" for i, name in enumerate(names)]
+    return dict(zip(names, functional.outputs, strict=True))
+
+
+def flat(model: Any) -> Any:
+    """The Functional model with the models among its layers dissolved; itself if it has none.
+
+    Layers of different inner models may have one name, which Keras forbids within one model: from
+    the second on they are called ``<name>_1``, ``<name>_2``...
+    """
+    if not any(isinstance(layer, keras.Model) for layer in model.layers):
+        return model
+    copy = rebuilt_without_cudnn(model)  # so that the user's layers do not gain new calls
+    names: dict[str, Any] = {}
+
+    def run(functional: Any, inputs: Any) -> Any:
+        return functional._run_through_graph(inputs, operation_fn=dissolved)
+
+    def dissolved(operation: Any) -> Any:
+        if isinstance(operation, keras.Model):
+            return lambda inputs, **_: run(functional_of(operation), inputs)
+        wanted, number = operation.name, 0
+        while names.setdefault(operation.name, operation) is not operation:
+            number += 1
+            operation.name = f"{wanted}_{number}"
+        return operation
+
+    inputs = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+        for name, tensor in inputs_of(copy).items()
+    ]
+    tensors = keras.tree.flatten(run(copy, inputs))
+    return keras.Model(inputs, _like(copy, tensors), name=model.name)
+
+
+def _like(functional: Any, tensors: Sequence[Any]) -> dict[str, Any]:
+    """The outputs of a copy of a model, under the names that the model's own have."""
+    at = {id(tensor): i for i, tensor in enumerate(functional.outputs)}
+    return {name: tensors[at[id(tensor)]] for name, tensor in outputs_of(functional).items()}

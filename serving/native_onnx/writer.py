@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ import keras
 import numpy as np
 import onnx
 
-from models.recurrent import rebuilt_without_cudnn
 from serving.errors import ServingError
 from serving.native_onnx.converters import register_all
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.precision import quantised
-from serving.native_onnx.walk import Walk, functional_of
+from serving.native_onnx.step_models import step_model
+from serving.native_onnx.walk import OnnxWalk, flat, functional_of, inputs_of, outputs_of
 
 FLOATS = {"fp32": np.float32, "fp16": np.float16}
 # Protocol buffers end at 2 GiB; weights move to a file beside the model well before.
@@ -42,20 +41,18 @@ def export_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -
 
 
 def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -> None:
-    """Writes the model of one time step: (x, states) to (y, next states).
+    """Writes ``step_model(model)``, the model of one time step, as ONNX.
 
-    Inputs lose their time dimension and gain, for each recurrent layer, ``<layer>_h`` (and
-    ``<layer>_c`` of an LSTM) ``<float32>[batch, units]``, all zeros before the first step; outputs
-    lose theirs and gain ``<layer>_h_next``. Step after step it gives what the whole model gives for
-    rows without padding.
+    Args:
+        model: of whole sequences.
+        path: file to write; it appears whole.
+        precision: as of ``export_onnx``.
 
     Raises:
         ServingError: a layer looks at more than one step (Bidirectional, pooling, convolution), or
             the model has no recurrent layer.
     """
-    from serving.step_models import step_model
-
-    _save(build_onnx(step_model(model), precision), Path(path))
+    export_onnx(step_model(model), path, precision)
 
 
 def build_onnx(model: keras.Model, precision: str = "fp32") -> onnx.ModelProto:
@@ -65,13 +62,13 @@ def build_onnx(model: keras.Model, precision: str = "fp32") -> onnx.ModelProto:
     if precision not in FLOATS:
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
     register_all()
-    functional = _flat(functional_of(model))
+    functional = flat(functional_of(model))
     graph = Graph(FLOATS[precision])
-    walk = Walk(graph)
-    for name, tensor in _named(functional._inputs_struct, functional.inputs).items():
+    walk = OnnxWalk(graph)
+    for name, tensor in inputs_of(functional).items():
         walk.values[id(tensor)] = graph.input(name, tensor.dtype, _shape(tensor))
     walk.run(functional)
-    for name, tensor in _outputs(functional).items():
+    for name, tensor in outputs_of(functional).items():
         graph.output(name, walk.value(tensor), _shape(tensor), tensor.dtype)
     _drop_unused(graph)
     proto = graph.model(model.name, keras.__version__)
@@ -79,49 +76,6 @@ def build_onnx(model: keras.Model, precision: str = "fp32") -> onnx.ModelProto:
         proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
         onnx.checker.check_model(proto)
     return proto
-
-
-def _flat(model: Any) -> Any:
-    """The model with the models among its layers dissolved; itself where there are none."""
-    if not any(isinstance(layer, keras.Model) for layer in model.layers):
-        return model
-
-    def run(functional: Any, inputs: Any) -> Any:
-        return functional._run_through_graph(inputs, operation_fn=dissolved)
-
-    def dissolved(operation: Any) -> Any:
-        if not isinstance(operation, keras.Model):
-            return operation
-        return lambda inputs, **_: run(functional_of(operation), inputs)
-
-    copy = rebuilt_without_cudnn(model)  # so that the user's layers do not gain new calls
-    inputs = [
-        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
-        for name, tensor in _named(copy._inputs_struct, copy.inputs).items()
-    ]
-    outputs = run(copy, inputs)
-    if not isinstance(outputs, Mapping):
-        named = zip(_outputs(copy), keras.tree.flatten(outputs), strict=True)
-        outputs = dict(named)
-    return keras.Model(inputs, outputs, name=model.name)
-
-
-def _named(struct: Any, tensors: Sequence[Any]) -> dict[str, Any]:
-    """Inputs by the keys of their dict, or else by their own names."""
-    # Keras flattens a dict in the order of its sorted keys.
-    names = sorted(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in tensors]
-    return dict(zip(names, tensors, strict=True))
-
-
-def _outputs(functional: Any) -> dict[str, Any]:
-    """The keys of a dict of outputs; else the names of the layers that gave them."""
-    struct = functional._outputs_struct
-    if isinstance(struct, Mapping):
-        return dict(struct)
-    names = list(functional.output_names)
-    if len(set(names)) != len(names):
-        names = [f"{name}_{i}" for i, name in enumerate(names)]
-    return dict(zip(names, functional.outputs, strict=True))
 
 
 def _shape(tensor: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.pooling import pooled_stack
 from models.recurrent import rebuilt_without_cudnn, recurrent_stack, stack_state_names
@@ -107,35 +108,87 @@ def test_the_copy_of_a_mixed_precision_model_computes_in_float32():
     )
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_sequence_in_two_parts_with_the_states_handed_over_is_the_whole(cell, masked):
-    config = RecurrentConfig(cell=cell, layers=2, units=3, bidirectional=False, dropout=0.0)
-    tokens = keras.Input((None,), dtype="int32")
-    embedding = keras.layers.Embedding(9, 4, mask_zero=masked)
-    y, states = recurrent_stack(embedding(tokens), config, return_states=True)
-    whole = keras.Model(tokens, {"y": y, **states})
-    assert list(states) == stack_state_names(config)
-    begin = {name: keras.Input((3,), name=name) for name in states}
-    rest = keras.Model(
-        {"tokens": tokens, **begin},
-        recurrent_stack(embedding(tokens), config, states=begin, prefix="rest_"),
-    )
-    rest.set_weights(whole.get_weights())
-    ids = np.random.default_rng(0).integers(1, 9, (3, 7))
-    want, first = whole.predict_on_batch(ids), whole.predict_on_batch(ids[:, :4])
-    got = rest.predict_on_batch({"tokens": ids[:, 4:], **{name: first[name] for name in states}})
-    np.testing.assert_allclose(got, want["y"][:, 4:], atol=1e-6)
-    if masked:  # the states are those after the last step that counts
-        longer = whole.predict_on_batch(np.pad(ids, ((0, 0), (0, 2))))
-        for name in states:
-            np.testing.assert_allclose(longer[name], want[name], atol=1e-6)
+# ---- states
+
+
+def stack_with_states(config, mask=True):
+    """Ids to the output of a stack and its last states."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(20, 6, mask_zero=mask)(tokens)
+    y, states = recurrent_stack(x, config, return_states=True)
+    return keras.Model(tokens, {"y": y, **states})
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_states_of_both_directions_have_their_names(cell):
-    config = RecurrentConfig(cell=cell, layers=2, units=3, bidirectional=True)
-    _, states = recurrent_stack(keras.Input((None, 2)), config, return_states=True)
-    assert list(states) == stack_state_names(config)
-    assert all(tuple(state.shape) == (None, 3) for state in states.values())
-    assert f"{cell}_1_backward_h" in states
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_last_states_are_those_of_the_last_valid_step(cell, bidirectional, layers):
+    config = RecurrentConfig(cell=cell, bidirectional=bidirectional, layers=layers, units=5)
+    model = stack_with_states(config)
+    names = stack_state_names(config)
+    assert len(names) == layers * (1 + bidirectional) * (2 if cell == "lstm" else 1)
+    rows = [[2, 3], [2, 7, 8, 9, 3], [2, 5, 6, 7, 8, 9, 10, 3]]
+    together = model.predict_on_batch(keras.utils.pad_sequences(rows, padding="post", maxlen=11))
+    assert together.keys() == {"y", *names}
+    for i, row in enumerate(rows):
+        alone = model.predict_on_batch(np.array([row]))
+        for name in names:
+            assert together[name].shape == (3, 5)
+            np.testing.assert_allclose(together[name][i], alone[name][0], atol=1e-6)
+
+
+def test_states_of_both_directions_by_hand():
+    """h of a direction is its last output: of the last step forward, of the first backward."""
+    got = stack_with_states(RecurrentConfig(units=5)).predict_on_batch(np.array([[2, 5, 7, 0]]))
+    assert list(got) == ["y", "gru_0_h", "gru_0_backward_h"]
+    np.testing.assert_allclose(got["gru_0_h"], got["y"][:, 2, :5], atol=1e-6)
+    np.testing.assert_allclose(got["gru_0_backward_h"], got["y"][:, 0, 5:], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_sequence_in_two_halves_is_the_whole(cell, layers):
+    config = RecurrentConfig(cell=cell, bidirectional=False, layers=layers, units=5)
+    whole = stack_with_states(config, mask=False)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    states = {name: keras.Input((5,), name=name) for name in stack_state_names(config)}
+    x = keras.layers.Embedding(20, 6)(tokens)
+    y, after = recurrent_stack(x, config, states=states, return_states=True)
+    second = keras.Model({"tokens": tokens, **states}, {"y": y, **after})
+    second.set_weights(whole.get_weights())
+    rows = np.random.default_rng(0).integers(1, 20, (2, 7))
+    want, first = whole.predict_on_batch(rows), whole.predict_on_batch(rows[:, :4])
+    begins = {name: first[name] for name in states}
+    got = second.predict_on_batch({"tokens": rows[:, 4:], **begins})
+    np.testing.assert_allclose(got["y"], want["y"][:, 4:], atol=1e-6)
+    for name in states:
+        np.testing.assert_allclose(got[name], want[name], atol=1e-6)
+
+
+def test_an_encoder_hands_its_states_to_a_decoder_in_one_model():
+    config = RecurrentConfig(cell="lstm", bidirectional=False, layers=2, units=4, dropout=0.1)
+    x, z = keras.Input((None, 3), name="x"), keras.Input((None, 3), name="z")
+    _, states = recurrent_stack(x, config, return_states=True)
+    y = recurrent_stack(z, config, states=states, prefix="decoder_")
+    model = keras.Model([x, z], y)
+    assert {layer.name for layer in model.layers} >= {"lstm_1", "decoder_lstm_1"}
+    assert y.shape == (None, None, 4)
+
+
+def test_states_of_another_configuration_are_refused():
+    config = RecurrentConfig(cell="gru", bidirectional=False, layers=2, units=4)
+    x = keras.Input((None, 3))
+    for states in ({}, {"gru_0_h": keras.Input((4,))}):
+        with pytest.raises(ConfigError, match="has the states gru_0_h, gru_1_h; given were"):
+            recurrent_stack(x, config, states=states)
+
+
+def test_layers_and_weights_are_the_same_with_and_without_states():
+    config = RecurrentConfig(cell="lstm", layers=2, units=4)
+    x = keras.Input((None, 3), name="x")
+    plain = keras.Model(x, recurrent_stack(x, config))
+    stateful = keras.Model(x, recurrent_stack(x, config, return_states=True)[0])
+    assert [layer.name for layer in plain.layers] == [layer.name for layer in stateful.layers]
+    stateful.set_weights(plain.get_weights())
+    rows = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(plain.predict_on_batch(rows), stateful.predict_on_batch(rows))

@@ -12,8 +12,7 @@ from keras import layers
 from onnx import TensorProto, helper, numpy_helper
 
 from serving.errors import ServingError
-from serving.native_onnx import export_onnx
-from serving.step_models import step_model
+from serving.native_onnx import export_onnx, step_model
 from serving.triton import EnumValue, plan_reason, text_form, write_triton
 
 model_config = pytest.importorskip("tritonclient.grpc.model_config_pb2")

@@ -15,7 +15,7 @@ from serving.native_onnx.value import Value
 _FAR = {"float32": 1e9, "float16": 65504.0}
 
 
-@converter(layers.Attention, layers.AdditiveAttention)
+@converter(layers.Attention, layers.AdditiveAttention, per_step="query")
 def attention(
     graph, layer, inputs, mask=None, return_attention_scores=False, use_causal_mask=False
 ):
@@ -65,7 +65,7 @@ def _allowed(graph: Graph, scores: Value, mask: Value | None, causal: bool) -> V
     return before if allowed is None else graph.op("And", allowed, before)
 
 
-@converter(layers.MultiHeadAttention)
+@converter(layers.MultiHeadAttention, per_step="query")
 def multi_head_attention(
     graph, layer, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
     attention_mask=None, return_attention_scores=False, use_causal_mask=False,

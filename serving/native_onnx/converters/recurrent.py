@@ -17,11 +17,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from models.one_step import OneStep
 from serving.errors import ServingError
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import converter
 from serving.native_onnx.value import Value
-from serving.step_models import OneStep
 
 OPERATORS = {layers.SimpleRNN: "RNN", layers.LSTM: "LSTM", layers.GRU: "GRU"}
 # From Keras's order of gates (LSTM i f c o, GRU z r h) to ONNX's (i o f c, z r h).
@@ -237,11 +237,11 @@ def _last_output(graph, layer, ran, pad, initial) -> Value:
 
 
 @converter(OneStep, layout="time", per_step=True)
-def one_step(graph, layer, inputs):
-    """The same operator over a single step."""
-    x, *states = inputs
+def one_step(graph, layer, x, states):
+    """The native operator over one step, beginning with the states that are given."""
     ran = run(graph, layer.layer, x, None, states)
-    return (ran.outputs if layer.layer.return_sequences else ran.states[0], *ran.states)
+    output = ran.outputs if layer.layer.return_sequences else ran.states[0]
+    return (output, *ran.states)
 
 
 @converter(layers.Bidirectional, layout="time")

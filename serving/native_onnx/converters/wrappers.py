@@ -10,7 +10,7 @@ from keras import layers
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import convert, converter
 from serving.native_onnx.value import Value
-from serving.native_onnx.walk import Walk, functional_of
+from serving.native_onnx.walk import OnnxWalk, functional_of
 
 
 @converter(layers.TimeDistributed, per_step=True)
@@ -35,7 +35,7 @@ def _folded(graph: Graph, x: Value) -> Value:
 def _called(graph: Graph, layer: Any, x: Value, arguments: dict[str, Any]) -> Value:
     if not isinstance(layer, keras.Model):
         return convert(graph, layer, (x,), arguments)
-    functional, walk = functional_of(layer), Walk(graph)
+    functional, walk = functional_of(layer), OnnxWalk(graph)
     walk.values[id(functional.inputs[0])] = x
     walk.run(functional)
     return walk.value(functional.outputs[0])

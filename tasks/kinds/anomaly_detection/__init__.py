@@ -152,7 +152,7 @@ class AnomalyDetection(SeriesTask):
         import keras
 
         from models.anomaly_detection import expectations
-        from serving.step_models import step_model
+        from serving.native_onnx import step_model
 
         first = expectations(model)[0]
         outputs = {"score": model.output["score"], "expected": model.output[first]}

@@ -13,8 +13,7 @@ from models.anomaly_detection_config import AnomalyConfig
 from models.forecasting import HEADS, WindowShape, forecaster
 from models.forecasting_config import ForecastConfig
 from serving.errors import ServingError
-from serving.native_onnx import build_onnx, export_onnx
-from serving.step_models import step_model
+from serving.native_onnx import build_onnx, export_onnx, step_model
 from tests.serving.native_onnx.parity import BOUND, assert_same, randomise, session_of
 
 CELLS = ("gru", "lstm", "simple_rnn")

@@ -7,10 +7,9 @@ from keras import layers
 
 from models.config import RecurrentConfig
 from models.recurrent import recurrent_stack, stack_state_names
-from serving.errors import ServingError
-from serving.native_onnx import build_onnx, export_onnx
+from serving.errors import RequestError, ServingError
+from serving.native_onnx import build_onnx, export_onnx, step_model
 from serving.onnx_core import OnnxCore
-from serving.step_models import step_model
 from tests.serving.native_onnx.parity import randomise, session_of
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
@@ -139,5 +138,5 @@ def test_nothing_empty_reaches_a_kernel(cell, tmp_path):
     export_onnx(model, tmp_path / "model.onnx")
     core = OnnxCore(tmp_path / "model.onnx")
     assert core({"x": np.zeros((0, 4, 2), np.float32)})["y"].shape[0] == 0
-    with pytest.raises(ValueError, match=r"input x has the shape \(2, 0, 2\)"):
+    with pytest.raises(RequestError, match=r"input 'x' has shape \[2, 0, 2\]"):
         core({"x": np.zeros((2, 0, 2), np.float32)})

@@ -80,7 +80,7 @@ class ToyLanguage(Task):
 
     def cores(self, model: Any) -> dict[str, Any]:
         """The whole model, and its steps."""
-        from serving.step_models import step_model
+        from serving.native_onnx import step_model
 
         return {"model": model, "step": step_model(model)}
 

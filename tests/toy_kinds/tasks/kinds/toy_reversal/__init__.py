@@ -69,7 +69,7 @@ class ToyReversal(Task):
 
     def cores(self, model: Any) -> dict[str, Any]:
         """The encoder, and one step of the decoder over its memory."""
-        from serving.step_models import step_model
+        from serving.native_onnx import step_model
 
         decoder = model.get_layer("decoder")
         step = step_model(decoder, constant=("source", "memory"))
