@@ -1,24 +1,56 @@
-"""The bag-of-words baseline chooses on validation and reads test once."""
+"""The text baseline chooses features and classifier on validation and reads test once."""
 
-from models.baselines import bag_of_words
+import pytest
+
+from models.baselines import linear_text_baseline
 
 TRAIN = (["good film", "bad film", "good plot", "bad plot"] * 3, ["pos", "neg", "pos", "neg"] * 3)
+# One clause without spaces each, none of which comes again: for a word pattern all are unknown.
+CLAUSES = {
+    "Chinese": (["房间很{}好", "服务不好{}", "早餐真{}好吃", "前台不{}好"], "一二三四五六七八"),
+    "Japanese": (["部屋は{}良いです", "部屋は{}悪い", "朝食も{}良い", "食事は悪い{}"], "あいうえおかき"),
+    "Thai": (["ห้อง{}ดีมาก", "ห้อง{}แย่", "อาหาร{}ดี", "อาหารแย่{}"], "กขคงจฉชซ"),
+    "Khmer": (["បន្ទប់{}ល្អ", "បន្ទប់{}អាក្រក់", "ម្ហូប{}ល្អ", "ម្ហូបអាក្រក់{}"], "កខគឃងចឆជ"),
+}  # fmt: skip
 
 
 def test_the_majority_stands_beside_it():
     test = (["good", "bad", "good good"], ["pos", "neg", "pos"])
-    result = bag_of_words(TRAIN, (["good end", "bad end"], ["pos", "neg"]), test)
+    result = linear_text_baseline(TRAIN, (["good end", "bad end"], ["pos", "neg"]), test)
     assert result["validation"]["accuracy"] == 1.0
     assert result["test"]["accuracy"] == 1.0
     assert result["test"]["majority_class"] in (1 / 3, 2 / 3)
 
 
+def test_ties_go_to_the_simplest():
+    result = linear_text_baseline(TRAIN, TRAIN)
+    assert result["name"] == "TF-IDF of unigrams + logistic regression, C=1"
+
+
 def test_bigrams_are_taken_where_validation_needs_them():
     texts = ["not good", "good not", "not bad", "bad not"] * 4
     labels = ["neg", "pos", "neg", "pos"] * 4
-    result = bag_of_words((texts, labels), (texts, labels))
+    result = linear_text_baseline((texts, labels), (texts, labels))
     assert "bigrams" in result["name"]
     assert "test" not in result
+
+
+@pytest.mark.parametrize("script", CLAUSES)
+def test_scripts_without_spaces_are_read_by_characters(script):
+    patterns, fillers = CLAUSES[script]
+    rows = [(p.format(f), str(i % 2)) for f in fillers for i, p in enumerate(patterns)]
+    train, validation, test = rows[:16], rows[16:20], rows[20:]
+    result = linear_text_baseline(
+        *(tuple(zip(*part, strict=True)) for part in (train, validation, test))
+    )
+    assert result["test"]["accuracy"] >= 7 / 8, result
+
+
+@pytest.mark.parametrize("texts", [["。", "!"] * 4, ["", "a"] * 4, ["好", "坏"] * 4])
+def test_texts_without_a_word_have_a_baseline(texts):
+    labels = ["neg", "pos"] * 4
+    accuracy = linear_text_baseline((texts, labels), (texts, labels))["validation"]["accuracy"]
+    assert accuracy == 1.0
 
 
 def test_the_test_part_has_no_say_in_the_choice():
@@ -27,7 +59,7 @@ def test_the_test_part_has_no_say_in_the_choice():
     labels = ["neg", "pos", "neg", "pos"] * 4
     seen = (texts, labels)
     names = {
-        bag_of_words(seen, seen, test)["name"]
+        linear_text_baseline(seen, seen, test)["name"]
         for test in (None, seen, (texts, labels[::-1]), (["good"], ["neg"]), (["good"], ["pos"]))
     }
     assert len(names) == 1

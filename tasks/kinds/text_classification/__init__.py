@@ -141,11 +141,11 @@ class TextClassification(Task):
     def baseline(
         self, preprocessor: TextClassificationPreprocessor, splits: Splits
     ) -> dict[str, Any]:
-        """Bag of words and logistic regression."""
-        from models.baselines import bag_of_words
+        """A linear classifier over n-grams of words or characters."""
+        from models.baselines import linear_text_baseline
 
         parts = (splits.train, splits.validation, splits.test)
-        return bag_of_words(*(
+        return linear_text_baseline(*(
             ([example.text for example in part], [example.label for example in part])
             for part in parts
         ))  # fmt: skip
