@@ -39,15 +39,41 @@ _SINGLE = (
     "\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
     "\U0001f000-\U0001faff\U00020000-\U0003ffff"
 )
-_WORD = f"[^{_SPACE}{_SINGLE}']"
-TOKEN_PATTERN = f"({_WORD}+(?:'{_WORD}+)*|[{_SINGLE}'])"
-SPACE_PATTERN = f"[{_SPACE}]+"
+# Thai, Lao, Burmese and Khmer put no spaces between words either. A token of theirs is what readers
+# see as one letter: a consonant with the vowel before it and the signs around it.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_LEADING = "\u0e40-\u0e44\u0ec0-\u0ec4"
+_CONSONANT = "\u0e01-\u0e2e\u0e81-\u0eae\u0edc-\u0edf\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3"
+_SIGN = (
+    "\u0e30-\u0e3a\u0e45\u0e47-\u0e4e\u0eb0-\u0ebc\u0ec8-\u0ece"
+    "\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u17dd"
+)
+_STACK = "\u1039\u17d2"  # joins the next consonant below the last
+_LETTER = f"[{_LEADING}]?[{_CONSONANT}](?:[{_STACK}][{_CONSONANT}]|[{_SIGN}])*|[{_UNSPACED}]"
+# Tibetan syllables end in a dot; half-width kana and the rarer blocks of East Asia stand alone.
+_MORE_SPACE = f"{_SPACE}\u0f0b\u0f0c"
+_MORE_SINGLE = f"{_SINGLE}\u0f0d-\u0f14\u3100-\u312f\u31a0-\u33ff\uff66-\uff9f"
+
+
+def _patterns(space: str, single: str, unspaced: str = "", letter: str = "") -> tuple[str, str]:
+    """Regular expressions of a token and of white space, in a notation that `re` and RE2 share."""
+    word = f"[^{space}{single}{unspaced}']"
+    return f"({word}+(?:'{word}+)*|{letter}[{single}'])", f"[{space}]+"
+
+
+# By the rules' number, which is saved with the vocabulary: under other rules the tokens of a text
+# would not be those that a model was trained with. Number 1 knew of East Asia's scripts only.
+RULES = 2
+PATTERNS = {
+    1: _patterns(_SPACE, _SINGLE),
+    2: _patterns(_MORE_SPACE, _MORE_SINGLE, _UNSPACED, f"{_LETTER}|"),
+}
+_TOKENS = {rules: re.compile(token) for rules, (token, _) in PATTERNS.items()}
 APOSTROPHE_PATTERN = "[\u2018\u2019]"
 MARKUP_PATTERN = "<[A-Za-z/][^<>]*>"
 
 _APOSTROPHE = re.compile(APOSTROPHE_PATTERN)
 _MARKUP = re.compile(MARKUP_PATTERN)
-_TOKEN = re.compile(TOKEN_PATTERN)
 
 # Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee...: every cased letter of the everyday
 # scripts lies below this code point, and Unicode never changes a case pair once it is assigned.
@@ -113,9 +139,11 @@ class TextEncoder(TextPreprocessing):
 
     Attributes:
         vocabulary: token of each id; empty before ``adapt``.
+        rules: number of the rules by which words are cut, see ``PATTERNS``.
     """
 
     vocabulary: tuple[str, ...] = ()
+    rules: int = RULES
 
     def normalise(self, raw: str | bytes) -> str:
         """The text as it is cut into tokens: markup gone, case folded."""
@@ -130,7 +158,7 @@ class TextEncoder(TextPreprocessing):
         """Tokens of one text, nothing cut off; bytes come as the latin-1 letters of their codes."""
         text = self.normalise(raw)
         if self.level == "word":
-            return _TOKEN.findall(_APOSTROPHE.sub("'", text))
+            return _TOKENS[self.rules].findall(_APOSTROPHE.sub("'", text))
         if self.level == "char":
             return list(text)
         return list(text.encode("utf-8").decode("latin-1"))
@@ -222,7 +250,7 @@ class TextEncoder(TextPreprocessing):
         path = directory / "vocabulary.json"
         try:
             vocabulary = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**settings, vocabulary=tuple(vocabulary))
+            return cls(**{"rules": 1, **settings, "vocabulary": tuple(vocabulary)})
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{path} cannot be used as a vocabulary ({error})") from error
 

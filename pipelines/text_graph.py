@@ -12,11 +12,10 @@ from pipelines.text import (
     LOWERCASE_LIMIT,
     MARKUP_PATTERN,
     PAD,
-    SPACE_PATTERN,
+    PATTERNS,
     SPECIAL_TOKENS,
     START,
     STEM_LENGTHS,
-    TOKEN_PATTERN,
     UNKNOWN,
     TextEncoder,
     lowercase_table,
@@ -90,8 +89,9 @@ class TextEncoderGraph(tf.Module):
         if self.encoder.level == "byte":
             return tf.strings.bytes_split(texts)
         texts = tf.strings.regex_replace(texts, APOSTROPHE_PATTERN, "'")
-        texts = tf.strings.regex_replace(texts, SPACE_PATTERN, " ")
-        return tf.strings.split(tf.strings.regex_replace(texts, TOKEN_PATTERN, " \\1 "))
+        token, space = PATTERNS[self.encoder.rules]
+        texts = tf.strings.regex_replace(texts, space, " ")
+        return tf.strings.split(tf.strings.regex_replace(texts, token, " \\1 "))
 
 
 def _table(keys: Sequence[bytes], ids: Iterable[int]) -> tf.lookup.StaticHashTable:

@@ -7,10 +7,10 @@ from models.baselines import linear_text_baseline
 TRAIN = (["good film", "bad film", "good plot", "bad plot"] * 3, ["pos", "neg", "pos", "neg"] * 3)
 # One clause without spaces each, none of which comes again: for a word pattern all are unknown.
 CLAUSES = {
-    "Chinese": (["房间很{}好", "服务不好{}", "早餐真{}好吃", "前台不{}好"], "一二三四五六七八"),
-    "Japanese": (["部屋は{}良いです", "部屋は{}悪い", "朝食も{}良い", "食事は悪い{}"], "あいうえおかき"),
-    "Thai": (["ห้อง{}ดีมาก", "ห้อง{}แย่", "อาหาร{}ดี", "อาหารแย่{}"], "กขคงจฉชซ"),
-    "Khmer": (["បន្ទប់{}ល្អ", "បន្ទប់{}អាក្រក់", "ម្ហូប{}ល្អ", "ម្ហូបអាក្រក់{}"], "កខគឃងចឆជ"),
+    "Chinese": (["房间很{}好", "服务不好{}", "早餐真{}好吃", "前台不{}好"], "一二三四五六"),
+    "Japanese": (["部屋は{}良いです", "部屋は{}悪い", "朝食も{}良い", "食事は悪い{}"], "あいうえおか"),
+    "Thai": (["ห้อง{}ดีมาก", "ห้อง{}แย่", "อาหาร{}ดี", "อาหารแย่{}"], "กขคงจฉ"),
+    "Khmer": (["បន្ទប់{}ល្អ", "បន្ទប់{}អាក្រក់", "ម្ហូប{}ល្អ", "ម្ហូបអាក្រក់{}"], "កខគឃងច"),
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_scripts_without_spaces_are_read_by_characters(script):
     result = linear_text_baseline(
         *(tuple(zip(*part, strict=True)) for part in (train, validation, test))
     )
-    assert result["test"]["accuracy"] >= 7 / 8, result
+    assert result["test"]["accuracy"] >= 3 / 4, result
 
 
 @pytest.mark.parametrize("texts", [["。", "!"] * 4, ["", "a"] * 4, ["好", "坏"] * 4])

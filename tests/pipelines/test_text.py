@@ -45,6 +45,40 @@ def test_words_are_cut_as_by_hand():
     assert encoder.tokenise(" \t\u00a0\u3000\x00 ") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        (
+            "ห้องน้ำไม่สะอาด",
+            ["ห้", "อ", "ง", "น้ำ", "ไม่", "สะ", "อา", "ด"],
+        ),  # Thai: the toilet is not clean
+        ("ບໍ່ດີ", ["ບໍ່", "ດີ"]),  # Lao: not good
+        ("មិនល្អទេ។", ["មិ", "ន", "ល្អ", "ទេ", "។"]),  # Khmer: not good
+        ("မကောင်းဘူး", ["မ", "ကော", "င်း", "ဘူး"]),  # Burmese: not good
+        ("ཡག་པོ་མ་རེད།", ["ཡག", "པོ", "མ", "རེད", "།"]),  # Tibetan: is not good
+        ("部屋はｶｷ2つ", ["部", "屋", "は", "ｶ", "ｷ", "2", "つ"]),
+        ("ดีgood๑๒ ครับ", ["ดี", "good", "๑", "๒", "ค", "รั", "บ"]),
+        ("좋지 않다ㅋㅋ", ["좋지", "않다ㅋㅋ"]),  # Korean has spaces
+        ("่ ำx", ["่", "ำ", "x"]),  # signs without a letter
+    ],
+)
+def test_scripts_without_spaces_are_cut_by_letters(text, tokens):
+    assert TextEncoder().tokenise(text) == tokens
+    encoder = TextEncoder().adapt([text])
+    graph = TextEncoderGraph(encoder)
+    np.testing.assert_array_equal(graph(tf.constant([text.encode()])).numpy(), encoder([text]))
+
+
+def test_a_vocabulary_saved_before_the_rules_had_a_number_keeps_its_rules(tmp_path):
+    settings_ = TextEncoder(rules=1).adapt(["ไม่ดี ดี"]).save(tmp_path)
+    del settings_["rules"]
+    encoder = TextEncoder.load(tmp_path, settings_)
+    assert encoder.tokenise("ไม่ดี ดี") == ["ไม่ดี", "ดี"]
+    text = "ไม่ดี ดี ｶｷ་"
+    graph = TextEncoderGraph(encoder)
+    np.testing.assert_array_equal(graph(tf.constant([text.encode()])).numpy(), encoder([text]))
+
+
 def test_ids_are_frequency_ranked_with_ties_in_alphabetical_order():
     encoder = TextEncoder().adapt(["b a b", "c"])
     assert encoder.vocabulary == ("[PAD]", "[UNK]", "[START]", "[END]", "b", "a", "c")
@@ -117,6 +151,19 @@ def test_graph_and_numpy_faces_are_equal(name, texts):
     np.testing.assert_array_equal(got, expected)
     assert (got[:, 0] == START).all(), "no row is ever empty"
     assert ((got != PAD).argmin(1) == 0).all() or (np.diff((got == PAD).astype(int)) >= 0).all()
+
+
+UNSPACED = st.text(st.characters(min_codepoint=0x0E00, max_codepoint=0x17FF), max_size=30)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(UNSPACED, min_size=1, max_size=4))
+def test_any_order_of_letters_and_signs_is_cut_alike(texts):
+    texts = [as_text(text) for text in texts]
+    encoder = TextEncoder().adapt(texts)
+    graph = TextEncoderGraph(encoder)
+    wire = tf.constant([text.encode() for text in texts])
+    np.testing.assert_array_equal(graph(wire).numpy(), encoder(texts))
 
 
 @settings(max_examples=40, deadline=None)
