@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
 from models.training import compile_model
-from models.wide import WideTables, wide_logits
+from models.wide import Pairs, WideTables, wide_logits, word_ngrams
 
 FIRST_SHARE = 0.25
 SHARES = (0.05, 0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
@@ -64,7 +64,8 @@ def text_classifier(
         config: the whole of it.
         vocabulary_size: largest token id plus one; id 0 is padding.
         classes: number of labels.
-        tables: n-grams of the training texts; None leaves the linear path out.
+        tables: n-grams of the training texts, for the linear path and, in scripts without spaces,
+            for the pairs of letters that are embedded; None leaves both out.
 
     Returns:
         A model from ``tokens <int32>[batch, time]`` to logits ``<float32>[batch, classes]``:
@@ -76,12 +77,21 @@ def text_classifier(
     x = keras.layers.Embedding(
         vocabulary_size, config.embedding_dim, mask_zero=True, name="embedding"
     )(x)  # (B, T, E)
+    words = None if tables is None else word_ngrams(tokens, tables)
+    if words is not None and tables.pairs and config.pairs:
+        pairs = Pairs(tables.pairs, name="pairs")(words)
+        pairs = TokenDropout(config.token_dropout, 0, 1, name="pair_dropout")(pairs)
+        pairs = keras.layers.Embedding(
+            tables.pairs + 1, config.embedding_dim, name="pair_embedding"
+        )(pairs)
+        x = keras.layers.Concatenate(name="letters_and_pairs")([x, pairs])  # (B, T, 2E)
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     logits = {"deep": keras.layers.Dense(classes, dtype="float32", name="deep")(x)}  # (B, C)
-    if tables is not None:
-        logits["wide"] = wide_logits(tokens, tables, config.wide == "characters", config.wide_l2)
+    if words is not None and config.wide != "none":
+        characters = config.wide == "characters"
+        logits["wide"] = wide_logits(tokens, words, tables, characters, config.wide_l2)
     answer = WeightedSum(name="heads")(list(logits.values()))
     return keras.Model({"tokens": tokens}, {**logits, "answer": answer}, name="text_classifier")
 

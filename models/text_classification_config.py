@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import choice, number
+from common.config import choice, number, switch
 from models.config import RecurrentConfig
 
 
 @dataclass(frozen=True)
 class TextConfig(RecurrentConfig):
-    """Of ``models.text_classification``."""
+    """Hyperparameters of ``models.text_classification``."""
 
     pooling: str = choice("max", ("last", "mean", "max", "attention"), "sequence to vector")
     token_dropout: float = number(0.1, 0.0, 0.9, "share of tokens hidden from the network")
     wide: str = choice("characters", ("none", "words", "characters"), "n-grams of the linear path")
+    pairs: bool = switch(True, "embed pairs of letters too, in scripts without spaces")
     wide_l2: float = number(5e-5, 0.0, 1.0, "penalty on the linear path's weights")

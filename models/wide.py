@@ -15,7 +15,7 @@ constant table by the word's id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -38,6 +38,8 @@ class WideTables:
         word_ratio: ``<float32>[F + 1, classes]``, log-count ratios; row 0 is zeros.
         grams: ``<int32>[vocabulary, J]``, ids of the character n-grams of each word, 0 for none.
         gram_ratio: ``<float32>[G + 1, classes]``.
+        pairs: so many of the word n-grams, the most frequent ones, are embedded where they are
+            pairs of words; 0 where words have spaces between them.
     """
 
     check: np.ndarray
@@ -45,6 +47,7 @@ class WideTables:
     word_ratio: np.ndarray
     grams: np.ndarray
     gram_ratio: np.ndarray
+    pairs: int = 0
 
 
 def count_wide_tables(
@@ -56,6 +59,8 @@ def count_wide_tables(
     orders: int = 3,
     min_documents: int = 2,
     max_grams: int = 40,
+    max_pairs: int = 40_000,
+    letters: Callable[[str], bool] = lambda word: False,
 ) -> WideTables:
     """Counts n-grams in training texts.
 
@@ -67,6 +72,10 @@ def count_wide_tables(
         orders: longest word n-gram.
         min_documents: n-grams in fewer texts are left out.
         max_grams: character n-grams kept of one word.
+        max_pairs: limit of ``WideTables.pairs``.
+        letters: whether a word is but one letter of a script without spaces. Such words have no
+            character n-grams of their own; where they are most of the text, what a word is to other
+            scripts is a pair of them, so pairs are embedded.
     """
     documents = [set(_hashes(row, orders)) for row in rows]
     kept = _frequent(documents, min_documents)
@@ -79,8 +88,10 @@ def count_wide_tables(
             check[key[0] % size], slot[key[0] % size] = key[1], numbers[key]
     word_rows = [[numbers[key] for key in document if key in numbers] for document in documents]
 
+    is_letter = np.array([i >= FIRST_TOKEN and letters(word) for i, word in enumerate(vocabulary)])
     spelled = [
-        character_grams(word) if i >= FIRST_TOKEN else [] for i, word in enumerate(vocabulary)
+        character_grams(word) if i >= FIRST_TOKEN and not is_letter[i] else []
+        for i, word in enumerate(vocabulary)
     ]
     documents = [set().union(*(spelled[i] for i in set(row.tolist()))) for row in rows]
     gram_numbers = {gram: i + 1 for i, gram in enumerate(_frequent(documents, min_documents))}
@@ -96,7 +107,16 @@ def count_wide_tables(
         log_count_ratio(word_rows, labels, len(numbers) + 1, classes),
         grams,
         log_count_ratio(gram_rows, labels, len(gram_numbers) + 1, classes),
+        min(len(numbers), max_pairs) if _mostly(is_letter, rows) else 0,
     )
+
+
+def _mostly(kind: np.ndarray, rows: Sequence[np.ndarray]) -> bool:
+    """Whether half of the tokens or more are of the kind ``<bool>[vocabulary]``."""
+    counts = np.zeros(len(kind))
+    for row in rows:
+        np.add.at(counts, row, 1)
+    return counts[FIRST_TOKEN:].sum() > 0 and counts[kind].sum() >= counts[FIRST_TOKEN:].sum() / 2
 
 
 def character_grams(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
@@ -216,6 +236,33 @@ class WordNGrams(_WithTables):
 
 
 @keras.saving.register_keras_serializable("seqloom")
+class Pairs(keras.layers.Layer):
+    """The pairs among the n-grams that ``WordNGrams`` found, one for each step.
+
+    Args:
+        limit: ids above it, those of rarer n-grams, become 0.
+        orders: longest n-gram that was looked for.
+    """
+
+    def __init__(self, limit: int, orders: int = 3, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.limit, self.orders = limit, orders
+
+    def call(self, found):
+        """``<int32>[batch, orders * time]`` to ``<int32>[batch, time]``, 0 for none."""
+        pairs = ops.split(found, self.orders, axis=1)[1]
+        return ops.where(pairs <= self.limit, pairs, 0)
+
+    def compute_output_shape(self, input_shape):
+        """Time is open."""
+        return (input_shape[0], None)
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "limit": self.limit, "orders": self.orders}
+
+
+@keras.saving.register_keras_serializable("seqloom")
 class CharacterNGrams(_WithTables):
     """Token ids to the ids of the character n-grams of the words.
 
@@ -291,11 +338,32 @@ class Evidence(_WithTables):
         return {**super().get_config(), "ratio": tuple(self.ratio.shape), **config}
 
 
-def wide_logits(tokens: keras.KerasTensor, tables: WideTables, characters: bool, l2: float):
-    """Logits of the n-grams of ``tokens <int32>[batch, time]``: ``<float32>[batch, classes]``."""
-    words = WordNGrams(tables.check, tables.slot, name="word_ngrams", dtype="float32")(tokens)
+def word_ngrams(tokens: keras.KerasTensor, tables: WideTables) -> keras.KerasTensor:
+    """The known word n-grams of ``tokens <int32>[batch, time]``, see ``WordNGrams``."""
+    return WordNGrams(tables.check, tables.slot, name="word_ngrams", dtype="float32")(tokens)
+
+
+def wide_logits(
+    tokens: keras.KerasTensor,
+    words: keras.KerasTensor,
+    tables: WideTables,
+    characters: bool,
+    l2: float,
+) -> keras.KerasTensor:
+    """Logits of the n-grams.
+
+    Args:
+        tokens: ``<int32>[batch, time]``.
+        words: their ``word_ngrams``.
+        tables: what counting gave.
+        characters: whether the character n-grams of the words count too.
+        l2: strength of the penalty on the weights.
+
+    Returns:
+        ``<float32>[batch, classes]``.
+    """
     logits = Evidence(tables.word_ratio, l2=l2, name="word_evidence", dtype="float32")(words)
-    if not characters:
+    if not characters or not tables.grams.any():
         return logits
     grams = CharacterNGrams(tables.grams, name="character_ngrams", dtype="float32")(tokens)
     more = Evidence(tables.gram_ratio, l2=l2, name="character_evidence", dtype="float32")(grams)

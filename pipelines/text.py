@@ -68,6 +68,10 @@ PATTERNS = {
     1: _patterns(_SPACE, _SINGLE),
     2: _patterns(_MORE_SPACE, _MORE_SINGLE, _UNSPACED, f"{_LETTER}|"),
 }
+_UNSPACED_TOKEN = re.compile(
+    f"[{_UNSPACED}\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+    "\U00020000-\U0003ffff]"
+)
 _TOKENS = {rules: re.compile(token) for rules, (token, _) in PATTERNS.items()}
 APOSTROPHE_PATTERN = "[\u2018\u2019]"
 MARKUP_PATTERN = "<[A-Za-z/][^<>]*>"
@@ -262,6 +266,11 @@ def stems(word: str) -> list[str]:
     ['fine', 'finel', 'finely']
     """
     return [word[:length] for length in STEM_LENGTHS if length <= len(word)]
+
+
+def is_unspaced(token: str) -> bool:
+    """Whether a token is one letter of a script that puts no spaces between words."""
+    return _UNSPACED_TOKEN.match(token) is not None
 
 
 def text_request(raw: Sequence[Any]) -> np.ndarray:

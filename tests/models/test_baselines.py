@@ -7,10 +7,10 @@ from models.baselines import linear_text_baseline
 TRAIN = (["good film", "bad film", "good plot", "bad plot"] * 3, ["pos", "neg", "pos", "neg"] * 3)
 # One clause without spaces each, none of which comes again: for a word pattern all are unknown.
 CLAUSES = {
-    "Chinese": (["房间很{}好", "服务不好{}", "早餐真{}好吃", "前台不{}好"], "一二三四五六"),
-    "Japanese": (["部屋は{}良いです", "部屋は{}悪い", "朝食も{}良い", "食事は悪い{}"], "あいうえおか"),
-    "Thai": (["ห้อง{}ดีมาก", "ห้อง{}แย่", "อาหาร{}ดี", "อาหารแย่{}"], "กขคงจฉ"),
-    "Khmer": (["បន្ទប់{}ល្អ", "បន្ទប់{}អាក្រក់", "ម្ហូប{}ល្អ", "ម្ហូបអាក្រក់{}"], "កខគឃងច"),
+    "Chinese": (["房间很{}好", "服务不好{}", "早餐真{}好吃", "前台不{}好"], "一二三四"),
+    "Japanese": (["部屋は{}良いです", "部屋は{}悪い", "朝食も{}良い", "食事は悪い{}"], "あいうえ"),
+    "Thai": (["ห้อง{}ดีมาก", "ห้อง{}แย่", "อาหาร{}ดี", "อาหารแย่{}"], "กขคง"),
+    "Khmer": (["បន្ទប់{}ល្អ", "បន្ទប់{}អាក្រក់", "ម្ហូប{}ល្អ", "ម្ហូបអាក្រក់{}"], "កខគឃ"),
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_bigrams_are_taken_where_validation_needs_them():
 def test_scripts_without_spaces_are_read_by_characters(script):
     patterns, fillers = CLAUSES[script]
     rows = [(p.format(f), str(i % 2)) for f in fillers for i, p in enumerate(patterns)]
-    train, validation, test = rows[:16], rows[16:20], rows[20:]
+    train, validation, test = rows[:8], rows[8:12], rows[12:]
     result = linear_text_baseline(
         *(tuple(zip(*part, strict=True)) for part in (train, validation, test))
     )

@@ -15,6 +15,7 @@ from models.text_classification import (
 )
 from models.text_classification_config import TextConfig
 from models.wide import count_wide_tables
+from tests.serving.native_onnx.parity import assert_same
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "[END]", "good", "bad", "film", "not"]
 TOKENS = np.array([[2, 4, 6, 3, 0], [2, 7, 4, 6, 3], [2, 5, 6, 3, 0], [2, 7, 5, 6, 3]], "int32")
@@ -26,7 +27,7 @@ def model_of(labels=LABELS, **changes):
     config = TextConfig(units=4, embedding_dim=5, **changes)
     rows = [row[row > 0] for row in TOKENS]
     tables = count_wide_tables(rows, labels, VOCABULARY, 2)
-    return text_classifier(config, len(VOCABULARY), 2, None if config.wide == "none" else tables)
+    return text_classifier(config, len(VOCABULARY), 2, tables)
 
 
 def test_token_dropout_spares_special_tokens_and_does_nothing_when_answering():
@@ -114,3 +115,26 @@ def test_one_path_alone_has_all_of_the_answer():
     np.testing.assert_array_equal(outputs["deep"], outputs["answer"])
     accuracy = choose_share(model, [({"tokens": TOKENS}, {"answer": LABELS})])
     assert accuracy == (outputs["deep"].argmax(1) == LABELS).mean()
+
+
+@pytest.mark.parametrize("wide", ["none", "characters"])
+def test_pairs_of_letters_are_embedded_where_words_have_no_spaces(wide, tmp_path):
+    vocabulary = [*VOCABULARY[:4], *"很好不坏"]
+    rows = [row[row > 0] for row in TOKENS]
+    tables = count_wide_tables(rows, LABELS, vocabulary, 2, letters=lambda word: len(word) == 1)
+    config = TextConfig(units=4, embedding_dim=5, wide=wide)
+    model = text_classifier(config, len(vocabulary), 2, tables)
+    assert model.get_layer("pair_embedding").input_dim == tables.pairs + 1
+    assert_same(model, {"tokens": TOKENS})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, logits in model.predict_on_batch({"tokens": TOKENS}).items():
+        np.testing.assert_array_equal(loaded.predict_on_batch({"tokens": TOKENS})[name], logits)
+    # The order of letters within a bag of the same ones is seen before the recurrent layer.
+    model.get_layer("embedding").embeddings.assign(np.zeros((len(vocabulary), 5)))
+    one, other = TOKENS[[1, 1]].copy()
+    other[1:4] = other[[3, 1, 2]]
+    deep = model.predict_on_batch({"tokens": np.stack([one, other])})["deep"]
+    assert not np.allclose(deep[0], deep[1])
+    without = text_classifier(config.updated(pairs=False), len(vocabulary), 2, tables)
+    assert "pair_embedding" not in [layer.name for layer in without.layers]

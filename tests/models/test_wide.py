@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from models.wide import (
     Evidence,
+    Pairs,
     WordNGrams,
     _hashes,
     character_grams,
     count_wide_tables,
     log_count_ratio,
     wide_logits,
+    word_ngrams,
 )
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "[END]", "good", "bad", "film", "not"]
@@ -59,6 +61,24 @@ def test_the_layer_finds_the_ngrams_that_counting_found(rows):
         assert len(set(wanted)) >= 0.5 * len(set(_hashes(row, 3)))
 
 
+def test_letters_have_no_ngrams_of_their_own_and_their_pairs_are_embedded():
+    vocabulary = [*VOCABULARY[:4], "很", "好", "不", "ok"]
+    rows = [np.array(row) for row in ([2, 4, 5, 3], [2, 4, 5, 7, 3], [2, 6, 5, 3], [2, 6, 5, 7])]
+    tables = count_wide_tables(rows, LABELS, vocabulary, 2, letters=lambda word: len(word) == 1)
+    assert not tables.grams[4:7].any()
+    assert tables.grams[7].any(), "a word among them has"
+    # 好, 很, 不, ok, 很好, 不好, 好ok: all that occur in two texts.
+    assert tables.pairs == 7
+    found = WordNGrams(tables.check, tables.slot)(np.array([[2, 4, 5, 3, 0], [2, 5, 4, 6, 5]]))
+    got = np.asarray(Pairs(tables.pairs)(found))
+    assert (got > 0).tolist() == [[False, True, False, False, False], [False] * 3 + [True, False]]
+    assert got[0, 1] != got[1, 3], "very good is not not good"
+    assert not np.asarray(Pairs(int(min(got[0, 1], got[1, 3])) - 1)(found)).any()
+    assert count_wide_tables(rows, LABELS, vocabulary, 2).pairs == 0
+    spaced = count_wide_tables(rows, LABELS, vocabulary, 2, letters=lambda word: word == "很")
+    assert spaced.pairs == 0, "three letters of eleven words"
+
+
 def test_evidence_by_hand_counts_a_feature_once():
     ratio = np.array([[0, 0], [3, -3], [4, -4]], "f4")
     layer = Evidence(ratio, gain=10.0, start=5.0)
@@ -70,7 +90,9 @@ def test_evidence_by_hand_counts_a_feature_once():
 def test_tables_survive_saving(tmp_path):
     tables = count_wide_tables(ROWS, np.array([1, 1, 0, 0]), VOCABULARY, 2)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    model = keras.Model(tokens, wide_logits(tokens, tables, characters=True, l2=1e-4))
+    model = keras.Model(
+        tokens, wide_logits(tokens, word_ngrams(tokens, tables), tables, characters=True, l2=1e-4)
+    )
     batch = keras.utils.pad_sequences(ROWS, padding="post")
     before = model.predict_on_batch(batch)
     assert np.abs(before).max() > 0.1

@@ -78,6 +78,13 @@ def _modulo(graph: Graph, x: Value, by: int) -> Value:
     return graph.binary("Mod", x, by)
 
 
+@converter(wide.Pairs)
+def pairs(graph, layer, found):
+    """The second of the blocks, without the rarer n-grams."""
+    second = graph.split(found, layer.orders, 1)[1]
+    return graph.where(graph.binary("LessOrEqual", second, layer.limit, dtype=np.bool_), second, 0)
+
+
 @converter(wide.CharacterNGrams)
 def character_ngrams(graph, layer, tokens):
     """The row of each token in a table."""

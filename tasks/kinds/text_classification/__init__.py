@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from common.config import Config, text
 from models.metric import Metric
 from models.text_classification_config import TextConfig
-from pipelines.text import TextEncoder, TextPreprocessing
+from pipelines.text import TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class TextClassification(Task):
         """The n-grams of the training texts."""
         from models.wide import count_wide_tables
 
-        if settings.model.wide == "none":
+        if settings.model.wide == "none" and not settings.model.pairs:
             return None
         tokens, labels = train.inputs["tokens"], train.targets["answer"]
         vocabulary, classes = preprocessor.encoder.vocabulary, len(preprocessor.labels)
-        return count_wide_tables(tokens.rows(), labels, vocabulary, classes)
+        return count_wide_tables(tokens.rows(), labels, vocabulary, classes, letters=is_unspaced)
 
     def build(
         self,
@@ -90,8 +90,7 @@ class TextClassification(Task):
         from models.text_classification import compile_classifier, text_classifier
 
         vocabulary, classes = len(preprocessor.encoder.vocabulary), len(preprocessor.labels)
-        tables = None if settings.model.wide == "none" else counts
-        model = text_classifier(settings.model, vocabulary, classes, tables)
+        model = text_classifier(settings.model, vocabulary, classes, counts)
         compile_classifier(model, settings.model)
         return model
 
