@@ -117,7 +117,7 @@ def as_text(raw: str | bytes) -> str:
 class TextPreprocessing(Config):
     """How text becomes tokens."""
 
-    level: str = choice("word", LEVELS, "what a token is: byte is one of UTF-8, char a code point")
+    level: str = choice("word", LEVELS, "what a token is: a word (in scripts without spaces a letter), a char or a byte")
     lowercase: bool = switch(True, "fold case first")
     strip_markup: bool = switch(True, "replace <tags> by a space")
     vocabulary_size: int = number(
