@@ -70,17 +70,11 @@ def beam_search(
         source_mask=source_mask,
     )
     start = search.start(ids, tensors)
-    shapes = tf.nest.map_structure(row_shape, start)
-    shapes["position"] = tf.TensorShape([])
-    for name in ("sums", "scores", "normalised", "lengths"):
-        shapes[name] = tf.TensorShape([None, None])
-    for name in ("written", "best"):
-        shapes[name] = tf.TensorShape([None, None, None])
     (done,) = tf.while_loop(
         lambda loop: tf.reduce_any(loop["sums"] > -np.inf),
         lambda loop: (search.advance(loop),),
         (start,),
-        shape_invariants=(shapes,),
+        shape_invariants=(_open_shapes(start),),
     )
     longest = tf.maximum(tf.reduce_max(done["lengths"]), 0)  # the maximum of no rows is negative
     return Hypotheses(
@@ -89,6 +83,17 @@ def beam_search(
         tf.cast(done["scores"], tf.float32),
         done["normalised"],
     )
+
+
+def _open_shapes(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes of the loop's values as far as they stay the same from step to step."""
+    shapes = tf.nest.map_structure(row_shape, loop)
+    shapes["position"] = tf.TensorShape([])
+    for name in ("sums", "scores", "normalised", "lengths"):
+        shapes[name] = tf.TensorShape([None, None])
+    for name in ("written", "best"):
+        shapes[name] = tf.TensorShape([None, None, None])
+    return shapes
 
 
 def _widths(beam: Any, n_best: Any) -> tuple[Any, Any]:

@@ -125,10 +125,6 @@ def fit(
     )
     if rows:
         best.best = rows[best_row(rows, monitor, mode)][monitor]
-    stop = keras.callbacks.EarlyStopping(monitor, mode=mode, patience=config.patience)
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        monitor, mode=mode, factor=0.5, patience=max(1, config.patience // 2), min_lr=1e-6
-    )
     boards = [keras.callbacks.TensorBoard(directory / "tensorboard")] if tensorboard else []
     until = min(until or config.epochs, config.epochs)
     if not _finished(rows, until, config.patience, monitor, mode):
@@ -144,11 +140,7 @@ def fit(
                 NamedMetrics(names or {}),
                 AveragedValidation(),
                 *([AfterEpoch(after_epoch, validation)] if after_epoch else []),
-                stop,
-                plateau,
-                Replay(list(rows), [stop, plateau]),
-                EpochSeeds(),
-                LinearDecay(config.decay, config.epochs),
+                *_schedule(config, monitor, mode, rows),
                 *boards,
                 *callbacks,
                 best,
@@ -164,6 +156,18 @@ def fit(
         )
     model.load_weights(best_path)
     return History(rows, best_row(rows, monitor, mode), sum(row["seconds"] for row in rows))
+
+
+def _schedule(
+    config: RecurrentConfig, monitor: str, mode: str, rows: Sequence[dict[str, float]]
+) -> list[keras.callbacks.Callback]:
+    """What ends the training and sets the step size, told of the epochs before this call."""
+    stop = keras.callbacks.EarlyStopping(monitor, mode=mode, patience=config.patience)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        monitor, mode=mode, factor=0.5, patience=max(1, config.patience // 2), min_lr=1e-6
+    )
+    decay = LinearDecay(config.decay, config.epochs)
+    return [stop, plateau, Replay(list(rows), [stop, plateau]), EpochSeeds(), decay]
 
 
 def for_model(batches: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:

@@ -117,7 +117,11 @@ def as_text(raw: str | bytes) -> str:
 class TextPreprocessing(Config):
     """How text becomes tokens."""
 
-    level: str = choice("word", LEVELS, "what a token is: a word (in scripts without spaces a letter), a char or a byte")
+    level: str = choice(
+        "word",
+        LEVELS,
+        "what a token is: a word (in scripts without spaces a letter), a char or a byte",
+    )
     lowercase: bool = switch(True, "fold case first")
     strip_markup: bool = switch(True, "replace <tags> by a space")
     vocabulary_size: int = number(
