@@ -65,7 +65,8 @@ def _delimited(file: TextFile) -> TextRows:
     if len(header) == 1:
         raise DataError(
             f"{name}:1: the header is one column, '{shorten(header[0])}', but a time and a value "
-            "are needed; the separator may be wrong: use comma, semicolon or tab, not | or spaces."
+            "are needed; separate the cells by comma, semicolon, tab, bar (|) or "
+            "spaces, in all rows alike."
         )
     rows = read_rows(file, form="delimited")
     first = list(itertools.islice(rows, 1))

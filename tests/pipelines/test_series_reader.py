@@ -417,9 +417,7 @@ BAD = {
         "date;y\n2020-01-01;1,5\n2020-01-02;1.000\n", {}, ["a.csv:3", "'1.000'", "commas"]
     ),
     "thousands": (days(1, '"1,234,567"', 2), {}, ["a.csv:3", "'1,234,567' is not a number"]),
-    "bars": ("date|y\n2020-01-01|1\n", {}, ["a.csv:1", "'date|y'", "separator"]),
-    "spaces": ("date y\n2020-01-01 1\n", {}, ["a.csv:1", "'date y'", "separator"]),
-    "commas in a tsv": (("a.tsv", days(1, 2)), {}, ["a.tsv:1", "separator"]),
+    "no separator": ("date!y\n2020-01-01!1\n", {}, ["a.csv:1", "'date!y'", "separate"]),
     "ragged": ("date,y\n2020-01-01,1\n2020-01-02,1,5\n", {}, ["a.csv:3", "3 cells"]),
     "cut off": ("date,y\n2020-01-01,1\n2020-01-02", {}, ["a.csv:3", "1 cells"]),
     "no header": ("2020-01-01,1\n2020-01-02,2\n", {}, ["a.csv:1", "first line is data"]),
