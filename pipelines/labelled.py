@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
+from pipelines.encodings import check_encoding
 from pipelines.layout import Layout, PartFile
 from pipelines.messages import name_list, shorten
 from pipelines.readers import LINES, Row, file_format, read_rows
@@ -28,9 +29,16 @@ from pipelines.readers.delimited import first_cells
 from pipelines.readers.lines import TEXT_COLUMN
 from pipelines.records import Records
 from pipelines.text_examples import LABEL_NAMES, TEXT_NAMES, TextExample, label_text
-from pipelines.textfile import TextFile, inspect_file, read_document
+from pipelines.textfile import (
+    TextFile,
+    encoding_note,
+    inspect_file,
+    lines_outside_ascii,
+    read_document,
+)
 
 MAX_LABELS, MAX_LABEL_LENGTH, MIN_OCCURRENCES = 50, 40, 2
+NEIGHBOURS = 200  # files whose lines help to guess an encoding
 _FASTTEXT = "__label__"
 
 LineStyle = Callable[[str], tuple[str, str]]  # line -> (label, text)
@@ -42,18 +50,31 @@ class _Reading:
 
     text_column: str | None
     label_column: str | None
+    encoding: str
+    files: list[Path]
     header: bool = True
     line_style: LineStyle | None = None
     # (text column, label column) of the training part: the other parts must have them too.
     columns: tuple[str, str] | None = None
     notes: list[str] = field(default_factory=list)
-    guessed: list[TextFile] = field(default_factory=list)
+    sources: list[TextFile] = field(default_factory=list)
     empty: int = 0
     repaired: int = 0
+    _neighbours: list[bytes] | None = None
+
+    def neighbours(self) -> list[bytes]:
+        """Lines outside ASCII of the first files: those of one source are in one encoding."""
+        if self._neighbours is None:
+            self._neighbours = list(lines_outside_ascii(self.files[:NEIGHBOURS]))
+        return self._neighbours
 
 
 def read_labelled(
-    layout: Layout, *, text_column: str | None = None, label_column: str | None = None
+    layout: Layout,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    encoding: str = "",
 ) -> tuple[dict[str, list[TextExample]], list[str]]:
     """Reads every part of a layout as labelled text.
 
@@ -62,6 +83,7 @@ def read_labelled(
         text_column: the text's column; guessed by name if None. For csv and tsv without header
             both columns may be given as numbers from 1.
         label_column: the label's column; guessed by name if None.
+        encoding: of files that are not UTF-8, as Python names it; guessed if "".
 
     Returns:
         (examples by part in the order of files and rows, notes for the user).
@@ -69,7 +91,10 @@ def read_labelled(
     Raises:
         DataError: with file and line, for anything that is not a text with a label.
     """
-    reading = _Reading(text_column, label_column)
+    paths = [
+        file.path for files in layout.parts.values() for file in files if isinstance(file, PartFile)
+    ]
+    reading = _Reading(text_column, label_column, check_encoding(encoding), paths)
     if (text_column or label_column) and all(file.form == LINES for file in layout.parts["train"]):
         raise DataError(
             f"{layout.name} has no columns; leave --text-column and --label-column away, or give "
@@ -104,9 +129,9 @@ def _pairs(file: PartFile | Records, reading: _Reading) -> Iterator[tuple[Row, A
     """Yields (row, text, label) of a file or a table in memory."""
     if isinstance(file, Records):
         return _column_pairs(file.rows(), file.name, reading)
-    source = inspect_file(file.path)
-    if source.bad_line:
-        reading.guessed.append(source)
+    source = inspect_file(file.path, reading.encoding, reading.neighbours)
+    if source.note:
+        reading.sources.append(source)
     if file.document:
         row = Row({TEXT_COLUMN: read_document(source)}, str(file.path), 1)
         return iter([(row, row.values[TEXT_COLUMN], file.label)])
@@ -158,14 +183,8 @@ def _repair(text: str, reading: _Reading) -> str:
 
 def _counted_notes(reading: _Reading) -> list[str]:
     notes = []
-    if reading.guessed:
-        encodings = "/".join(sorted({file.encoding for file in reading.guessed}))
-        files = [f"{file.path.name} (line {file.bad_line})" for file in reading.guessed]
-        subject = "1 file is" if len(files) == 1 else f"{len(files)} files are"
-        notes.append(
-            f"{subject} not UTF-8 and read as {encodings}: {name_list(files, 4)}; convert to UTF-8 "
-            "if that is wrong."
-        )
+    if reading.sources:
+        notes.append(encoding_note(reading.sources))
     if reading.empty:
         notes.append(f"{reading.empty} examples without text were dropped.")
     if reading.repaired:
@@ -323,8 +342,13 @@ def _find_column(
 # ---- texts without labels
 
 
-def read_texts(path: Path, text_column: str = "") -> list[str]:
+def read_texts(
+    path: Path, text_column: str = "", encoding: str = ""
+) -> tuple[list[str], list[str]]:
     """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
+
+    Returns:
+        (texts, notes).
 
     Raises:
         DataError: the file cannot be read, or its text column is not clear.
@@ -332,8 +356,8 @@ def read_texts(path: Path, text_column: str = "") -> list[str]:
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file")
     is_lines = file_format(path) == LINES
-    texts = []
-    for row in read_rows(path):
+    source, texts = inspect_file(path, check_encoding(encoding)), []
+    for row in read_rows(source):
         name = TEXT_COLUMN if is_lines else text_column or _only_text(row, path)
         value = row.values.get(name)
         if not isinstance(value, str):
@@ -342,7 +366,7 @@ def read_texts(path: Path, text_column: str = "") -> list[str]:
                 f"there are: {', '.join(row.values)}; choose one with --text-column"
             )
         texts.append(value)
-    return texts
+    return texts, [source.note] if source.note else []
 
 
 def _only_text(row: Row, path: Path) -> str:

@@ -56,6 +56,8 @@ _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 class SeriesColumns:
     """Which columns are what (empty: found in the file); `timezone` is of stamps without offset.
 
+    `encoding` is of files that are not UTF-8.
+
     With `flat`, targets that never change are taken: there is nothing to learn from them, but a
     trained model may be asked about them.
     """
@@ -65,6 +67,7 @@ class SeriesColumns:
     targets: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     timezone: str = ""
+    encoding: str = ""
     flat: bool = False
 
 
@@ -89,7 +92,7 @@ def read_series(
     """
     zone = time_zone(wanted.timezone)
     with tempfile.TemporaryFile() as spool:
-        table = _read_table(open_rows(source), wanted, spool)
+        table = _read_table(open_rows(source, wanted.encoding), wanted, spool)
         readings, codes, lines = (
             np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)
         )

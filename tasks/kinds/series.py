@@ -7,6 +7,7 @@ from typing import Any
 
 from common.config import Config, number, text
 from common.errors import DataError
+from pipelines.encodings import ENCODING_HELP
 from pipelines.raw_windows import window_from_json
 from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
@@ -23,6 +24,7 @@ class SeriesReading(Config):
     time_column: str = text("", "column of the time; found by its name if absent")
     id_column: str = text("", "column that tells many series of one file apart")
     timezone: str = text("", "where times without an offset are, such as Europe/Berlin")
+    encoding: str = text("", ENCODING_HELP)
     stride: int = number(1, 1, 100_000, "rows from one window to the next")
     split: str = text("0.7,0.1,0.2", "train, validation, test in order of time: shares or rows")
 
@@ -35,13 +37,28 @@ class SeriesReading(Config):
     def columns(self) -> SeriesColumns:
         """What the reader is asked for."""
         return SeriesColumns(
-            self.time_column, self.id_column, columns_of(self.target), self.others, self.timezone
+            self.time_column,
+            self.id_column,
+            columns_of(self.target),
+            self.others,
+            self.timezone,
+            self.encoding,
         )
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides which rows are used, for a fingerprint: not how their bytes are read."""
+        return {name: value for name, value in self.to_dict().items() if name != "encoding"}
 
     def columns_like(self, targets: tuple[str, ...], others: tuple[str, ...] = ()) -> SeriesColumns:
         """The columns that a model was trained on, in another file."""
         return SeriesColumns(
-            self.time_column, self.id_column, targets, others, self.timezone, flat=True
+            self.time_column,
+            self.id_column,
+            targets,
+            others,
+            self.timezone,
+            self.encoding,
+            flat=True,
         )
 
 

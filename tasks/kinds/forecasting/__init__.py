@@ -73,7 +73,7 @@ class Forecasting(SeriesTask):
         return Splits(
             **windows,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.to_dict()),
+            fingerprint=table.fingerprint(split, reading.deciding()),
             notes=[*loaded.notes, *notes],
         )
 

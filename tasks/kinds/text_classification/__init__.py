@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from common.config import Config, text
 from models.metric import Metric
 from models.text_classification_config import TextConfig
+from pipelines.encodings import ENCODING_HELP
 from pipelines.text import TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 
@@ -31,6 +32,7 @@ class LabelledText(Config):
 
     text_column: str = text("", "column of the text; found by its name if absent")
     label_column: str = text("", "column of the label; found by its name if absent")
+    encoding: str = text("", ENCODING_HELP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class TextClassification(Task):
             options.source,
             text_column=reading.text_column or None,
             label_column=reading.label_column or None,
+            encoding=reading.encoding,
             seed=options.seed,
         )
 
@@ -166,4 +169,5 @@ class TextClassification(Task):
         """
         from pipelines.labelled import read_texts
 
-        return read_texts(path, self.reading(options).text_column), []
+        reading = self.reading(options)
+        return read_texts(path, reading.text_column, reading.encoding)
