@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,9 @@ def train(
     where = chosen.data_options(data or before.source, data_seed, **reading)
     seed = its_seed if seed is None else seed
     if resume:
-        final, where, seed = resumed(chosen, run, changes)
+        final, before, seed = resumed(chosen, run, changes)
+        # The fingerprint decides whether it is the same data, not how its place is spelled.
+        where = replace(before, source=data) if data else before
     elif run.exists:
         raise DataError(
             f"{run.path} holds a run already; add --resume to go on, or name another --out"
@@ -79,7 +82,9 @@ def train(
 def evaluate(
     run: o.RunPath,
     own: typer.Context,
-    data: Annotated[str | None, typer.Option(help="other data than it was trained on")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="other data than it was trained on, or its new place")
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Judge a finished run anew, beside its baseline."""
@@ -92,7 +97,9 @@ def evaluate(
         raise DataError(
             f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
         )
-    where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
+    # With the seed of the run, the same data in another place is split as it was for training.
+    mixed = {**before.reading, **reading}
+    where = chosen.data_options(data, before.seed, **mixed) if data else None
     load_tensorflow()
     from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.places import place_names
 from tasks.stages.trainers import trainer_spec
 from tuning.leaderboard import TrialLimits, TrialRow, best_row
 from tuning.pools import ClusterPool, LocalPool, Pool
@@ -97,9 +98,10 @@ def tune(
         "data_fingerprint": splits.fingerprint,
         **settings.to_dict(),
         **asdict(plan),
+        "proportion_of": len(splits.validation) if task.metric.proportion else None,
         "space": space.get_config()["space"],
     }
-    saved = save_search_config(directory, about, options.extend)
+    saved = save_search_config(directory, about, options.extend, place_names(task), tell)
     plan = replace(plan, max_pending=saved["max_pending"])
     rows = search(spec, space, plan, directory, pool, options.budget, watch, options.store)
     return result_of(directory, task.name, rows, options.budget.limits)
