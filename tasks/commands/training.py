@@ -13,7 +13,15 @@ from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
-from tasks.stages.console import baseline_note, load_noted, load_tensorflow, print_json, show, tell
+from tasks.stages.console import (
+    baseline_note,
+    load_noted,
+    load_tensorflow,
+    print_json,
+    show,
+    show_leaderboard,
+    tell,
+)
 
 
 @app.command(
@@ -146,7 +154,6 @@ def run(
     from reports.tables import artifact_notes, artifact_rows, score_rows
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import Budget, SearchOptions
     from tuning.leaderboard import read_search
 
@@ -168,7 +175,7 @@ def run(
     if as_json:
         print_json(result)
         return
-    show(leaderboard_rows(read_search(directory / "search").rows))
+    show_leaderboard(read_search(directory / "search"))
     show(score_rows(result), note=baseline_note(result))
     show(artifact_rows(result), note=artifact_notes(result))
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
@@ -61,36 +63,49 @@ class SearchDisplay:
 
     def table(self, progress: SearchProgress) -> Group:
         """The best trials, and those under way with what they have reached."""
-        table = Table("trial", "state", "score", "epochs", "seconds", "parameters", "configuration")
         running = [row for row in progress.rows if row.state == "RUNNING"]
         search = Search(self.directory, {})
-        for row in [*[r for r in progress.rows if r.state != "RUNNING"][:BEST_SHOWN], *running]:
-            table.add_row(*self._cells(row, search))
+        best = [row for row in progress.rows if row.state != "RUNNING"][:BEST_SHOWN]
+        table = _table([self._cells(row, search) for row in [*best, *running]], self.console.width)
         ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in progress.rows)
         head = f"{ended} of {self.trials} trials, {_clock(progress.spent)} spent"
         return Group(table, Text(head, style="dim"))
 
-    def _cells(self, row: TrialRow, search: Search) -> list[str]:
+    def _cells(self, row: TrialRow, search: Search) -> dict[str, str]:
         score, epochs = row.score, row.epochs
         if row.state == "RUNNING":
             curves = search.curves(row.trial)
             epochs = len(curves[0]) if curves else 0
-        return [
-            row.trial,
-            row.state,
-            "" if score is None else f"{score:.4f}",
-            "" if epochs is None else str(epochs),
-            "" if row.seconds is None else f"{row.seconds:.0f}",
-            "" if row.parameters is None else f"{row.parameters:,}",
-            configuration(row),
-        ]
+        return {
+            "trial": row.trial,
+            "state": row.state,
+            "score": "" if score is None else f"{score:.4f}",
+            "epochs": "" if epochs is None else str(epochs),
+            "seconds": "" if row.seconds is None else f"{row.seconds:.0f}",
+            "parameters": "" if row.parameters is None else f"{row.parameters:,}",
+            "configuration": configuration(row),
+        }
 
 
-def configuration(row: TrialRow) -> str:
-    """``cell=gru, units=64`` of a trial."""
-    return ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.values.items()
-    )
+def _table(rows: list[dict[str, str]], width: int) -> Table:
+    """One line for each row; a narrow terminal leaves columns out, and shortens configurations."""
+    names = list(rows[0]) if rows else ["trial", "state", "score", "configuration"]
+    sizes = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in names}
+    room = MIN_CONFIGURATION if rows else 0
+    for name in ("seconds", "parameters", "epochs", "state"):
+        fixed = sum(sizes[name] + 3 for name in names if name != "configuration")
+        if fixed + 4 + min(sizes["configuration"], room) > width and name in names:
+            names.remove(name)
+    table = Table(box=box.HEAVY_HEAD)
+    for name in names:
+        # All but the configuration keep their width; a terminal has few lines.
+        last = name == "configuration"
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", min_width=None if last else sizes[name]
+        )
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in names))
+    return table
 
 
 def ended_line(row: TrialRow, rows: list[TrialRow]) -> str:
