@@ -56,8 +56,9 @@ def tune(
     if cluster is None:
         own.call_on_close(start_fork_server(workers, threads))
     load_tensorflow()
+    from tasks.stages.estimating import Estimate
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tuning import Budget, SearchOptions, TrialLimits
+    from tasks.stages.tuning import Budget, SearchOptions, TrialLimits, work_of
     from tasks.stages.tuning import tune as stage
     from tuning.leaderboard import read_search
 
@@ -67,6 +68,7 @@ def tune(
     )  # fmt: skip
     splits = load_noted(chosen, where)
     with SearchDisplay(directory, trials) as display:
+        display.estimate = Estimate(work_of(options))
         result = stage(
             chosen, where, start, options, directory,
             splits=splits, watch=display.show, tell=display.tell,

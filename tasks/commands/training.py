@@ -11,7 +11,7 @@ import typer
 
 from common.errors import DataError
 from tasks.commands import options as o
-from tasks.commands.app import app
+from tasks.commands.app import STARTED, app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
 from tasks.stages.console import (
     baseline_note,
@@ -167,7 +167,7 @@ def run(
     )
     display = SearchDisplay(directory / "search", options.trials)
     try:
-        result = run_everything(chosen, where, start, options, directory, display)
+        result = run_everything(chosen, where, start, options, directory, display, STARTED)
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
             tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")

@@ -15,6 +15,7 @@ from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
+    from tasks.stages.estimating import Estimate
     from tuning.search import SearchProgress
 
 # Rows of the table beside those under way: a terminal is not long.
@@ -34,6 +35,7 @@ class SearchDisplay:
         self.directory, self.trials = directory, trials
         self.console = console or Console(stderr=True)
         self.live: Live | None = None
+        self.estimate: Estimate | None = None  # with it, the time that is left is shown
         self.begun: set[str] = set()
 
     def __enter__(self) -> SearchDisplay:
@@ -57,7 +59,7 @@ class SearchDisplay:
         if progress.message:
             self.tell(progress.message)
         if progress.ended is not None:
-            self.tell(ended_line(progress.ended, progress.rows))
+            self.tell(ended_line(progress.ended, progress.rows, self._left(progress)))
         if self.live is not None:
             self.live.update(self.table(progress))
 
@@ -69,7 +71,12 @@ class SearchDisplay:
         table = _table([self._cells(row, search) for row in [*best, *running]], self.console.width)
         ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in progress.rows)
         head = f"{ended} of {self.trials} trials, {_clock(progress.spent)} spent"
-        return Group(table, Text(head, style="dim"))
+        return Group(table, Text(head + self._left(progress), style="dim"))
+
+    def _left(self, progress: SearchProgress) -> str:
+        """``, about 4 min (3 to 7 min) left``; "" if that is not known, or nothing is left."""
+        left = self.estimate.left(progress) if self.estimate is not None else None
+        return f", {left} left" if left is not None and left.likely >= 1 else ""
 
     def _cells(self, row: TrialRow, search: Search) -> dict[str, str]:
         score, epochs = row.score, row.epochs
@@ -108,15 +115,15 @@ def _table(rows: list[dict[str, str]], width: int) -> Table:
     return table
 
 
-def ended_line(row: TrialRow, rows: list[TrialRow]) -> str:
-    """One line about a trial that has just ended."""
+def ended_line(row: TrialRow, rows: list[TrialRow], left: str = "") -> str:
+    """One line about a trial that has just ended, with how long the rest will take."""
     score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
     if row.state == "STOPPED":
         score += " (stopped early)"
     seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
     first = rows[0].score
     best = "none so far" if first is None else f"best so far {first:.4f}"
-    return f"trial {row.trial}: {score} in {seconds}, {best} | {configuration(row)}"
+    return f"trial {row.trial}: {score} in {seconds}, {best}{left} | {configuration(row)}"
 
 
 def _clock(seconds: float) -> str:
