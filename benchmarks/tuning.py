@@ -215,6 +215,34 @@ def ours(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
 
 def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
     """KerasTuner as its documentation has it, around the same model and batches."""
+    import keras_tuner as kt
+
+    def told(kind: type) -> Any:
+        class Telling(kind):
+            def on_trial_end(self, trial):
+                super().on_trial_end(trial)
+                score = self.oracle.get_trial(trial.trial_id).score
+                tell(order, {"score": score, "resident": resident()})
+
+        return Telling
+
+    model = hypermodel(task, data, settings)
+    objective = kt.Objective(task.metric.key, task.metric.mode)
+    common = {"directory": order["directory"], "project_name": "bare", "seed": order["seed"] + 1}
+    if order["strategy"] == "hyperband":
+        tuner = told(kt.Hyperband)(
+            model, objective, max_epochs=order["epochs"], hyperband_iterations=1000, **common
+        )
+    else:
+        tuner = told(kt.RandomSearch)(model, objective, max_trials=order["trials"], **common)
+    if order["strategy"] == "given":
+        give(tuner.oracle, drawn_values(task, settings, order))
+    tuner.search(epochs=order["epochs"], verbose=0)
+    tell(order, {"seconds": time.perf_counter() - BEGAN})
+
+
+def hypermodel(task: Any, data: Any, settings: Any) -> Any:
+    """A ``kt.HyperModel`` of a task, trained with the callbacks and batches of Seqloom's trials."""
     import keras
     import keras_tuner as kt
 
@@ -224,20 +252,14 @@ def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
 
     ready = prepare(task, settings, task.load(data))
     size = settings.model.batch_size
+    train = ready.train.training_batches(size, 0)
+    validation = ready.validation.batches(2 * size)
 
     class HyperModel(kt.HyperModel):
-        batches: Any = None
-
         def build(self, hp):
             return task.build(task.search_space(hp, settings), ready.preprocessor, ready.counts)
 
         def fit(self, hp, model, callbacks=(), **kwargs):
-            if self.batches is None:
-                self.batches = (
-                    ready.train.training_batches(size, 0),
-                    ready.validation.batches(2 * size),
-                )
-            train, validation = self.batches
             stop = keras.callbacks.EarlyStopping(
                 task.metric.key, mode=task.metric.mode, patience=settings.model.patience
             )
@@ -256,27 +278,7 @@ def bare(order: dict[str, Any], task: Any, data: Any, settings: Any) -> None:
                 **kwargs,
             )
 
-    def told(kind: type) -> Any:
-        class Telling(kind):
-            def on_trial_end(self, trial):
-                super().on_trial_end(trial)
-                score = self.oracle.get_trial(trial.trial_id).score
-                tell(order, {"score": score, "resident": resident()})
-
-        return Telling
-
-    objective = kt.Objective(task.metric.key, task.metric.mode)
-    common = {"directory": order["directory"], "project_name": "bare", "seed": order["seed"] + 1}
-    if order["strategy"] == "hyperband":
-        tuner = told(kt.Hyperband)(
-            HyperModel(), objective, max_epochs=order["epochs"], hyperband_iterations=1000, **common
-        )
-    else:
-        tuner = told(kt.RandomSearch)(HyperModel(), objective, max_trials=order["trials"], **common)
-    if order["strategy"] == "given":
-        give(tuner.oracle, drawn_values(task, settings, order))
-    tuner.search(epochs=order["epochs"], verbose=0)
-    tell(order, {"seconds": time.perf_counter() - BEGAN})
+    return HyperModel()
 
 
 def drawn_values(task: Any, settings: Any, order: dict[str, Any]) -> list[dict[str, Any]]:

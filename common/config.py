@@ -31,13 +31,18 @@ def text(default: str, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def path(default: str, help: str) -> Any:
+    """Path of a file; "" where there is none."""
+    return field(default=default, metadata={"help": help, "path": True})
+
+
 @dataclass(frozen=True)
 class Config:
     """A frozen dataclass whose values are checked as it is made.
 
     An unknown key, a value of another type or out of range is a ``ConfigError``. Fields that are
-    not declared by ``number``, ``choice``, ``switch`` or ``text`` are no settings: they hold what
-    is learnt, and are not checked.
+    not declared by ``number``, ``choice``, ``switch``, ``text`` or ``path`` are no settings: they
+    hold what is learnt, and are not checked.
     """
 
     def __post_init__(self) -> None:
@@ -60,6 +65,11 @@ class Config:
     def settings(cls) -> list[Any]:
         """The fields that are settings; ``metadata`` has the help, choices and limits of each."""
         return [item for item in fields(cls) if item.metadata]
+
+    @classmethod
+    def paths(cls) -> list[str]:
+        """Names of the settings that are paths of files."""
+        return [item.name for item in cls.settings() if item.metadata.get("path")]
 
     def updated(self, **values: Any) -> Any:
         """The same with other values."""

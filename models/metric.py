@@ -15,11 +15,14 @@ class Metric:
         mode: whether more ("max") or less ("min") is better.
         logged: the name that Keras logs it by, where that is another: of a model with several
             outputs it is ``<output>_<metric>``. The history has it under ``name``.
+        proportion: whether it is the share of examples that were answered rightly, so that its
+            error follows from their number.
     """
 
     name: str
     mode: str
     logged: str = ""
+    proportion: bool = False
 
     @property
     def key(self) -> str:

@@ -41,7 +41,7 @@ class TrainingProgress(keras.callbacks.Callback):
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.fields[info]}"),
-                TextColumn("at most"),
+                TextColumn("about"),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 TextColumn("left"),
                 console=self.console,
@@ -71,7 +71,7 @@ class TrainingProgress(keras.callbacks.Callback):
         line = (
             f"{self.title} epoch {epoch + 1}/{epochs}: loss {logs['loss']:.4f}, "
             f"{self.monitor} {logs[self.monitor]:.4f}, "
-            f"{self.examples / seconds:.0f} examples/s, at most {left:.0f} s left"
+            f"{self.examples / seconds:.0f} examples/s, about {left:.0f} s left"
         )
         (self.bar.console if self.bar else self.console).print(
             line, highlight=False, soft_wrap=True

@@ -206,12 +206,18 @@ def count_scale(maximum: int) -> Scale:
 
 
 def tenths(scores: Sequence[float], mode: str) -> list[int]:
-    """For each score, its tenth in the ranking of all scores: 0 is the worst, 9 the best."""
-    order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=mode == "min")
-    found = [0] * len(scores)
-    for rank, i in enumerate(order):
-        found[i] = min(9, 10 * rank // max(1, len(scores) - 1)) if len(scores) > 1 else 9
-    return found
+    """For each score, its tenth in the ranking of all scores: 0 is the worst, 9 the best.
+
+    Equal scores have the same tenth, that of the best of them.
+
+    >>> tenths([0.5, 0.9, 0.9, 0.9], "max"), tenths([0.5, 0.5], "min")
+    ([0, 9, 9, 9], [9, 9])
+    """
+    ranks: dict[float, int] = {}
+    for rank, score in enumerate(sorted(scores, reverse=mode == "min")):
+        ranks[score] = rank
+    last = max(1, len(scores) - 1)
+    return [9 if len(scores) == 1 else min(9, 10 * ranks[score] // last) for score in scores]
 
 
 @dataclass(frozen=True)

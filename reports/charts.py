@@ -18,7 +18,8 @@ from reports.axes import (
     tenths,
 )
 from reports.drawing import Drawing, Style, shortened
-from tuning.leaderboard import Search, TrialRow, best_row, pareto_front
+from tuning.leaderboard import ENDED_WITH_MODEL, Search, TrialRow, best_row, pareto_front
+from tuning.noise import compare
 
 WIDTH = 1120
 COSTS = {"latency_ms": "latency of one answer, ms", "parameters": "trained parameters"}
@@ -43,7 +44,7 @@ class Chart:
 
 def finished(search: Search) -> list[TrialRow]:
     """Trials that completed or were stopped, and have a score; best first."""
-    return [r for r in search.rows if r.score is not None and r.state in ("COMPLETED", "STOPPED")]
+    return [r for r in search.rows if r.score is not None and r.state in ENDED_WITH_MODEL]
 
 
 def score_name(search: Search) -> str:
@@ -113,7 +114,7 @@ def _best_so_far(
             steps.append(frame.at(x, best))
     steps.append((frame.left + frame.width, steps[-1][1]))
     drawing.line(steps, Style("best", width=2))
-    # Of equal scores, the trial with the lower number is the best, whichever ended first.
+    # Of equal scores, the trial with fewer parameters is the best, whichever ended first.
     at = frame.at(positions[ended.index(winner)], winner.score)
     drawing.circle(at, 5, Style("background", "best", 1.5), tip=tooltip(winner), trial=winner.trial)
     late = at[0] > frame.left + 0.7 * frame.width
@@ -139,10 +140,19 @@ def _progress_caption(search: Search, ended: list[TrialRow], timed: bool) -> str
     scale = score_scale([row.score for row in finished(search)], search.mode)
     beyond = sum(row.score is not None and scale.outside(row.score) for row in ended)
     text += f"Outside the axis, drawn at its edge: {counted(beyond)}. " if beyond else ""
-    since = len(ended) - 1 - ended.index(best)
+    # The first trial with that score counts; a later one may be the best for its size alone.
+    reached = next(i for i, row in enumerate(ended) if row.score == best.score)
+    since = len(ended) - 1 - reached
     spent = max(row.ended_at or 0 for row in ended) if timed and since else 0
-    when = f", found after {best.ended_at / spent:.0%} of the time" if spent else ""
-    text += f"Trial {best.trial} is the best{when}"
+    share = f"{ended[reached].ended_at / spent:.0%} of the time" if spent else ""
+    equals = sum(row.score == best.score for row in ended) - 1
+    if equals:
+        text += (
+            f"Trial {best.trial} is the best by its size: {counted(equals, 'other trials')} "
+            f"reached the same score"
+        ) + (f", the first of them after {share}" if share else "")
+    else:
+        text += f"Trial {best.trial} is the best" + (f", found after {share}" if share else "")
     if len(ended) == 1:
         return f"{text}."
     if since == 0:
@@ -200,9 +210,10 @@ def _pareto_caption(search: Search, costs: Sequence[str]) -> str:
     cost = costs[0]
     front = pareto_front(search.rows, cost)
     best = front[0]
-    # A loss in score is compared with the spread of all scores.
-    spread = abs(front[0].score - finished(search)[-1].score)
-    near = [r for r in front[1:] if abs(r.score - best.score) <= 0.05 * spread]
+    # A loss in score is compared with the spread of all scores, and with chance.
+    spread, known = abs(front[0].score - finished(search)[-1].score), compare(search)
+    rivals = {row.trial for row in known.rivals} if known else set()
+    near = [r for r in front[1:] if r.trial in rivals or abs(r.score - best.score) <= 0.05 * spread]
     if not near:
         return text + f"The best, trial {best.trial}, has no cheaper trial with a similar score."
     cheap = near[-1]
@@ -211,9 +222,8 @@ def _pareto_caption(search: Search, costs: Sequence[str]) -> str:
     text += (
         f"Trial {cheap.trial} has {percent(ratio)} of the {what} of the best, trial {best.trial}"
     )
-    if score_text(cheap.score) == score_text(best.score):
-        return f"{text}, and the same score."
-    return f"{text}, and a score of {score_text(cheap.score)}, not {score_text(best.score)}."
+    text += f", and a score of {score_text(cheap.score)}, not {score_text(best.score)}"
+    return text + ("; that difference may be chance." if cheap.trial in rivals else ".")
 
 
 def learning_curves(search: Search) -> Chart | None:
@@ -236,7 +246,11 @@ def learning_curves(search: Search) -> Chart | None:
     scale = score_scale([*seen, *last], search.mode)
     frame = Frame(58, 46, WIDTH - 68, 280, count_scale(int(epochs)), scale)
     frame.draw(drawing, score_name(search), "epoch")
-    colors = tenths([-i for i in range(len(rows))], "max")  # rows are ranked already
+    # Rows are ranked already; those without a score come last.
+    places = {row.score: -i for i, row in reversed(list(enumerate(rows)))}
+    colors = tenths(
+        [-i if row.score is None else places[row.score] for i, row in enumerate(rows)], "max"
+    )
     for row, tenth in reversed(list(zip(rows, colors, strict=True))):
         points = [frame.at(*point) for point in curves[row.trial]]
         is_best = best is not None and row.trial == best.trial
@@ -301,8 +315,9 @@ def _curves_caption(search: Search, curves: dict, epochs: int) -> str:
     if not done or epochs < 2:
         return text
     pick = max if search.mode == "max" else min
+    # Of equal epochs, the first is the best: it is the one whose weights are kept.
     late = sum(
-        curves[row.trial][-1][1] == pick(value for _, value in curves[row.trial]) for row in done
+        pick(curves[row.trial], key=lambda point: point[1]) is curves[row.trial][-1] for row in done
     )
     if late > len(done) / 2:
         return text + (

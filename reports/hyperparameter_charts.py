@@ -281,7 +281,9 @@ def _parallel_caption(
 ) -> str:
     text = "Each line is a trial and ends at its score on the right; the best trials are strongest"
     text += f"; the {left_out} least important hyperparameters are left out. " if left_out else ". "
-    top = rows[: max(3, min(10, round(len(rows) / 10)))]
+    count = max(3, min(10, round(len(rows) / 10)))
+    # All that equal the last of them belong to the best too.
+    top = [r for i, r in enumerate(rows) if i < count or r.score == rows[count - 1].score]
     if len(rows) < 2 * len(top):
         return text
     agreed = []

@@ -23,6 +23,7 @@ from reports.page import (
     table,
 )
 from tuning.leaderboard import Search, TrialRow, best_row, pareto_front
+from tuning.noise import compare
 from tuning.search_lock import read_owner
 
 
@@ -166,7 +167,20 @@ def _notes(search: Search, best: TrialRow | None) -> list[str]:
             f"Stopped by the budget: {counted(stopped)}, which might still have improved; "
             "the same command with a larger budget continues there."
         )
-    return notes
+    return [*notes, *_chance(search)]
+
+
+def _chance(search: Search) -> list[str]:
+    """What is known about how much of the differences between scores is chance."""
+    found = compare(search)
+    if found is not None:
+        return [found.sentence] if found.sentence else []
+    if len(finished(search)) < 2:
+        return []
+    return [
+        "How much of the differences between trials is chance is not known: each configuration was "
+        "trained once. A search with --executions 3 trains each from three seeds and says so."
+    ]
 
 
 def _note(text: str) -> str:

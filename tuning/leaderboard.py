@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from common.files import write_text
 # STOPPED: the budget of the search ended the trial after an epoch; with a larger budget the trial
 # continues. SKIPPED: no configuration was left for this number in a Hyperband round.
 STATES = ("RUNNING", "COMPLETED", "STOPPED", "FAILED", "SKIPPED")
+ENDED_WITH_MODEL = ("COMPLETED", "STOPPED")
 # Names of states that earlier versions wrote into trial.json.
 _OLD_STATES = {"CUT": "STOPPED"}
 COLUMNS = (
@@ -139,22 +141,32 @@ def trial_row(record: dict[str, Any]) -> TrialRow:
 
 
 def ranked(rows: Iterable[TrialRow], mode: str) -> list[TrialRow]:
-    """Sorts rows: best first, equal scores by trial number, rows without a score last."""
+    """Sorts rows: best first, rows without a score last.
+
+    Of equal scores, the trial with fewer parameters comes first, then the one with the lower
+    number. Latency does not decide: it is measured, so the best trial would change from one search
+    to the next.
+    """
     sign = -1 if mode == "max" else 1
-    return sorted(rows, key=lambda r: (r.score is None, sign * (r.score or 0.0), r.trial))
+
+    def place(row: TrialRow) -> tuple[bool, float, float, str]:
+        size = math.inf if row.parameters is None else row.parameters
+        return row.score is None, sign * (row.score or 0.0), size, row.trial
+
+    return sorted(rows, key=place)
 
 
 def best_row(rows: Sequence[TrialRow], limits: TrialLimits | None = None) -> TrialRow | None:
     """The first of the ranked rows that has a score and is within the limits."""
-    scored = (r for r in rows if r.score is not None and r.state in ("COMPLETED", "STOPPED"))
+    scored = (r for r in rows if r.score is not None and r.state in ENDED_WITH_MODEL)
     return next((row for row in scored if (limits or TrialLimits()).allow(row)), None)
 
 
 def pareto_front(rows: Sequence[TrialRow], cost: str) -> list[TrialRow]:
-    """The rows for which no other row has a better score at the same or a lower cost.
+    """The rows that no other row equals or beats in score at a lower cost, or beats at the same.
 
     Args:
-        rows: rows to choose from, best first.
+        rows: rows to choose from, best first; of equal scores in any order.
         cost: "parameters" or "latency_ms".
 
     Returns:
@@ -163,10 +175,13 @@ def pareto_front(rows: Sequence[TrialRow], cost: str) -> list[TrialRow]:
     front: list[TrialRow] = []
     for row in rows:
         price = getattr(row, cost)
-        if row.score is None or price is None or row.state not in ("COMPLETED", "STOPPED"):
+        if row.score is None or price is None or row.state not in ENDED_WITH_MODEL:
             continue
-        if not front or price < getattr(front[-1], cost):
-            front.append(row)
+        if front and price >= getattr(front[-1], cost):
+            continue
+        if front and row.score == front[-1].score:
+            front.pop()  # this row has the same score at a lower cost
+        front.append(row)
     return front
 
 

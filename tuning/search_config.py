@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,30 @@ from common.files import write_json
 
 FORMAT = 2
 # Entries that may differ from one start to the next without changing any trial.
-FREE = ("trials", "max_pending", "extended")
+FREE = ("trials", "max_pending", "extended", "proportion_of")
 # Names of entries that earlier versions wrote.
 _OLD_NAMES = {"lag": "max_pending"}
 
 
 def save_search_config(
-    directory: Path, about: dict[str, Any], extend: bool = False
+    directory: Path,
+    about: dict[str, Any],
+    extend: bool = False,
+    places: Collection[str] = ("source",),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Writes ``search.json``, after a check that an existing one describes the same search.
 
-    The number of trials may differ.
+    The number of trials may differ, and so may the places of the data, if its fingerprint is equal:
+    the same files may be named by another path, or be on another machine. The new places are kept.
 
     Args:
         directory: directory of the search.
         about: the search that is asked for: plan, data, settings, and ``space`` in the format of
             KerasTuner's ``HyperParameters.get_config()``.
         extend: whether a larger space is accepted, if the trials so far stay valid in it.
+        places: names of the entries of ``data``, or of its ``reading``, that say where files are.
+        tell: shows the user a message.
 
     Returns:
         The content that was written. ``max_pending`` is that of the first start.
@@ -48,6 +56,7 @@ def save_search_config(
         raise DataError(
             f"{directory} holds a search of another version of Seqloom; name another --out"
         )
+    asked, about = about, _at_its_places(before, about, places)
     found = differences(before, about)
     if found and not (extend and extendable(before, about)):
         raise DataError(
@@ -55,7 +64,7 @@ def save_search_config(
             + _way_out(before, about, extend)
         )
     pending = before.get("max_pending", about.get("max_pending"))
-    written = {"format": FORMAT, **about, "max_pending": pending}
+    written = {"format": FORMAT, **asked, "max_pending": pending}
     if found:
         trials = sum(path.is_dir() for path in directory.glob("trials/*"))
         past = {"trials": trials, "space": before["space"]}
@@ -63,7 +72,32 @@ def save_search_config(
     elif "extended" in before:
         written["extended"] = before["extended"]
     write_json(path, written)
+    if asked != about:
+        phrases = "; ".join(_differing("data", before["data"], asked["data"], set()))
+        tell(f"note: {phrases}: the content is the same, so the search goes on from there")
     return written
+
+
+def _at_its_places(
+    before: dict[str, Any], now: dict[str, Any], places: Collection[str]
+) -> dict[str, Any]:
+    """The search that is asked for, with the places where its data was, if the data is the same."""
+    old, new = before.get("data"), now.get("data")
+    known = before.get("data_fingerprint") == now.get("data_fingerprint")
+    if not known or not isinstance(old, dict) or not isinstance(new, dict):
+        return now
+    return {**now, "data": _placed_as(old, new, places)}
+
+
+def _placed_as(old: Any, new: dict[str, Any], places: Collection[str]) -> dict[str, Any]:
+    """Entries of ``new``, those in ``places`` as they are in ``old`` where both name one."""
+    old = old if isinstance(old, dict) else {}
+    kept = {name: old[name] for name in places if old.get(name) and new.get(name)}
+    inner = {
+        name: _placed_as(old.get(name), value, places)
+        for name, value in new.items() if isinstance(value, dict)
+    }  # fmt: skip
+    return {**new, **kept, **inner}
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

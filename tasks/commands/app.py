@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
+# About when the process started; what a command took counts from here.
+STARTED = time.perf_counter()
 app = typer.Typer(
     help="Recurrent sequence models from raw data to a served model.",
     no_args_is_help=True,

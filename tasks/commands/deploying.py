@@ -40,6 +40,9 @@ def export(
     verify: Annotated[
         bool, typer.Option("--verify", help="run TensorRT engines here and compare, or fail")
     ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="where the run's data is now, if it was moved")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="bundle; RUN/bundle if absent")] = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -64,7 +67,7 @@ def export(
     load_tensorflow()
     from tasks.stages.exporting import export as stage
 
-    result = stage(found, out or source / "bundle", options)
+    result = stage(found, out or source / "bundle", options, source=data)
     show(artifact_rows(result), result, as_json, artifact_notes(result))
 
 

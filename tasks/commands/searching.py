@@ -10,7 +10,7 @@ import typer
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
-from tasks.stages.console import load_noted, load_tensorflow, print_json, show
+from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
 
 
 @app.command(
@@ -56,9 +56,9 @@ def tune(
     if cluster is None:
         own.call_on_close(start_fork_server(workers, threads))
     load_tensorflow()
+    from tasks.stages.estimating import Estimate
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tables import leaderboard_rows
-    from tasks.stages.tuning import Budget, SearchOptions, TrialLimits
+    from tasks.stages.tuning import Budget, SearchOptions, TrialLimits, work_of
     from tasks.stages.tuning import tune as stage
     from tuning.leaderboard import read_search
 
@@ -68,11 +68,12 @@ def tune(
     )  # fmt: skip
     splits = load_noted(chosen, where)
     with SearchDisplay(directory, trials) as display:
+        display.estimate = Estimate(work_of(options))
         result = stage(
             chosen, where, start, options, directory,
             splits=splits, watch=display.show, tell=display.tell,
         )  # fmt: skip
-    show(leaderboard_rows(read_search(directory).rows), result, as_json)
+    show_leaderboard(read_search(directory), result=result, as_json=as_json)
 
 
 @app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1 --max-latency 2")
@@ -87,9 +88,10 @@ def leaderboard(
     from tasks.stages.tables import leaderboard_rows
     from tuning.leaderboard import TrialLimits, chosen_rows, read_search
 
-    rows = chosen_rows(read_search(search), TrialLimits(max_latency, max_parameters), pareto)
-    found = leaderboard_rows(rows)
-    show(found, {"search": str(search), "trials": found}, as_json)
+    found = read_search(search)
+    rows = chosen_rows(found, TrialLimits(max_latency, max_parameters), pareto)
+    result = {"search": str(search), "trials": leaderboard_rows(rows)}
+    show_leaderboard(found, rows, result, as_json)
 
 
 @app.command(epilog="Example: seqloom report runs/sentiment-search-1")

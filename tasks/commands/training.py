@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,17 @@ import typer
 
 from common.errors import DataError
 from tasks.commands import options as o
-from tasks.commands.app import app
+from tasks.commands.app import STARTED, app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
-from tasks.stages.console import baseline_note, load_noted, load_tensorflow, print_json, show, tell
+from tasks.stages.console import (
+    baseline_note,
+    load_noted,
+    load_tensorflow,
+    print_json,
+    show,
+    show_leaderboard,
+    tell,
+)
 
 
 @app.command(
@@ -58,7 +67,9 @@ def train(
     where = chosen.data_options(data or before.source, data_seed, **reading)
     seed = its_seed if seed is None else seed
     if resume:
-        final, where, seed = resumed(chosen, run, changes)
+        final, before, seed = resumed(chosen, run, changes)
+        # The fingerprint decides whether it is the same data, not how its place is spelled.
+        where = replace(before, source=data) if data else before
     elif run.exists:
         raise DataError(
             f"{run.path} holds a run already; add --resume to go on, or name another --out"
@@ -79,7 +90,9 @@ def train(
 def evaluate(
     run: o.RunPath,
     own: typer.Context,
-    data: Annotated[str | None, typer.Option(help="other data than it was trained on")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="other data than it was trained on, or its new place")
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Judge a finished run anew, beside its baseline."""
@@ -92,7 +105,9 @@ def evaluate(
         raise DataError(
             f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
         )
-    where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
+    # With the seed of the run, the same data in another place is split as it was for training.
+    mixed = {**before.reading, **reading}
+    where = chosen.data_options(data, before.seed, **mixed) if data else None
     load_tensorflow()
     from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage
@@ -139,7 +154,6 @@ def run(
     from reports.tables import artifact_notes, artifact_rows, score_rows
     from tasks.stages.everything import run_everything
     from tasks.stages.live import SearchDisplay
-    from tasks.stages.tables import leaderboard_rows
     from tasks.stages.tuning import Budget, SearchOptions
     from tuning.leaderboard import read_search
 
@@ -153,7 +167,7 @@ def run(
     )
     display = SearchDisplay(directory / "search", options.trials)
     try:
-        result = run_everything(chosen, where, start, options, directory, display)
+        result = run_everything(chosen, where, start, options, directory, display, STARTED)
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
             tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")
@@ -161,7 +175,7 @@ def run(
     if as_json:
         print_json(result)
         return
-    show(leaderboard_rows(read_search(directory / "search").rows))
+    show_leaderboard(read_search(directory / "search"))
     show(score_rows(result), note=baseline_note(result))
     show(artifact_rows(result), note=artifact_notes(result))
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)

@@ -46,8 +46,12 @@ class SeriesReading(Config):
         )
 
     def deciding(self) -> dict[str, Any]:
-        """What decides which rows are used, for a fingerprint: not how their bytes are read."""
-        return {name: value for name, value in self.to_dict().items() if name != "encoding"}
+        """What decides which rows are used, for a fingerprint.
+
+        Not how their bytes are read, and not the place of labels, which count by their content.
+        """
+        elsewhere = {"encoding": "", "labels": ""}
+        return {**self.to_dict(), **{n: v for n, v in elsewhere.items() if n in self.to_dict()}}
 
     def columns_like(self, targets: tuple[str, ...], others: tuple[str, ...] = ()) -> SeriesColumns:
         """The columns that a model was trained on, in another file."""

@@ -14,6 +14,7 @@ from common.errors import SeqloomError
 if TYPE_CHECKING:
     from pipelines.splits import Splits
     from tasks.kinds.contract import DataOptions, Task
+    from tuning.leaderboard import Search, TrialRow
 
 
 def baseline_note(result: dict[str, Any]) -> str:
@@ -42,30 +43,63 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def terminal_width() -> int | None:
+    """Characters of a line of stdout; None where it is a file or a pipe."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else None
+
+
 def show(
     rows: Sequence[dict[str, Any]], result: Any = None, as_json: bool = False, note: str = ""
 ) -> None:
-    """The table for a person, or the object for a script."""
+    """The table for a person, or the object for a script.
+
+    Nothing is cut off: on a narrow terminal a table continues below itself, see
+    ``tasks.stages.table_layout``; into a file or a pipe it is printed without lines.
+    """
     if as_json:
         print_json(result)
         return
     from rich.console import Console
-    from rich.table import Table
 
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
-    wide = None if sys.stdout.isatty() else 200
-    Console(width=wide).print(table)
+    from tasks.stages.table_layout import columns_of, table_width, tables
+
+    columns, width = columns_of(rows), terminal_width()
+    console = Console(width=table_width(columns) if width is None else width)
+    for number, block in enumerate(tables(columns, width)):
+        if number:
+            console.print()
+        console.print(block)
     if note:
         print(note)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def show_leaderboard(
+    search: Search,
+    rows: Sequence[TrialRow] | None = None,
+    result: Any = None,
+    as_json: bool = False,
+) -> None:
+    """The trials of a search, in the columns that there is room for.
+
+    Args:
+        search: a search.
+        rows: those of its trials that are shown; all if None.
+        result: the object for a script.
+        as_json: whether a script is to have it.
+    """
+    if as_json:
+        print_json(result)
+        return
+    from tasks.stages.tables import fitted_leaderboard
+    from tuning.noise import compare
+
+    chosen = search.rows if rows is None else rows
+    shown, note = fitted_leaderboard(chosen, terminal_width(), search.directory)
+    found = compare(search)
+    notes = [note, found.sentence if found else ""]
+    show(shown, note="\n".join(filter(None, notes)))
 
 
 def load_tensorflow() -> None:

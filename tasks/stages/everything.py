@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,41 +18,36 @@ from models.training import for_model
 from pipelines.ragged import instances
 from serving.errors import ServingError
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.estimating import Estimate, exactly
 from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
 from tasks.stages.training import prepare, train
 from tasks.stages.trials import drawn_settings
-from tasks.stages.tuning import SearchOptions, tune
-from tuning.machine import default_workers, visible_gpus
+from tasks.stages.tuning import SearchOptions, tune, work_of
+from tuning.leaderboard import read_search
 
 if TYPE_CHECKING:
     from pipelines.ragged import Arrays
     from pipelines.splits import Splits
     from tasks.stages.live import SearchDisplay
+    from tuning.leaderboard import TrialRow
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will take at most, from a few measured steps of the default model."""
+def estimate(
+    task: Task, settings: Settings, splits: Splits, options: SearchOptions, epochs: int
+) -> Estimate:
+    """Times some training steps spread over the lengths of the data.
 
-    seconds_per_epoch: float
-    search_seconds: float
-    training_seconds: float
-
-    @property
-    def sentence(self) -> str:
-        """For the person who waits."""
-        total = self.search_seconds + self.training_seconds
-        return (
-            f"about {_minutes(total)} at most: {_minutes(self.search_seconds)} of search, "
-            f"{_minutes(self.training_seconds)} for the best model; "
-            f"an epoch of the default model takes about {self.seconds_per_epoch:.0f} s here"
-        )
-
-
-def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOptions) -> Estimate:
-    """Times some training steps spread over the lengths of the data."""
+    Args:
+        task: what is learnt.
+        settings: of the default model.
+        splits: the examples.
+        options: of the search.
+        epochs: of the training after the search; 0 if it is done.
+    """
+    began = time.perf_counter()
     ready = prepare(task, settings, splits)
+    prepared = time.perf_counter() - began
     model = task.build(settings, ready.preprocessor, ready.counts)
     batches = ready.train.training_batches(settings.model.batch_size, 0)
     count = batches.steps
@@ -65,17 +60,9 @@ def estimate(task: Task, settings: Settings, splits: Splits, options: SearchOpti
         began = time.perf_counter()
         model.train_on_batch(*batch)
         times.append(time.perf_counter() - began)
-    # Validation costs a forward pass over a tenth of the rows; tracing some seconds a model.
+    # Validation costs a forward pass over a tenth of the rows.
     epoch = float(np.mean(times)) * count * 1.05
-    at_once = options.workers or default_workers(visible_gpus())
-    rounds = -(-options.trials // at_once)
-    return Estimate(
-        seconds_per_epoch=epoch,
-        search_seconds=min(
-            rounds * (options.epochs * epoch + 6), options.budget.seconds or float("inf")
-        ),
-        training_seconds=settings.model.epochs * epoch + 10,
-    )
+    return Estimate(work_of(options, epochs), epoch, prepared)
 
 
 def run_everything(
@@ -85,6 +72,7 @@ def run_everything(
     options: SearchOptions,
     directory: Path,
     display: SearchDisplay,
+    started: float | None = None,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
 
@@ -98,14 +86,23 @@ def run_everything(
         options: of the search.
         directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
         display: shows a person what happens now.
+        started: ``time.perf_counter()`` when the process started; the time counts from there.
     """
-    started, splits, tell = time.perf_counter(), task.load(data), display.tell
+    started, tell = started or time.perf_counter(), display.tell
+    splits = task.load(data)
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     for note in splits.notes:
         tell(f"note: {note}")
     run, bundle = Run(directory / "model"), directory / "bundle"
-    if not run.finished:
-        tell(estimate(task, settings, splits, options).sentence)
+    epochs = 0 if run.finished else settings.model.epochs
+    times = display.estimate = estimate(task, settings, splits, options, epochs)
+    before = _search_so_far(directory / "search")
+    expected = times.search(before) + times.after_search(before)
+    tell(
+        f"{expected} from here: {times.search(before)} of search, then {times.after_search(before)}"
+        f"; an epoch of the default model takes about {times.epoch_seconds:.1f} s here"
+    )
+    expected += exactly(time.perf_counter() - started)
     with display:
         result = tune(
             task, data, settings, options, directory / "search",
@@ -115,16 +112,25 @@ def run_everything(
         result |= run.read_json("metrics.json")
     else:
         best = drawn_settings(task, settings, result["best"]["config"])
-        tell(f"training the best of {result['trials']['completed']} trials")
+        rows = read_search(directory / "search").rows
+        left = times.after_search(rows)
+        tell(f"training the best of {result['trials']['completed']} trials; {left} left")
         result |= train(task, data, best, run, seed=options.seed, splits=splits)
-    tell("exporting, and comparing each export with Keras")
+    tell(f"exporting, and comparing each export with Keras; {times.after_training()} left")
     result |= export(run, bundle, splits=splits)
     tell("serving, and asking one question over REST")
-    result["seconds"] = time.perf_counter() - started
     preprocessor = run.preprocessor()
     request = preprocessor.to_request(preprocessor.raw(splits.validation[:1]))
     result["served"] = ask_served(task, bundle, request)
+    result["seconds"] = time.perf_counter() - started
+    result["estimated_seconds"] = asdict(expected)
+    tell(f"took {result['seconds']:.0f} s; the estimate was {expected}")
     return result
+
+
+def _search_so_far(directory: Path) -> list[TrialRow]:
+    """The trials that an earlier start left."""
+    return read_search(directory).rows if (directory / "search.json").is_file() else []
 
 
 def ask_served(task: Task, bundle: Path, request: Arrays) -> dict[str, Any]:
@@ -151,7 +157,3 @@ def ask_served(task: Task, bundle: Path, request: Arrays) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 server.kill()
     return {"url": url, "request": json.loads(body), "response": answer}
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.recurrent import rebuilt_without_cudnn
 from tasks.stages.run_directory import Run, environment
+from tasks.stages.training import load_again
 
 if TYPE_CHECKING:
     from pipelines.responses import Responses
@@ -17,7 +18,11 @@ HELD_OUT_EXAMPLES = 512
 
 
 def export(
-    run: Run, bundle: Path, options: ExportOptions | None = None, splits: Splits | None = None
+    run: Run,
+    bundle: Path,
+    options: ExportOptions | None = None,
+    splits: Splits | None = None,
+    source: str | None = None,
 ) -> dict[str, Any]:
     """Exports a run's model and compares each artefact with Keras on validation examples.
 
@@ -28,6 +33,7 @@ def export(
         bundle: where to write; a bundle that is there gets a further version.
         options: formats, precisions and bounds.
         splits: the run's examples, where the caller has read them already.
+        source: where the run's data is now, if it was moved.
 
     Returns:
         Keys as in DESIGN: bundle, version, artifacts.<format>.parity, .path, .status.
@@ -39,7 +45,7 @@ def export(
     # A model trained in mixed precision answers in float32 from here on, Keras's answers too.
     cores = {name: rebuilt_without_cudnn(core) for name, core in task.cores(run.model()).items()}
     preprocessor = run.preprocessor()
-    examples = (splits or task.load(run.data())).validation[:HELD_OUT_EXAMPLES]
+    examples = (splits or load_again(run, source)).validation[:HELD_OUT_EXAMPLES]
     # At the end the inputs that break exports: nothing, and one token.
     raw = [*preprocessor.raw(examples), *preprocessor.edge_inputs()]
 

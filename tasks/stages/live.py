@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
+    from tasks.stages.estimating import Estimate
     from tuning.search import SearchProgress
 
 # Rows of the table beside those under way: a terminal is not long.
@@ -32,6 +35,7 @@ class SearchDisplay:
         self.directory, self.trials = directory, trials
         self.console = console or Console(stderr=True)
         self.live: Live | None = None
+        self.estimate: Estimate | None = None  # with it, the time that is left is shown
         self.begun: set[str] = set()
 
     def __enter__(self) -> SearchDisplay:
@@ -55,53 +59,71 @@ class SearchDisplay:
         if progress.message:
             self.tell(progress.message)
         if progress.ended is not None:
-            self.tell(ended_line(progress.ended, progress.rows))
+            self.tell(ended_line(progress.ended, progress.rows, self._left(progress)))
         if self.live is not None:
             self.live.update(self.table(progress))
 
     def table(self, progress: SearchProgress) -> Group:
         """The best trials, and those under way with what they have reached."""
-        table = Table("trial", "state", "score", "epochs", "seconds", "parameters", "configuration")
         running = [row for row in progress.rows if row.state == "RUNNING"]
         search = Search(self.directory, {})
-        for row in [*[r for r in progress.rows if r.state != "RUNNING"][:BEST_SHOWN], *running]:
-            table.add_row(*self._cells(row, search))
+        best = [row for row in progress.rows if row.state != "RUNNING"][:BEST_SHOWN]
+        table = _table([self._cells(row, search) for row in [*best, *running]], self.console.width)
         ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in progress.rows)
         head = f"{ended} of {self.trials} trials, {_clock(progress.spent)} spent"
-        return Group(table, Text(head, style="dim"))
+        return Group(table, Text(head + self._left(progress), style="dim"))
 
-    def _cells(self, row: TrialRow, search: Search) -> list[str]:
+    def _left(self, progress: SearchProgress) -> str:
+        """``, about 4 min (3 to 7 min) left``; "" if that is not known, or nothing is left."""
+        left = self.estimate.left(progress) if self.estimate is not None else None
+        return f", {left} left" if left is not None and left.likely >= 1 else ""
+
+    def _cells(self, row: TrialRow, search: Search) -> dict[str, str]:
         score, epochs = row.score, row.epochs
         if row.state == "RUNNING":
             curves = search.curves(row.trial)
             epochs = len(curves[0]) if curves else 0
-        return [
-            row.trial,
-            row.state,
-            "" if score is None else f"{score:.4f}",
-            "" if epochs is None else str(epochs),
-            "" if row.seconds is None else f"{row.seconds:.0f}",
-            "" if row.parameters is None else f"{row.parameters:,}",
-            configuration(row),
-        ]
+        return {
+            "trial": row.trial,
+            "state": row.state,
+            "score": "" if score is None else f"{score:.4f}",
+            "epochs": "" if epochs is None else str(epochs),
+            "seconds": "" if row.seconds is None else f"{row.seconds:.0f}",
+            "parameters": "" if row.parameters is None else f"{row.parameters:,}",
+            "configuration": configuration(row),
+        }
 
 
-def configuration(row: TrialRow) -> str:
-    """``cell=gru, units=64`` of a trial."""
-    return ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.values.items()
-    )
+def _table(rows: list[dict[str, str]], width: int) -> Table:
+    """One line for each row; a narrow terminal leaves columns out, and shortens configurations."""
+    names = list(rows[0]) if rows else ["trial", "state", "score", "configuration"]
+    sizes = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in names}
+    room = MIN_CONFIGURATION if rows else 0
+    for name in ("seconds", "parameters", "epochs", "state"):
+        fixed = sum(sizes[name] + 3 for name in names if name != "configuration")
+        if fixed + 4 + min(sizes["configuration"], room) > width and name in names:
+            names.remove(name)
+    table = Table(box=box.HEAVY_HEAD)
+    for name in names:
+        # All but the configuration keep their width; a terminal has few lines.
+        last = name == "configuration"
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", min_width=None if last else sizes[name]
+        )
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in names))
+    return table
 
 
-def ended_line(row: TrialRow, rows: list[TrialRow]) -> str:
-    """One line about a trial that has just ended."""
+def ended_line(row: TrialRow, rows: list[TrialRow], left: str = "") -> str:
+    """One line about a trial that has just ended, with how long the rest will take."""
     score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
     if row.state == "STOPPED":
         score += " (stopped early)"
     seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
     first = rows[0].score
     best = "none so far" if first is None else f"best so far {first:.4f}"
-    return f"trial {row.trial}: {score} in {seconds}, {best} | {configuration(row)}"
+    return f"trial {row.trial}: {score} in {seconds}, {best}{left} | {configuration(row)}"
 
 
 def _clock(seconds: float) -> str:

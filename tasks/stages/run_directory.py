@@ -18,6 +18,7 @@ from common.errors import DataError
 from common.files import write_json
 from pipelines.preprocessor import Preprocessor, load_preprocessor
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.places import located, recorded
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +50,7 @@ class Run:
             "format": FORMAT,
             "task": task.name,
             "data": asdict(data),
+            "places": recorded(task, data, self.path),
             **settings.to_dict(),
             "seed": seed,
         }
@@ -87,8 +89,10 @@ class Run:
         return self.task().settings_of(self.config())
 
     def data(self) -> DataOptions:
-        """Where the examples came from."""
-        return DataOptions(**self.config()["data"])
+        """Where the examples came from, by the path where they are now if that is known."""
+        config = self.config()
+        data = DataOptions(**config["data"])
+        return located(self.task(), data, config.get("places", {}), self.path)
 
     def save_preprocessor(self, preprocessor: Preprocessor) -> None:
         """Writes ``preprocessor/``."""

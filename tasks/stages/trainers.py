@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.places import absolute
 from tuning.attempts import stop_unused_fork_servers
 from tuning.jobs import TrainerSpec
 from tuning.pools import LocalPool
@@ -18,12 +18,12 @@ def trainer_spec(
     task: Task, data: DataOptions, settings: Settings, fingerprint: str
 ) -> TrainerSpec:
     """How a process, here or on another machine, creates the trainer for a task's trials."""
-    source = Path(data.source)
+    data = absolute(task, data)
     return TrainerSpec(
         TRAINER,
         {
             "task": task.name,
-            "source": str(source.resolve()) if source.exists() else data.source,
+            "source": data.source,
             "data_seed": data.seed,
             "reading": dict(data.reading),
             "settings": settings.to_dict(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +146,9 @@ def fit_run(
 
     from models.progress import TrainingProgress
 
-    run.create(task, data, settings, seed)
+    # In this order: a run exists from its config.json on, and its fingerprint is then known.
     run.save_environment(seed, ready.splits.fingerprint)
+    run.create(task, data, settings, seed)
     keras.utils.set_random_seed(seed)
     with _policy(settings):
         model = task.build(settings, ready.preprocessor, ready.counts)
@@ -202,7 +203,7 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
             training part.
     """
     task, started = run.task(), time.perf_counter()
-    splits = task.load(data or run.data())
+    splits = task.load(data) if data else load_again(run)
     if data is None:
         _same_data(run, splits)
     model, preprocessor = run.model(), run.preprocessor()
@@ -217,6 +218,29 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "data": splits.name,
     }
+
+
+def load_again(run: Run, source: str | None = None) -> Splits:
+    """The examples of a run, read again.
+
+    Args:
+        run: a run.
+        source: where they are now; None if they are where the run found them.
+
+    Raises:
+        DataError: they cannot be read, or are others; the message says how to name their place.
+    """
+    if source is not None:
+        splits = run.task().load(replace(run.data(), source=source))
+        _same_data(run, splits)
+        return splits
+    try:
+        return run.task().load(run.data())
+    except DataError as error:
+        raise DataError(
+            f"the data that {run.path} was trained on cannot be read: {error} "
+            "If it is elsewhere now, say where with --data"
+        ) from error
 
 
 @contextmanager

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
+from tasks.stages.estimating import Work
+from tasks.stages.places import place_names
 from tasks.stages.trainers import trainer_spec
 from tuning.leaderboard import TrialLimits, TrialRow, best_row
+from tuning.machine import default_workers, visible_gpus
 from tuning.pools import ClusterPool, LocalPool, Pool
 from tuning.search import Budget, SearchPlan, SearchProgress, search
 from tuning.search_config import save_search_config
@@ -97,12 +100,35 @@ def tune(
         "data_fingerprint": splits.fingerprint,
         **settings.to_dict(),
         **asdict(plan),
+        "proportion_of": len(splits.validation) if task.metric.proportion else None,
         "space": space.get_config()["space"],
     }
-    saved = save_search_config(directory, about, options.extend)
+    saved = save_search_config(directory, about, options.extend, place_names(task), tell)
     plan = replace(plan, max_pending=saved["max_pending"])
     rows = search(spec, space, plan, directory, pool, options.budget, watch, options.store)
     return result_of(directory, task.name, rows, options.budget.limits)
+
+
+def work_of(options: SearchOptions, final_epochs: int | None = None) -> Work:
+    """What there is to do, for an estimate of the time.
+
+    Args:
+        options: of the search.
+        final_epochs: epochs of the training that follows it in ``seqloom run``, 0 if that is done;
+            None where the search is all.
+    """
+    # How many workers a cluster has is seen when trials run.
+    room = 1 if options.cluster else default_workers(visible_gpus())
+    epochs = options.epochs * options.executions
+    return Work(
+        options.trials,
+        # Most trials of Hyperband end early.
+        max(1, epochs // 2) if options.strategy == "hyperband" else epochs,
+        options.workers or room,
+        options.budget.seconds,
+        final_epochs is not None,
+        final_epochs or 0,
+    )
 
 
 def result_of(

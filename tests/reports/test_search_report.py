@@ -290,6 +290,51 @@ def test_the_best_of_hyperband_is_drawn_from_its_first_epoch(tmp_path):
     assert "1 of 1 had their best score in their last epoch" in chart.caption
 
 
+def tied(tmp_path, **about):
+    """Four trials of equal score whose best epochs are 1, 1, 3 and 1 of 3."""
+    curves = {0: (9, 9, 9), 1: (9, 8, 9), 2: (7, 8, 9), 3: (9, 9, 9)}
+
+    def rows(number):
+        lines = [f"{e}.0,0.{value}" for e, value in enumerate(curves[number])]
+        return "epoch,val_accuracy\n" + "\n".join(lines) + "\n"
+
+    costs = [(1, 90, 1.0), (1, 50, 0.7), (3, 70, 0.4), (1, 60, 0.9)]
+    trials = [
+        {"score": 0.9, "best_epoch": best, "parameters": size, "latency_ms": ms, "values": {"u": n}}
+        for n, (best, size, ms) in enumerate(costs)
+    ]
+    return write_search(tmp_path / "s", trials, rows, **about)
+
+
+def test_the_first_of_equal_epochs_is_the_best(tmp_path):
+    chart = learning_curves(tied(tmp_path))
+    assert "3 of 4 had their best score before their last epoch" in chart.caption
+    lines = [mark for mark in chart.drawing.marks if mark.kind == "line" and mark.trial]
+    others = {mark.style.stroke for mark in lines} - {"best"}
+    assert len(others) == 1, "equal trials have one colour"
+
+
+def test_of_equal_trials_the_smallest_is_the_best_and_the_front_has_no_two(tmp_path):
+    search = tied(tmp_path)
+    assert [row.trial for row in search.rows] == ["0001", "0003", "0002", "0000"]
+    marked = [m for m in pareto(search).drawing.marks if m.kind == "circle" and m.size[0] == 5]
+    assert [m.trial for m in marked] == ["0002", "0001"], "the fastest, and the smallest"
+    caption = progress(search).caption
+    assert "Trial 0001 is the best by its size" in caption
+    assert "3 other trials reached the same score, the first of them after 25%" in caption
+    assert "more trials are likely" not in caption
+
+
+def test_equal_scores_decide_nothing_and_the_page_says_so(tmp_path):
+    text = Whole(search_page(tied(tmp_path, proportion_of=80))).text
+    assert "These scores decide nothing: none of the 4 trials can be told apart" in text
+    unknown = Whole(search_page(tied(tmp_path / "other"))).text
+    assert "--executions 3" in unknown
+    clear = [{"score": 0.9}, {"score": 0.5}]
+    text = Whole(search_page(write_search(tmp_path / "t", clear, proportion_of=80))).text
+    assert "chance" not in text
+
+
 def test_importance_says_what_it_was_computed_from(tmp_path):
     trials = [
         {"score": 0.7 + 0.1 * (i % 2), "values": {"cell": ("lstm", "gru")[i % 2], "units": i % 3}}

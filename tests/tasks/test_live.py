@@ -41,7 +41,8 @@ def shown(tmp_path):
 
 def rendered(display, at, width=110):
     file = StringIO()
-    Console(file=file, width=width, color_system=None).print(display.table(at))
+    display.console = Console(file=file, width=width, color_system=None)
+    display.console.print(display.table(at))
     return file.getvalue().splitlines()
 
 

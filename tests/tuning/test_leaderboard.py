@@ -72,10 +72,9 @@ def test_a_failed_or_running_trial_is_never_the_best_whatever_it_had_reached():
 def test_the_front_by_hand():
     best_first = ranked(ROWS, "max")
     assert trials(pareto_front(best_first, "parameters")) == ["0001", "0003", "0000"]
-    assert trials(pareto_front(best_first, "latency_ms")) == ["0001", "0002"]
-    assert trials(pareto_front(ranked(ROWS, "min"), "latency_ms")) == [
-        "0000", "0003", "0001", "0002"
-    ]  # fmt: skip
+    # 0002 has the score of 0001 at half its latency.
+    assert trials(pareto_front(best_first, "latency_ms")) == ["0002"]
+    assert trials(pareto_front(ranked(ROWS, "min"), "latency_ms")) == ["0000", "0003", "0002"]
     assert pareto_front([ROWS[4], ROWS[6]], "parameters") == []
 
 
@@ -84,19 +83,29 @@ def test_the_front_is_all_that_nothing_beats(pairs):
     rows = [row(f"{n:04d}", score, cost) for n, (score, cost) in enumerate(pairs)]
     front = {(r.score, r.parameters) for r in pareto_front(ranked(rows, "max"), "parameters")}
     for score, cost in pairs:
-        beaten = any(s > score and c <= cost for s, c in pairs)
-        equal = any(s == score and c < cost for s, c in pairs)
-        if beaten:
-            assert (score, cost) not in front
-        elif not equal:
-            assert (score, cost) in front
+        beaten = any((s > score and c <= cost) or (s == score and c < cost) for s, c in pairs)
+        assert ((score, cost) in front) == (not beaten)
+    assert len(front) == len(pareto_front(ranked(rows, "max"), "parameters")), "one of equals"
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_of_equal_scores_the_smaller_model_is_first_whatever_was_measured(mode):
+    rows = [
+        row("0000", 0.9, 300, 9.0), row("0001", 0.9, 100, 8.0), row("0002", 0.9, None, 1.0),
+        row("0003", 0.9, 100, 1.0),
+    ]  # fmt: skip
+    assert trials(ranked(rows, mode)) == ["0001", "0003", "0000", "0002"]
+    assert trials(ranked(rows[::-1], mode)) == trials(ranked(rows, mode))
+    # Ranked by number of parameters, yet the front of latency knows the fastest of equals.
+    assert trials(pareto_front(ranked(rows, mode), "latency_ms")) == ["0003"]
+    assert trials(pareto_front(ranked(rows, mode), "parameters")) == ["0001"]
 
 
 def test_rows_below_limits_and_on_a_front_are_chosen():
     search = Search(Path(), {"mode": "max"}, ranked(ROWS, "max"))
     assert chosen_rows(search, TrialLimits()) == search.rows
     assert trials(chosen_rows(search, TrialLimits(parameters=200))) == ["0003", "0000"]
-    assert trials(chosen_rows(search, TrialLimits(), "latency")) == ["0001", "0002"]
+    assert trials(chosen_rows(search, TrialLimits(), "latency")) == ["0002"]
     assert trials(chosen_rows(search, TrialLimits(latency_ms=1.0), "parameters")) == ["0002"]
     with pytest.raises(DataError, match="--pareto is 'price'; use one of latency, parameters"):
         chosen_rows(search, TrialLimits(), "price")

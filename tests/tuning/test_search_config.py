@@ -82,7 +82,6 @@ def test_the_number_of_trials_is_free_and_max_pending_stays_what_it_was(tmp_path
 
 CHANGES = {
     "task": ("intent", "task was 'sentiment', now 'intent'"),
-    "data.source": ("a.csv", "source was 'synthetic:200', now 'a.csv'"),
     "data.reading": ({"text": 2}, "text was None, now 2"),
     "data_fingerprint": (
         "fedcba9876543210",
@@ -115,6 +114,48 @@ def test_each_other_setting_is_told_and_refused_even_as_an_extension(tmp_path, b
             f"{tmp_path} holds another search: {phrase}. Ask for the same, or name another --out"
         )
     assert (tmp_path / "search.json").read_text() == text
+
+
+PLACED = {"source": "rev.csv", "seed": 0, "reading": {"labels": "w.json", "window": 8}}
+
+
+@pytest.mark.parametrize("source", ["./rev.csv", "/mnt/data/rev.csv", "../other/reviews.csv"])
+def test_the_same_data_in_another_place_goes_on_from_there(tmp_path, before, source):
+    begun = before | {"data": PLACED}
+    save_search_config(tmp_path, begun)
+    said = []
+    now = begun | {"data": {**PLACED, "source": source}}
+    save_search_config(tmp_path, now, tell=said.append)
+    assert json.loads((tmp_path / "search.json").read_text())["data"]["source"] == source
+    assert len(said) == 1
+    assert "rev.csv" in said[0]
+    assert source in said[0]
+    save_search_config(tmp_path, now, tell=said.append)
+    assert len(said) == 1, "nothing new"
+
+
+def test_other_data_is_refused_and_its_place_is_named(tmp_path, before):
+    save_search_config(tmp_path, before)
+    now = changed(before, "data.source", "a.csv") | {"data_fingerprint": "fedcba9876543210"}
+    with pytest.raises(DataError, match="source was 'synthetic:200', now 'a.csv'") as error:
+        save_search_config(tmp_path, now)
+    assert "the content of the data has changed" in str(error.value)
+
+
+def test_paths_of_the_reading_are_places_too_and_nothing_else_is(tmp_path, before):
+    begun = before | {"data": PLACED}
+    save_search_config(tmp_path, begun)
+    places = ("source", "labels")
+
+    def read(**changes):
+        return begun | {"data": {**PLACED, "reading": {**PLACED["reading"], **changes}}}
+
+    save_search_config(tmp_path, read(labels="/mnt/w.json"), places=places)
+    for other in (read(window=9), read(labels="")):
+        with pytest.raises(DataError, match="holds another search"):
+            save_search_config(tmp_path, other, places=places)
+    with pytest.raises(DataError, match="labels was '/mnt/w.json', now 'v.json'"):
+        save_search_config(tmp_path, read(labels="v.json"))
 
 
 def test_several_differences_are_all_told(before):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.config import number, text
+from common.config import number, path, text
 from common.errors import DataError
 from models.anomaly_detection_config import AnomalyConfig
 from models.metric import Metric
@@ -45,7 +45,7 @@ class AnomalyReading(SeriesReading):
 
     split: str = text("0.3,0.1,0.6", "train, validation, test in order of time: shares or rows")
     window: int = number(64, 4, 10_000, "rows of a training window, and that an autoencoder sees")
-    labels: str = text("", "json of the windows of anomalies by file, as NAB has them")
+    labels: str = path("", "json of the windows of anomalies by file, as NAB has them")
 
 
 @dataclass(frozen=True, kw_only=True)

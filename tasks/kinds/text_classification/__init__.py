@@ -44,7 +44,7 @@ class TextClassification(Task):
     model: TextConfig = TextConfig()
 
     kind = "text classification"
-    metric = Metric("accuracy", "max", logged="answer_accuracy")
+    metric = Metric("accuracy", "max", logged="answer_accuracy", proportion=True)
     model_module = "models.text_classification"
     # The network alone must be able to, without the linear path next to it.
     overfit = Overfit(0.95, settings=MappingProxyType({
