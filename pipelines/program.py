@@ -49,7 +49,8 @@ Cores = Mapping[str, Core]
 
 
 class Program:
-    """One served signature.
+    """One served signature, row by row: what it answers to a row depends on no other row, so that
+    a server may run rows of several requests together.
 
     Attributes:
         signature: request and response tensors, without the states of its cores.

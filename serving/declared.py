@@ -6,6 +6,7 @@ was padded. A server may join requests only where it knows both; so the export w
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_json
-from pipelines.program import Program
+from pipelines.program import DEFAULT, Program
 from pipelines.ragged import Field, Fields, plain
+from serving.bundle import read_manifest
 from serving.errors import ServingError
 
 PROGRAMS_FILE = "assets.extra/seqloom_programs.json"
@@ -66,12 +68,14 @@ def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
 def read_programs(path: Path) -> dict[str, DeclaredProgram]:
     """Contents of the file by signature; empty for a SavedModel that Seqloom did not write.
 
+    Bundles of earlier versions have no such file, but a manifest with the checksums of all others.
+
     Raises:
         ServingError: the file is there, but it is not one that Seqloom writes.
     """
     file = path / PROGRAMS_FILE
     if not file.is_file():
-        return {}
+        return dict.fromkeys(_of_old_bundle(path), DeclaredProgram({}))
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {name: _declared(one) for name, one in found.items()}
@@ -79,6 +83,20 @@ def read_programs(path: Path) -> dict[str, DeclaredProgram]:
         raise ServingError(
             f"{file} cannot be read ({error!r}); export the model again, or delete the file"
         ) from error
+
+
+def _of_old_bundle(path: Path) -> list[str]:
+    """Signatures of the SavedModel, if it is the one that the manifest of its bundle names."""
+    bundle, graph = path.resolve().parents[1], path / "saved_model.pb"
+    if not (bundle / "manifest.json").is_file() or not graph.is_file():
+        return []
+    try:
+        manifest = read_manifest(bundle)
+        noted = manifest["artifacts"]["savedmodel"]["sha256"][graph.name]
+        known = noted == hashlib.sha256(graph.read_bytes()).hexdigest()
+        return list(manifest.get("signatures", [DEFAULT])) if known else []
+    except (ServingError, OSError, KeyError, TypeError):
+        return []
 
 
 def _declared(one: Mapping[str, Any]) -> DeclaredProgram:

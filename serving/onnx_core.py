@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
 
-_NUMPY = {"float": "float32", "double": "float64"}
+_NUMPY = {"float": "float32", "double": "float64", "string": "object"}
+_FAILED = (errors.Fail, errors.RuntimeException)
 
 
 class OnnxCore:
@@ -40,6 +42,7 @@ class OnnxCore:
             raise ServingError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
         self._outputs = [output.name for output in self.session.get_outputs()]
         self._shapes = {given.name: tuple(given.shape) for given in self.session.get_inputs()}
+        self._dtypes = {given.name: _dtype(given) for given in self.session.get_inputs()}
         self.inputs = tuple(self._shapes)
         self.states = {
             name: shape[1:] for name, shape in self._shapes.items()
@@ -53,12 +56,19 @@ class OnnxCore:
         input of another shape than the file's, or without a step, is refused.
 
         Raises:
-            RequestError: an input is missing or has an impossible shape.
+            RequestError: an input is missing, of another dtype or of an impossible shape; or ONNX
+                Runtime failed, such as at an id that an embedding does not have.
         """
+        arrays = {n: np.asarray(arrays[n]) for n in self.inputs if n in arrays}
         sizes = self._sizes(arrays)
         if not sizes["batch"]:
             return {node.name: _empty(node, sizes) for node in self.session.get_outputs()}
-        got = self.session.run(self._outputs, {name: arrays[name] for name in self.inputs})
+        try:
+            got = self.session.run(self._outputs, arrays)
+        except errors.InvalidArgument as error:
+            raise RequestError(str(error)) from error
+        except _FAILED as error:
+            raise RequestError(str(error), code="INTERNAL") from error
         return dict(zip(self._outputs, got, strict=True))
 
     def _sizes(self, arrays: Arrays) -> dict[str, int]:
@@ -70,7 +80,11 @@ class OnnxCore:
         for name, shape in self._shapes.items():
             if name not in arrays:
                 raise RequestError(f"the model needs input {name!r} {_text(shape)}")
-            given = np.shape(arrays[name])
+            given, dtype = arrays[name].shape, arrays[name].dtype
+            if dtype != self._dtypes[name]:
+                raise RequestError(
+                    f"input {name!r} is of type {dtype}; the model takes {self._dtypes[name]}"
+                )
             fits = len(given) == len(shape) and all(
                 size == wanted if isinstance(wanted, int) and axis else size or not given[0]
                 for axis, (size, wanted) in enumerate(zip(given, shape, strict=True))
@@ -92,5 +106,9 @@ def _text(shape: tuple) -> str:
 def _empty(node: onnxruntime.NodeArg, sizes: dict[str, int]) -> np.ndarray:
     """No rows of an output; an open dimension has the inputs' size."""
     shape = [dim if isinstance(dim, int) else sizes.get(dim, 0) for dim in node.shape[1:]]
+    return np.zeros((0, *shape), _dtype(node))
+
+
+def _dtype(node: onnxruntime.NodeArg) -> np.dtype:
     kind = node.type.removeprefix("tensor(").removesuffix(")")
-    return np.zeros((0, *shape), _NUMPY.get(kind, kind))
+    return np.dtype(_NUMPY.get(kind, kind))

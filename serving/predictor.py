@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.preprocessor import load_preprocessor
-from pipelines.program import DEFAULT, LoadedProgram
+from pipelines.program import DEFAULT
 from pipelines.ragged import Arrays
 from pipelines.responses import readable
 from serving.bundle import read_manifest
-from serving.errors import ServingError
+from serving.errors import RequestError, ServingError
 from serving.onnx_core import OnnxCore
+from serving.programs import loaded_programs
 
 
 class OnnxModel:
@@ -42,13 +43,19 @@ class OnnxModel:
             if not paths[name].is_file():
                 raise ServingError(f"{paths[name]} is not there; export it with `--format onnx`")
         cores = {name: OnnxCore(path, threads) for name, path in paths.items() if path.is_file()}
-        self.programs = {
-            name: LoadedProgram(program, cores)
-            for name, program in programs.items() if set(program.cores) <= set(cores)
-        }  # fmt: skip
+        self.programs = loaded_programs(programs, cores)
 
     def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
-        """Request tensors to response tensors, as the signature has them."""
+        """Request tensors to response tensors, as the signature has them.
+
+        Raises:
+            RequestError: a tensor is missing, or of another dtype or an impossible shape; or there
+                is no such signature.
+        """
+        if signature_name not in self.programs:
+            raise RequestError(
+                f"there is no signature {signature_name!r}; there is {', '.join(self.programs)}"
+            )
         return self.programs[signature_name].run(request)
 
 
@@ -80,7 +87,7 @@ class Predictor:
         self.signature = self.model.programs[DEFAULT].signature
 
     def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
-        """Request tensors to response tensors, as the signature has them."""
+        """Request tensors to response tensors, as the signature has them; see ``OnnxModel.run``."""
         return self.model.run(request, signature_name)
 
     def predict(self, raw: Sequence[Any], **settings: Any) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, G
     names = sorted(specs, key=lambda name: "default" in specs[name])
 
     def serve(*tensors: tf.Tensor) -> Tensors:
-        request = dict(zip(names, tensors, strict=True))
+        request = _checked(dict(zip(names, tensors, strict=True)), specs)
         states = {name: request[name] for name in loaded.core_states}
         encoded = {**states, **graph.encode(with_defaults(specs, request))}
         outputs = graph.execute(cores, encoded)
@@ -85,6 +85,24 @@ def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, G
         for n in names
     ]  # fmt: skip
     return tf.function(serve, input_signature=tensors, autograph=False)
+
+
+def _checked(request: Tensors, specs: Mapping[str, Any]) -> Tensors:
+    """The request as it is, once its shapes are known to be the signature's.
+
+    A session does not look at them, and ops would spread what lacks columns or rows.
+    """
+    found, rows = {}, None
+    for name, tensor in request.items():
+        shape = [None if size < 0 else size for size in specs[name]["shape"]]
+        found[name] = tf.ensure_shape(tensor, shape)
+        if "default" not in specs[name] and shape[:1] == [None]:
+            size = tf.shape(found[name])[0]
+            if rows is not None:
+                message = f"{name} must have as many rows as the other inputs"
+                tf.debugging.assert_equal(size, rows, message)
+            rows = size if rows is None else rows
+    return found
 
 
 def export_savedmodel(

@@ -65,6 +65,10 @@ class StepModel(OnnxCore):
             raise RequestError(
                 f"none of the inputs {', '.join(inputs)} has a time axis to step along"
             )
+        lengths = {name: given[name].shape[1] for name in stepped}
+        if len(set(lengths.values())) > 1:
+            each = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise RequestError(f"the inputs differ in their number of steps: {each}")
         states = self.initial(len(given[stepped[0]]))
         for t in range(given[stepped[0]].shape[1]):
             row = {name: x[:, t] if name in stepped else x for name, x in given.items()}

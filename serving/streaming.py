@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from pipelines.program import DEFAULT
 from pipelines.ragged import Arrays
+from pipelines.raw_windows import LATEST
 from serving.bundle import read_manifest
 from serving.errors import ServingError
 from serving.predictor import OnnxModel
@@ -61,9 +63,7 @@ class Stream:
         Raises:
             ServingError: the row does not suit the model.
         """
-        if isinstance(time, (str, np.datetime64)):
-            time = int(np.datetime64(time, "s").astype(np.int64))
-        row = self._row(values)
+        row, time = self._row(values), self._seconds(time)
         if self.step is not None:
             request: Arrays = {"values": row[None]}
             if "time" in self.step.signature["inputs"]:
@@ -71,20 +71,43 @@ class Stream:
             response = self.step.run({**request, **self.states})
             self.states = {name: response[f"{name}_next"] for name in self.states}
             return self._answered({name: value[0] for name, value in response.items()}, None)
-        self.past.append((row, time))
-        if len(self.past) < self.preprocessor.waits:
+        past = deque([*self.past, (row, time)], self.past.maxlen)
+        if len(past) < self.preprocessor.waits:
+            self.past = past
             return None
-        raw = self.preprocessor.raw_window(list(self.past), known)
+        raw = self.preprocessor.raw_window(list(past), known)
         response = self.whole.run(self.preprocessor.to_request([raw]))
+        self.past = past  # a row that was refused is not remembered
         return self._answered({name: value[0] for name, value in response.items()}, raw)
 
     def _row(self, values: Any) -> np.ndarray:
-        row, columns = np.asarray(values, np.float32), self._columns
+        columns = self._columns
+        try:
+            row = np.asarray(values, np.float32)
+        except (TypeError, ValueError, OverflowError):
+            row = np.zeros(0, np.float32)
         if row.shape != (columns,) or not np.isfinite(row).all():
             raise ServingError(
                 f"a row is {columns} finite numbers, one for each column; this is {values!r}"
             )
         return row
+
+    def _seconds(self, time: Any) -> int | None:
+        """Seconds since 1970; None where there is no time and the model does not use it."""
+        if time is None and "time" not in self.whole.signature["inputs"]:
+            return None
+        try:
+            if isinstance(time, (str, np.datetime64)):
+                time = np.datetime64(time, "s").astype(np.int64)
+            seconds = operator.index(time)
+            if abs(seconds) <= LATEST:
+                return seconds
+        except (TypeError, ValueError):
+            pass
+        raise ServingError(
+            f"time is {time!r}; this model needs the time of each row: whole seconds since 1970, "
+            "or ISO text in UTC"
+        )
 
     @property
     def _columns(self) -> int:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.preprocessor import load_preprocessor
-from pipelines.program import DEFAULT, NEXT, LoadedProgram
+from pipelines.program import DEFAULT, NEXT
 from pipelines.ragged import Arrays
 from serving.errors import ServingError
+from serving.programs import loaded_programs
 from serving.tensorrt_library import collecting_logger, gpu_reason, load_library, read_report
 
 
@@ -175,10 +176,7 @@ class EngineModel:
         self.cores = {
             name: EngineRunner(path, library) for name, path in paths.items() if path.is_file()
         }
-        self.programs = {
-            name: LoadedProgram(program, self.cores)
-            for name, program in programs.items() if set(program.cores) <= set(self.cores)
-        }  # fmt: skip
+        self.programs = loaded_programs(programs, self.cores)
 
     def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
         """Request tensors to response tensors, as the signature has them."""

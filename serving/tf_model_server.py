@@ -27,6 +27,7 @@ from serving.runtime.rest_api import RestOptions
 from serving.runtime.runtime import RequestLimits, Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import Server, ServerOptions, Tls, announce_ports
+from serving.tensors import DEFAULT_MAX_ELEMENTS
 
 # Flags with an effect, and their defaults, whose types are theirs.
 FLAGS: dict[str, Any] = {
@@ -185,8 +186,9 @@ def runtime_of(flags: dict[str, Any]) -> Runtime:
     threads = flags["tensorflow_intra_op_parallelism"] or flags["tensorflow_session_parallelism"]
     return Runtime(
         RequestLimits(
-            # TensorFlow Serving has no limit; this is what protobuf can carry.
+            # TensorFlow Serving has no limits; this is what protobuf can carry.
             max_body_bytes=2**31 - 1,
+            max_rows=DEFAULT_MAX_ELEMENTS,
             timeout_seconds=flags["rest_api_timeout_in_ms"] / 1000,
             check_method_names=flags["enable_signature_method_name_check"],
         ),

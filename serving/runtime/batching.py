@@ -5,6 +5,10 @@ their length; a free worker takes the bucket whose first request has waited long
 longest and runs them as one. (To fill up with shorter ones costs a third of the throughput of a
 recurrent model on a CPU: benchmarks/serving.py.) Requests that cannot be joined run alone, in the
 same queue, with the same bounds.
+
+Nothing in the shapes of a model tells that its rows are independent of each other (a softmax over
+the batch has the same ones), so only models that are known to be row-wise are joined and cut; for
+others whoever starts the server may vouch (``BatchOptions.vouched``), and they are not cut even so.
 """
 
 from __future__ import annotations
@@ -30,12 +34,15 @@ class BatchOptions:
 
     Attributes:
         joins: whether they are joined at all.
+        vouched: whether models that are not known to be row-wise are joined too, as whoever starts
+            the server says; see ``SignatureRunner.joinable``.
         max_rows: largest number of rows in a batch; a request may have several.
         delay_seconds: how long a batch that is not full waits for more; 0 takes what is there.
         max_waiting: rows that may wait; a request beyond them is UNAVAILABLE.
         workers: number of batches at once; one per core that this process may use by default.
         allowed_rows: sizes that batches are filled up to, with copies of a row.
-        splits: whether a request of more than ``max_rows`` is run in parts or refused.
+        splits: whether a request of more than ``max_rows`` is run in parts (whole, if the model is
+            not known to be row-wise) or refused.
     """
 
     joins: bool = True
@@ -45,16 +52,18 @@ class BatchOptions:
     workers: int = field(default_factory=usable_cores)
     allowed_rows: tuple[int, ...] = ()
     splits: bool = True
+    vouched: bool = False
 
 
 @dataclass(eq=False)
 class _Task:
-    """One request in the queue."""
+    """One request in the queue; ``joins`` says whether it may be run with others."""
 
     runner: SignatureRunner
     encoded: Arrays
     rows: int
     deadline: float | None
+    joins: bool
     future: Future = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
 
@@ -112,14 +121,15 @@ class Batcher:
         Raises:
             RequestError: UNAVAILABLE when too much waits; INVALID_ARGUMENT for too many rows.
         """
-        rows = _rows(encoded)
-        joined = self.options.joins and runner.joins and rows > 0
-        if joined and rows > self.options.max_rows and not self.options.splits:
+        sizes = {len(array) if array.ndim else None for array in encoded.values()}
+        rows = max(filter(None, sizes), default=0 if 0 in sizes else 1)
+        joins = sizes == {rows} and rows > 0 and self._joins(runner)
+        if joins and rows > self.options.max_rows and not self.options.splits:
             raise RequestError(
                 f"Task size {rows} is larger than maximum input batch size {self.options.max_rows}"
             )
-        task = _Task(runner, encoded, rows, deadline)
-        group, length = (id(task), 0) if not joined else _key(runner, encoded)
+        task = _Task(runner, encoded, rows, deadline, joins)
+        group, length = _key(runner, encoded) if joins else (id(task), 0)
         with self._ready:
             if self._closed:
                 raise RequestError("The model is being unloaded.", code="UNAVAILABLE")
@@ -132,6 +142,10 @@ class Batcher:
             self._queues.setdefault(group, {}).setdefault(length, deque()).append(task)
             self._ready.notify()
         return task.future
+
+    def _joins(self, runner: SignatureRunner) -> bool:
+        """Whether requests to a signature may be run together."""
+        return self.options.joins and (runner.joins or (self.options.vouched and runner.joinable))
 
     def close(self) -> None:
         """Runs what waits and ends the threads."""
@@ -173,7 +187,7 @@ class Batcher:
             return 0.0
         group, length = self._oldest()
         queue = self._queues[group][length]
-        if not queue[0].runner.joins or sum(t.rows for t in queue) >= self.options.max_rows:
+        if not queue[0].joins or sum(t.rows for t in queue) >= self.options.max_rows:
             return 0.0
         return queue[0].since + self.options.delay_seconds - time.monotonic()
 
@@ -215,38 +229,41 @@ class Batcher:
         runner, rows = batch[0].runner, sum(task.rows for task in batch)
         encoded = join([task.encoded for task in batch], runner.fields)
         outputs = runner.execute(self._filled(encoded, rows), _timeout(batch))
-        size = self._size(rows)
-        for name, array in outputs.items():
-            if array.ndim == 0 or len(array) != size:
-                raise RequestError(f"output {name} has no row for each row of the inputs")
+        if not _has_rows(outputs, self._size(rows)):
+            raise RequestError("an output has no row for each row of the inputs")
         first = 0
         for task in batch:
             yield take(outputs, slice(first, first + task.rows), runner.fields)
             first += task.rows
 
     def _alone(self, task: _Task) -> Arrays:
-        runner, limit = task.runner, self.options.max_rows
-        timeout = _timeout([task])
-        if not (self.options.joins and runner.joins) or not task.rows:
-            return runner.execute(task.encoded, timeout)
-        parts = [
-            {name: array[first : first + limit] for name, array in task.encoded.items()}
-            for first in range(0, task.rows, limit)
-        ]
-        found = []
-        for part in parts:
-            rows = _rows(part)
-            outputs = runner.execute(self._filled(part, rows), timeout)
-            found.append(self._own(outputs, rows, runner))
-        if len(found) == 1:
-            return found[0]
-        return join(found, runner.fields)
+        runner, timeout = task.runner, _timeout([task])
+        if task.joins:
+            limit = self.options.max_rows if runner.joins else task.rows
+            found = []
+            for first in range(0, task.rows, limit):
+                part = {name: x[first : first + limit] for name, x in task.encoded.items()}
+                found.append(self._part(runner, part, min(limit, task.rows - first), timeout))
+            parts = [part for part in found if part is not None]
+            if len(parts) == len(found):
+                return join(parts, runner.fields) if len(parts) > 1 else parts[0]
+        return runner.execute(task.encoded, timeout)
 
-    def _own(self, outputs: Arrays, rows: int, runner: SignatureRunner) -> Arrays:
-        """Outputs of one run at their own length, without the rows that only filled the batch."""
-        if self._size(rows) != rows:
-            return take(outputs, slice(rows), runner.fields)
-        return trim(outputs, runner.fields)
+    def _part(
+        self, runner: SignatureRunner, part: Arrays, rows: int, timeout: float | None
+    ) -> Arrays | None:
+        """Outputs of some rows at their own length, without the rows that only filled the batch.
+
+        None where they have other rows than the inputs, so that nothing may be cut.
+        """
+        outputs, size = runner.execute(self._filled(part, rows), timeout), self._size(rows)
+        if not _has_rows(outputs, size):
+            return None
+        return (
+            take(outputs, slice(rows), runner.fields)
+            if size != rows
+            else trim(outputs, runner.fields)
+        )
 
     def _size(self, rows: int) -> int:
         """Size of the batch in which so many rows are run."""
@@ -286,8 +303,9 @@ def bucket(length: int) -> int:
     return bound
 
 
-def _rows(encoded: Arrays) -> int:
-    return max((len(array) for array in encoded.values() if array.ndim), default=1)
+def _has_rows(outputs: Arrays, size: int) -> bool:
+    """Whether every output has as many rows as were run."""
+    return all(array.ndim and len(array) == size for array in outputs.values())
 
 
 def _timeout(batch: list[_Task]) -> float | None:

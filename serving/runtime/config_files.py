@@ -121,7 +121,7 @@ def batch_options(path: str | Path | None) -> BatchOptions:
     Raises:
         ServingError: the file cannot be read, or contradicts itself.
     """
-    options = BatchOptions(max_rows=1000, splits=False)
+    options = BatchOptions(max_rows=1000, splits=False, vouched=True)
     if path is None:
         return options
     config = read_message(path, "BatchingParameters")

@@ -3,51 +3,53 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
-from serving.errors import RequestError, ServingError
 from serving.runtime.runners import Backend, SignatureRunner
-from serving.runtime.signatures import check_inputs, check_tensors
-
-Execute = Callable[[LoadedProgram, Arrays], Arrays]
 
 
 class _ProgramRunner(SignatureRunner):
     """A program with its cores behind a signature.
 
     Args:
-        program: a program with its cores.
-        execute: runs it, and raises a RequestError for the errors of its engine.
+        program: a program with its cores, which raises a RequestError for what is no request.
     """
 
-    joins = True
+    joins = True  # a program, which its preprocessor.json names, answers row by row
 
-    def __init__(self, program: LoadedProgram, execute: Execute) -> None:
+    def __init__(self, program: LoadedProgram) -> None:
         super().__init__(program.signature)
-        self.program, self._execute = program, execute
+        self.program = program
         self.fields, self.shared = program.program.fields, program.program.shared
         self.states = program.states
 
     def encode(self, inputs: Arrays) -> Arrays:
         """See ``SignatureRunner.encode``."""
-        check_inputs(self.signature["inputs"], inputs)
-        check_tensors(self.signature["inputs"], inputs)
-        try:
-            return self.program.encode(inputs)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
+        return self.program.encode(inputs)
 
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; a run under way is not interrupted."""
-        return self._execute(self.program, encoded)
+        return self.program.execute(encoded)
 
     def decode(self, encoded: Arrays) -> Arrays:
         """See ``SignatureRunner.decode``."""
         return self.program.decode(encoded)
+
+
+class _LockedRunner(_ProgramRunner):
+    """A program of an engine that runs one batch at a time."""
+
+    def __init__(self, program: LoadedProgram, lock: threading.Lock) -> None:
+        super().__init__(program)
+        self._lock = lock
+
+    def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
+        """See ``SignatureRunner.execute``."""
+        with self._lock:
+            return super().execute(encoded)
 
 
 class OnnxBackend(Backend):
@@ -65,20 +67,7 @@ class OnnxBackend(Backend):
         from serving.predictor import OnnxModel
 
         programs = OnnxModel(directory, threads).programs
-        super().__init__({name: _ProgramRunner(p, translated) for name, p in programs.items()})
-
-
-def translated(program: LoadedProgram, encoded: Arrays) -> Arrays:
-    """Runs a program; errors of ONNX Runtime become a RequestError."""
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
-    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Failure
-
-    try:
-        return program.execute(encoded)
-    except (ValueError, InvalidArgument) as error:
-        raise RequestError(str(error)) from error
-    except (Fail, Failure) as error:
-        raise RequestError(str(error), code="INTERNAL") from error
+        super().__init__({name: _ProgramRunner(p) for name, p in programs.items()})
 
 
 class TensorRTBackend(Backend):
@@ -94,15 +83,7 @@ class TensorRTBackend(Backend):
         self._model: Any = EngineModel(directory)
         # One execution context for each core, so one batch at a time.
         lock = threading.Lock()
-
-        def locked(program: LoadedProgram, encoded: Arrays) -> Arrays:
-            try:
-                with lock:
-                    return program.execute(encoded)
-            except ServingError as error:
-                raise RequestError(str(error)) from error
-
-        super().__init__({n: _ProgramRunner(p, locked) for n, p in self._model.programs.items()})
+        super().__init__({n: _LockedRunner(p, lock) for n, p in self._model.programs.items()})
 
     def close(self) -> None:
         """Frees the GPU's memory."""

@@ -16,11 +16,13 @@ class SignatureRunner:
     """One signature of a loaded model; all methods may be called from many threads at once.
 
     ``encode`` and ``decode`` work on one request. ``execute`` may be given the encoded rows of
-    several requests at once, where ``joins``.
+    several requests at once, where ``joins`` (or ``joinable``, and the server is told to).
 
     Attributes:
         signature: inputs and outputs, as ``serving.runtime.signatures`` describes them.
-        joins: whether rows of several requests may be run together.
+        joins: whether rows of several requests may be run together, and a request be cut: each row
+            of the answer is known to depend on the same row of the request alone.
+        joinable: whether that is possible, but not known: all tensors begin with an open dimension.
         fields: encoded inputs that may be lengthened without any effect on the answer, and outputs
             of ``execute`` that are cut to their own length when rows of several requests part.
         shared: inputs that have one value for all rows of a batch; ``encode`` hands them on.
@@ -29,6 +31,7 @@ class SignatureRunner:
     """
 
     joins = False
+    joinable = False
     fields: Fields = MappingProxyType({})
     shared: tuple[str, ...] = ()
     states: Mapping[str, tuple[int, ...]] = MappingProxyType({})

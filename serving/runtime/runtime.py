@@ -35,12 +35,14 @@ class RequestLimits:
     Attributes:
         max_body_bytes: largest HTTP body, also after decompression, and gRPC message.
         max_elements: largest number of values in one tensor.
+        max_rows: largest number of rows of one request; a few bytes of gRPC can ask for any number.
         timeout_seconds: timeout of a REST request; a gRPC request has its own.
         check_method_names: whether classify and regress need a signature of that method.
     """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     max_elements: int = DEFAULT_MAX_ELEMENTS
+    max_rows: int = 2**20
     timeout_seconds: float = 30.0
     check_method_names: bool = False
 
@@ -94,10 +96,14 @@ class Runtime:
         Raises:
             RequestError: bad inputs, a full queue, a model that fails, or DEADLINE_EXCEEDED.
         """
-        large = any(
-            array.nbytes > SMALL_BYTES or (array.ndim and len(array) > SMALL_ROWS)
-            for array in inputs.values()
-        )
+        rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
+        if rows > self.limits.max_rows:
+            raise RequestError(
+                f"A request of {rows} rows is larger than this server takes "
+                f"({self.limits.max_rows}).",
+                code="RESOURCE_EXHAUSTED",
+            )
+        large = rows > SMALL_ROWS or any(a.nbytes > SMALL_BYTES for a in inputs.values())
         encoded = await _call(large, runner.encode, inputs)
         began = time.perf_counter()
         future = asyncio.wrap_future(servable.batcher.submit(runner, encoded, deadline))

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.program import NEXT, check_shared, with_defaults
-from pipelines.ragged import Arrays
+from pipelines.ragged import Arrays, trim
 from serving import protos
 from serving.declared import DeclaredProgram, read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
 from serving.runtime.runners import Backend, SignatureRunner
-from serving.runtime.signatures import check_inputs, check_settings, check_tensors, no_rows
+from serving.runtime.signatures import check_inputs, check_tensors, no_rows
 from serving.tensors import dtype_name, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
@@ -167,7 +167,7 @@ class SavedModelBackend(Backend):
 
 
 class _SessionRunner(SignatureRunner):
-    """One signature; rows of several requests are joined where all its tensors have a batch."""
+    """One signature; it is known to be row-wise where the file that Seqloom writes declares it."""
 
     def __init__(
         self,
@@ -179,29 +179,26 @@ class _SessionRunner(SignatureRunner):
         self._backend, self._is_ours = backend, declared is not None
         if declared is not None:
             self.fields, self.shared = declared.fields, declared.shared
-        outputs = signature["outputs"]
         self.states = {
             name: tuple(info["shape"][1:]) for name, info in signature["inputs"].items()
-            if f"{name}{NEXT}" in outputs and info["shape"]
+            if f"{name}{NEXT}" in signature["outputs"] and info["shape"]
         }  # fmt: skip
         self._feeds = {name: info["name"] for name, info in signature["inputs"].items()}
         self._fetches = {name: info["name"] for name, info in signature["outputs"].items()}
-        self.joins = bool(self._feeds) and all(
-            info["shape"] is not None and info["shape"][:1] == [-1]
-            for side in ("inputs", "outputs")
-            for info in signature[side].values()
+        inputs, outputs = signature["inputs"].values(), signature["outputs"].values()
+        has_batch = bool(self._feeds) and all(
+            info["shape"] is not None and info["shape"][:1] == [-1] for info in (*inputs, *outputs)
         )
-        if not self._is_ours and any("default" in info for info in signature["inputs"].values()):
-            self.joins = False  # whether a default belongs to a row is not known
+        self.joins = has_batch and self._is_ours
+        # Whether a default belongs to a row is not known.
+        self.joinable = has_batch and not any("default" in info for info in inputs)
 
     def encode(self, inputs: Arrays) -> Arrays:
-        """See ``SignatureRunner.encode``; shapes and dtypes are the graph's to judge."""
+        """See ``SignatureRunner.encode``; of a graph of others shapes are its own to judge."""
         specs = self.signature["inputs"]
         check_inputs(specs, inputs)
         if self._is_ours:  # every array has a row for each row of the request
-            check_settings(specs, inputs)
-            if not any(array.size for array in inputs.values()):
-                check_tensors(specs, inputs)
+            check_tensors(specs, inputs)  # its graph would spread what lacks columns or rows
             try:
                 filled = with_defaults(specs, inputs)
                 check_shared(self.shared, filled)
@@ -215,13 +212,28 @@ class _SessionRunner(SignatureRunner):
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; errors are the session's own.
 
-        A request without rows never gets there: TensorFlow's loops refuse to stack nothing.
+        A request of no rows is run as one row of zeros, of which the answer has none: TensorFlow's
+        loops refuse to stack nothing.
         """
         if self._is_ours and all(array.shape[:1] == (0,) for array in encoded.values()):
-            return {name: no_rows(info) for name, info in self.signature["outputs"].items()}
+            if not all(array.size or 0 not in array.shape[1:] for array in encoded.values()):
+                return {name: no_rows(info) for name, info in self.signature["outputs"].items()}
+            specs = self.signature["inputs"]
+            row = {n: _blank(array, specs[n].get("default")) for n, array in encoded.items()}
+            outputs = self._run(row, timeout)
+            return trim({name: array[:0] for name, array in outputs.items()}, self.fields)
+        return self._run(encoded, timeout)
+
+    def _run(self, encoded: Arrays, timeout: float | None) -> Arrays:
         feeds = {self._feeds[name]: array for name, array in encoded.items()}
         arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
         return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
+
+
+def _blank(array: np.ndarray, default: Any) -> np.ndarray:
+    """One row in place of none: of the default, of no text, or of zeros."""
+    fill = default if default is not None else b"" if array.dtype == object else 0
+    return np.full((1, *array.shape[1:]), fill, array.dtype)
 
 
 def _signature(definition: Any) -> dict[str, Any]:

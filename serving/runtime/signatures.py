@@ -68,7 +68,7 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
 
     TensorFlow Serving leaves this to the graph, whose words for dtypes are used here; ONNX
     Runtime's own would not name the input. All inputs that share the batch dimension must have as
-    many rows.
+    many rows, and each row at least one step.
 
     Raises:
         RequestError: INVALID_ARGUMENT.
@@ -83,12 +83,16 @@ def check_tensors(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray]
         if sent != info["dtype"]:
             takes, given = (TF_NAMES.get(kind, kind) for kind in (info["dtype"], sent))
             raise RequestError(f"Expects arg[{position}] to be {takes} but {given} is provided")
+        if array.dtype == object and not all(isinstance(x, (bytes, str)) for x in array.flat):
+            raise RequestError(f"Input {name} takes text or bytes, and the request has others")
         if info.get("shape") is None:
             continue
         dims = [-1 if size is None else int(size) for size in info["shape"]]
         fits = len(dims) == array.ndim and all(
             size in (-1, actual) for size, actual in zip(dims, array.shape, strict=True)
         )
+        # Rows without a step: there is nothing to answer, and native kernels would abort.
+        fits = fits and (array.size or 0 in (*dims, *array.shape[:1]))
         if not fits:
             raise _shape_error(name, dims, array)
         if dims and dims[0] == -1:

@@ -149,6 +149,7 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     batch_size: o.BatchSize = 32,
     batch_delay: o.BatchDelay = 0.0,
+    enable_batching: o.EnableBatching = False,
     queue: o.Queue = 16_384,
     timeout: o.Timeout = "30s",
     max_body: o.MaxBody = 64,
@@ -182,7 +183,9 @@ def serve(
     decoding = serve_settings(bundle, task_flags(own.args, default, "--default"))
     runtime = Runtime(
         RequestLimits(max_body * 2**20, timeout_seconds=seconds(timeout, "--timeout")),
-        BatchOptions(batch_size > 1, batch_size, batch_delay / 1000, queue),
+        BatchOptions(
+            batch_size > 1, batch_size, batch_delay / 1000, queue, vouched=enable_batching
+        ),
         loading=LoadOptions(decoding=decoding),
         watching=WatchOptions(seconds(poll, "--poll")),
         sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),

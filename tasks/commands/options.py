@@ -76,6 +76,13 @@ Workspace = Annotated[
 BatchSize = Annotated[
     int, typer.Option(min=1, help="rows of different requests that are run as one; 1 joins none")
 ]
+EnableBatching = Annotated[
+    bool,
+    typer.Option(
+        "--enable-batching",
+        help="join requests also to a SavedModel of others, whose rows you know to be independent",
+    ),
+]
 BatchDelay = Annotated[
     float, typer.Option(min=0, help="milliseconds that a batch waits to be filled")
 ]

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from live_server import client_of, post, runtime_of
 
-from pipelines.program import LoadedProgram, Program, with_defaults
+from pipelines.program import Program, with_defaults
 from pipelines.ragged import Field
 from serving.client import Client
 from serving.errors import RequestError, ServingError
+from serving.programs import CheckedProgram
 from serving.runtime.batching import BatchOptions
-from serving.runtime.core_backends import _ProgramRunner, translated
+from serving.runtime.core_backends import _ProgramRunner
 from serving.runtime.loading import LoadOptions, ModelLocation, find_model, load
 from serving.runtime.runners import Backend
 from serving.runtime.runtime import Runtime
@@ -74,8 +75,8 @@ class ScaleBackend(Backend):
 
     def __init__(self):
         self.program = Scale()
-        loaded = LoadedProgram(self.program, {"model": Copy()})
-        super().__init__({"serving_default": _ProgramRunner(loaded, translated)})
+        loaded = CheckedProgram(self.program, {"model": Copy()})
+        super().__init__({"serving_default": _ProgramRunner(loaded)})
 
 
 def save_as_savedmodel(path):

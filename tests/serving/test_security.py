@@ -2,11 +2,13 @@
 
 import subprocess
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 from live_server import DoublingBackend, runtime_of
 
+from serving import protos
 from serving.client import Client
 from serving.errors import RequestError, ServingError
 from serving.runtime.server import Server, ServerOptions, running
@@ -105,6 +107,26 @@ def test_messages_beyond_the_limit_are_refused():
         with pytest.raises(RequestError, match="101 values is larger"):
             client.predict({"x": np.zeros((1, 101), np.float32)})
         assert client.predict(X)["y"].tolist() == [[2.0]]
+
+
+def test_a_few_bytes_cannot_ask_for_any_number_of_rows():
+    runtime, models = runtime_of([DoublingBackend()], max_rows=50)
+    request = protos.PredictRequest()
+    request.model_spec.name = "m"
+    request.inputs["x"].dtype = protos.DataType.values_by_name["DT_FLOAT"].number
+    request.inputs["x"].float_val.append(1)
+    for size in (51, 1):
+        request.inputs["x"].tensor_shape.dim.add().size = size
+    with (
+        running(models, runtime, ServerOptions(rest_port=0, grpc_port=0)) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        error = predict.future(request.SerializeToString(), timeout=60).exception()
+        assert error.code().name == "RESOURCE_EXHAUSTED"
+        assert "51 rows" in error.details()
+        request.inputs["x"].tensor_shape.dim[0].size = 50
+        predict(request.SerializeToString(), timeout=60)
 
 
 # --- the client --------------------------------------------------------------------------------

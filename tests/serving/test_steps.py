@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from serving.errors import RequestError
 from serving.native_onnx import export_onnx, step_model
@@ -56,6 +57,9 @@ def test_memory_is_given_whole_and_unknown_inputs_are_ignored(steps):
     ({"memory": np.ones((2, 0, 4), np.float32)}, "input 'memory' has shape [2, 0, 4]"),
     ({"memory": np.float32(1)}, "input 'memory' has shape []"),
     ({"reader_h": np.ones((2, 0), np.float32)}, "input 'reader_h' has shape [2, 0]"),
+    ({"reader_h": np.ones((2, 1), np.float32)}, "input 'reader_h' has shape [2, 1]"),
+    ({"ids": np.ones(2)}, "input 'ids' is of type float64; the model takes int32"),
+    ({"ids": np.array(["1", "2"], object)}, "input 'ids' is of type object"),
 ])  # fmt: skip
 def test_impossible_shapes_are_refused_by_name(steps, change, message):
     given = {**feeds(2), **steps.initial(2)}
@@ -69,3 +73,34 @@ def test_what_is_missing_is_named(steps):
         steps.step({"ids": np.ones(2, np.int32)}, steps.initial(2))
     with pytest.raises(RequestError, match="has a time axis"):
         list(steps.run(feeds(2)))
+
+
+def test_an_id_that_the_embedding_does_not_have_is_refused(steps):
+    with pytest.raises(RequestError):
+        steps.step({**feeds(2), "ids": np.array([1, 9], np.int32)}, steps.initial(2))
+
+
+@pytest.mark.parametrize(("kind", "code"), [
+    (errors.InvalidArgument, "INVALID_ARGUMENT"), (errors.Fail, "INTERNAL"),
+    (errors.RuntimeException, "INTERNAL"),
+])  # fmt: skip
+def test_what_the_runtime_says_is_passed_on(steps, monkeypatch, kind, code):
+    class Broken:
+        def run(self, names, arrays):
+            raise kind("bad")
+
+    monkeypatch.setattr(steps, "session", Broken())
+    with pytest.raises(RequestError, match="bad") as error:
+        steps.step(feeds(2), steps.initial(2))
+    assert error.value.code == code
+
+
+def test_sequences_of_different_lengths_are_refused(tmp_path):
+    given = {name: keras.Input((None, 2), name=name) for name in ("a", "b")}
+    both = layers.Concatenate()(list(given.values()))
+    y = layers.GRU(3, return_sequences=True, name="reader")(both)
+    export_onnx(step_model(keras.Model(given, {"y": y})), tmp_path / "step.onnx")
+    model = StepModel(tmp_path / "step.onnx", threads=1)
+    rows = {"a": np.ones((2, 5, 2), np.float32), "b": np.ones((2, 4, 2), np.float32)}
+    with pytest.raises(RequestError, match="b has 4"):
+        list(model.run(rows))
