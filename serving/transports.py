@@ -25,7 +25,6 @@ Files = tuple[Any, Any, Any]
 
 # HTTP status to canonical code; of several codes, the one that servers mean most often.
 _CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
-_DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
 class RestTransport:
@@ -322,9 +321,7 @@ def _info(value: Mapping[str, Any], default: Any) -> dict[str, Any]:
     """A TensorInfo in JSON as a dtype and a shape, and the default where there is one."""
     shape = value.get("tensor_shape", {})
     dims = [int(dim["size"]) for dim in shape.get("dim", [])]
-    number = value["dtype"]
-    name = _DTYPES.get(number, str(number).removeprefix("DT_").lower())
-    found = {"dtype": name, "shape": None if shape.get("unknown_rank") else dims}
+    found = {"dtype": dtype_name(value["dtype"]), "shape": None if shape.get("unknown_rank") else dims}
     if default:
         proto = json_format.ParseDict(default, protos.TensorProto(), ignore_unknown_fields=True)
         found["default"] = to_array(proto)

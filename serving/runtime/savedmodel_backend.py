@@ -240,8 +240,12 @@ def _signature(definition: Any) -> dict[str, Any]:
 
 def _tensor_info(info: Any) -> dict[str, Any]:
     shape = info.tensor_shape
-    return {
+    found = {
         "dtype": dtype_name(info.dtype),
         "shape": None if shape.unknown_rank else [dim.size for dim in shape.dim],
         "name": info.name,
     }
+    if info.WhichOneof("encoding") == "coo_sparse":
+        parts = ("values_tensor_name", "indices_tensor_name", "dense_shape_tensor_name")
+        found["sparse"] = {part: getattr(info.coo_sparse, part) for part in parts}
+    return found
