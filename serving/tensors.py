@@ -52,7 +52,7 @@ _FIELDS = {
     33: ("float4_e2m1fn", "float8_val", "uint8"),
 }
 NUMBERS = {name: number for number, (name, _, _) in _FIELDS.items()}
-_QUANTISED = ("qint8", "quint8", "qint32", "qint16", "quint16")
+QUANTISED = ("qint8", "quint8", "qint32", "qint16", "quint16")
 # Complex values are pairs of these.
 _HALVES = {"complex64": np.float32, "complex128": np.float64}
 # TensorFlow's DataTypeString where it differs from NumPy's name.
@@ -79,7 +79,7 @@ def dtype_name(number: int | str) -> str:
 
 
 def type_in_json(name: str) -> str | int:
-    """The opposite of ``dtype_name``, as the JSON form of a proto has it: ``DT_...`` or a number."""
+    """The opposite of ``dtype_name``, as JSON has it: ``DT_...``, or an unknown type's number."""
     if name in NUMBERS:
         return protos.DataType.values_by_number[NUMBERS[name]].name
     if name.startswith("type "):
@@ -104,7 +104,7 @@ def numpy_dtype(name: str) -> np.dtype:
     if number is None:
         raise RequestError(f"Tensors of type {name} are not served.", code="UNIMPLEMENTED")
     carrier = _FIELDS[number][2]
-    if name in _QUANTISED:
+    if name in QUANTISED:
         return np.dtype([(name, carrier)])
     if name in ("string", "float16") or carrier == name:
         return np.dtype("object" if name == "string" else name)

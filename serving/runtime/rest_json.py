@@ -320,6 +320,8 @@ def _nest(tokens: list[str], shape: list[int], groups: int = 1) -> list[str]:
 def _tokens(name: str, array: np.ndarray) -> list[str]:
     """Every value of an array as JSON text, in C order."""
     flat = array.reshape(-1)
+    if not len(flat):
+        return []  # of a type without a JSON form, too, as upstream
     dtype = dtype_of(array)
     if dtype in FLOATS:
         return decimals(flat)
