@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from serving import protos
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.tensors import NUMBERS, dtype_name, fill_proto, to_array
+from serving.tensors import NUMBERS, dtype_name, dtype_of, fill_proto, to_array
 
 Arrays = dict[str, np.ndarray]
 # Certificate authority, and this client's certificate and key.
@@ -25,7 +25,6 @@ Files = tuple[Any, Any, Any]
 
 # HTTP status to canonical code; of several codes, the one that servers mean most often.
 _CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
-_DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
 class RestTransport:
@@ -216,7 +215,7 @@ class GrpcTransport:
                         "dtype": dtype_name(info.dtype),
                         "shape": None if info.tensor_shape.unknown_rank
                         else [dim.size for dim in info.tensor_shape.dim],
-                        **({"default": to_array(definition.defaults[key])}
+                        **(_default(definition.defaults[key])
                            if side == "inputs" and key in definition.defaults else {}),
                     }
                     for key, info in getattr(definition, side).items()
@@ -287,7 +286,18 @@ def _tls_context(files: tuple[Any, Any, Any]) -> ssl.SSLContext:
 
 
 def _plain(arrays: Arrays) -> dict[str, Any]:
-    """Arrays as JSON; bytes that are no text as base64."""
+    """Arrays as JSON; bytes that are no text as base64.
+
+    Raises:
+        RequestError: UNIMPLEMENTED for a type that JSON cannot carry.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiubO":
+            raise RequestError(
+                f"JSON carries no {dtype_of(array)}, which input {name} is; ask the server's gRPC "
+                "port instead: grpc://HOST:8500",
+                code="UNIMPLEMENTED",
+            )
 
     def leaf(value: Any) -> Any:
         if isinstance(value, list):
@@ -322,10 +332,19 @@ def _info(value: Mapping[str, Any], default: Any) -> dict[str, Any]:
     """A TensorInfo in JSON as a dtype and a shape, and the default where there is one."""
     shape = value.get("tensor_shape", {})
     dims = [int(dim["size"]) for dim in shape.get("dim", [])]
-    number = value["dtype"]
-    name = _DTYPES.get(number, str(number).removeprefix("DT_").lower())
-    found = {"dtype": name, "shape": None if shape.get("unknown_rank") else dims}
+    found = {
+        "dtype": dtype_name(value["dtype"]),
+        "shape": None if shape.get("unknown_rank") else dims,
+    }
     if default:
         proto = json_format.ParseDict(default, protos.TensorProto(), ignore_unknown_fields=True)
-        found["default"] = to_array(proto)
+        found.update(_default(proto))
     return found
+
+
+def _default(proto: Any) -> dict[str, np.ndarray]:
+    """The default of an input; nothing where it is of a type that this client cannot hold."""
+    try:
+        return {"default": to_array(proto)}
+    except RequestError:
+        return {}

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from serving import protos
 from serving.errors import HTTP_STATUS, RequestError
+from serving.runtime.batching import timed_out
 from serving.runtime.config_files import models_of
 from serving.runtime.inference import classifications, examples_of, regressions
 from serving.runtime.rest_api import check_token
@@ -169,6 +170,7 @@ class GrpcApi:
                 )
             # Before the model is run: an unknown output must not cost anything.
             selected(runner.signature["outputs"], list(request.output_filter))
+            runner = runner.only(request.output_filter)
             outputs = await self._runtime.run(servable, runner, self._inputs(request), deadline)
             response = protos.PredictResponse()
             self._spec(response.model_spec, servable, name)
@@ -290,12 +292,31 @@ class GrpcApi:
             raise RequestError("Custom model configs are not served here.", code="UNIMPLEMENTED")
         models = models_of(request.config, self._runtime.manager.settings)
         # In a thread: loading may take long, and the event loop answers others meanwhile.
-        await asyncio.to_thread(self._runtime.manager.replace, models)
+        missing = await asyncio.to_thread(self._runtime.manager.replace, models)
+        await self._available(missing, deadline)
         response.status.SetInParent()
         for name, value in before.items():
             grown = self._runtime.metrics.value(name) - value
             response.metric.add(name=name, int64_value_increase=grown)
         return response
+
+    async def _available(self, models: Any, deadline: float | None) -> None:
+        """Waits until all models that a reload brought have a version, as long as the client does.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED; a model failed; the server or the client ends.
+        """
+        manager = self._runtime.manager
+        pause = max(0.05, min(manager.watching.poll_seconds, 1.0))
+        while models:
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise timed_out()
+            if not self.serving:
+                raise RequestError("The server is shutting down.", code="UNAVAILABLE")
+            await asyncio.sleep(min(pause, left))
+            await asyncio.to_thread(manager.look)
+            models = await asyncio.to_thread(manager.missing, models)
 
     # --- streams -------------------------------------------------------------------------------
 

@@ -78,9 +78,12 @@ def check_regression(signature: Mapping[str, Any]) -> None:
 
 
 def _check_input(signature: Mapping[str, Any], kind: str) -> None:
-    if len(signature["inputs"]) != 1:
+    inputs = signature["inputs"]
+    # Further inputs may be left out where they have defaults; upstream refuses those signatures.
+    others = [name for name in inputs if name != INPUT and "default" not in inputs[name]]
+    if not inputs or (others and len(inputs) > 1):
         raise RequestError("Expected one input Tensor.")
-    if INPUT not in signature["inputs"]:
+    if INPUT not in inputs:
         raise RequestError(f"No {kind} inputs found in SignatureDef: {sorted(signature['inputs'])}")
 
 
@@ -138,7 +141,8 @@ def infer_log(backend: Backend, log: Any) -> None:
     if kind == "predict_log":
         request = log.predict_log.request
         inputs = {name: to_array(proto) for name, proto in request.inputs.items()}
-        backend.run(inputs, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        backend.run(inputs, name, list(request.output_filter))
         return
     if kind in ("classify_log", "regress_log"):
         request = getattr(log, kind).request

@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.errors import RequestError
 from serving.runtime.json_dialect import echo
-from serving.tensors import TF_NAMES
+from serving.tensors import TF_NAMES, numpy_dtype
 
 FLOATS = ("float32", "float64")
 # Literals are checked against the range of the proto field that carries them, so the narrow
@@ -95,7 +95,7 @@ def _convert(leaves: list, dtype: str) -> np.ndarray | None:
                 return None
         return flat
     # JSON carries no half, bfloat16 or complex values, but an empty list has none to carry.
-    return None if leaves else np.empty(0, np.sctypeDict.get(dtype, np.float32))
+    return None if leaves else np.empty(0, numpy_dtype(dtype))
 
 
 def _explain(value: object, level: int, shape: list[int], dtype: str) -> None:

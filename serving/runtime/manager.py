@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class ModelManager:
         self._load, self.watching, self._report = load, watching or WatchOptions(), on_change
         self._models: dict[str, ModelSettings] = {}
         self._servables: dict[str, dict[int, Servable]] = {}
+        # Versions of models that were taken out; a model that comes back begins anew.
+        self._past: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         # Held while models change; requests take only what is there and never wait for it.
         self._changing = threading.RLock()
@@ -109,7 +111,7 @@ class ModelManager:
         Raises:
             RequestError: NOT_FOUND.
         """
-        found = dict(self._servables.get(name, {}))
+        found = {**self._past.get(name, {}), **self._servables.get(name, {})}
         if not found:
             raise RequestError(f"Could not find any versions of model {name}", code="NOT_FOUND")
         if version is None:
@@ -162,8 +164,11 @@ class ModelManager:
             self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
             self._thread.start()
 
-    def replace(self, models: Iterable[ModelSettings]) -> None:
-        """Serves these models instead, and returns when the new ones are available.
+    def replace(self, models: Iterable[ModelSettings]) -> dict[str, ModelSettings]:
+        """Serves these models instead; versions that are there are loaded when it returns.
+
+        Returns:
+            The models without a version so far, to be asked for by ``missing``.
 
         Raises:
             RequestError: one did not become available, or a label names a version that is not
@@ -173,13 +178,41 @@ class ModelManager:
             wanted = {model.name: model for model in models}
             for model in wanted.values():
                 self._check_labels(model)
+            # One that was served before and lost its versions is not waited for.
+            new = {n: m for n, m in wanted.items() if not self._servables.get(n)}
             self._models = wanted
             self._look()
-            failed = self._failures()
+            return self.missing(new, seen=wanted)
+
+    def missing(
+        self, awaited: Mapping[str, ModelSettings], seen: Iterable[str] | None = None
+    ) -> dict[str, ModelSettings]:
+        """Which of the models that ``replace`` gave have no version yet; others get their labels.
+
+        Args:
+            awaited: settings by name, as ``replace`` gave them.
+            seen: names of the models that are looked at; those of ``awaited`` if None.
+
+        Raises:
+            RequestError: UNKNOWN: one failed to load; ABORTED: another reload has other settings.
+        """
+        with self._changing:
+            if any(self._models.get(name) is not model for name, model in awaited.items()):
+                raise RequestError("Another reload has replaced the models.", code="ABORTED")
+            names = set(awaited if seen is None else seen)
+            failed = [servable for servable in self._failures() if servable.name in names]
             if failed:
                 raise RequestError(failed_text(failed), code="UNKNOWN")
-            for model in self._models.values():
-                self._label(model)
+            left = {name: m for name, m in awaited.items() if not self._available(name)}
+            for name in names - left.keys():
+                self._label(self._models[name])
+            return left
+
+    def look(self) -> None:
+        """Looks for versions once, where nothing watches."""
+        if self._thread is None:
+            with self._changing:
+                self._look()
 
     def stop(self, timeout: float = 30.0) -> None:
         """Unloads everything, once the requests under way are answered."""
@@ -187,7 +220,7 @@ class ModelManager:
         if self._thread is not None:
             self._thread.join(timeout)
         with self._changing:
-            for versions in self._servables.values():
+            for versions in [*self._past.values(), *self._servables.values()]:
                 for servable in versions.values():
                     servable.unload(timeout)
 
@@ -207,7 +240,7 @@ class ModelManager:
         for name in set(self._servables) - set(self._models):
             for servable in self._servables[name].values():
                 self._unload(servable)
-            del self._servables[name]
+            self._past.setdefault(name, {}).update(self._servables.pop(name))
             self._labels.pop(name, None)
         for model in self._models.values():
             wanted = self._wanted(model)
@@ -256,7 +289,7 @@ class ModelManager:
 
     def _attempt(self, servable: Servable, required: str | None) -> None:
         """Loads a version, if it is time for that."""
-        if servable.state in (State.AVAILABLE, State.END):
+        if servable.state in (State.AVAILABLE, State.UNLOADING, State.END):
             return
         if time.monotonic() < servable.retry_at:
             return
@@ -279,6 +312,7 @@ class ModelManager:
         if servable.state is State.END:
             return
         was = servable.state
+        servable.leave_service()
         # Not waited for here: one slow request must not keep new versions from being loaded.
         threading.Thread(target=servable.unload, name="unload", daemon=True).start()
         if was is State.AVAILABLE:
@@ -305,11 +339,14 @@ class ModelManager:
         ]
 
     def _check_labels(self, model: ModelSettings) -> None:
-        """Labels go to versions that are available, or will be by this very change."""
+        """Labels go to versions that are available, or will be by this very change.
+
+        Those of a model that has no version at all wait with it.
+        """
         if self.watching.labels_ahead:
             return
-        wanted = self._wanted(model) or {}
-        for version in model.labels.values():
+        wanted = self._wanted(model)
+        for version in model.labels.values() if wanted else ():
             if version not in wanted:
                 raise _unavailable(model.name, version)
 

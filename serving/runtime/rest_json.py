@@ -27,6 +27,7 @@ from serving.runtime.json_tensor import (
     tensor_from_json,
     try_tensor,
 )
+from serving.tensors import dtype_of
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,9 @@ def _nest(tokens: list[str], shape: list[int], groups: int = 1) -> list[str]:
 def _tokens(name: str, array: np.ndarray) -> list[str]:
     """Every value of an array as JSON text, in C order."""
     flat = array.reshape(-1)
-    dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+    if not len(flat):
+        return []  # of a type without a JSON form, too, as upstream
+    dtype = dtype_of(array)
     if dtype in FLOATS:
         return decimals(flat)
     if dtype in INTEGER_RANGES:

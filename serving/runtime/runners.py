@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -38,6 +38,14 @@ class SignatureRunner:
 
     def __init__(self, signature: dict[str, Any]) -> None:
         self.signature = signature
+
+    def only(self, outputs: Collection[str]) -> SignatureRunner:
+        """The runner for a request that asks for some outputs: itself, where all cost the same.
+
+        Args:
+            outputs: names of outputs of the signature; none for all of them.
+        """
+        return self
 
     def encode(self, inputs: Arrays) -> Arrays:
         """Inputs of the signature, checked, as ``execute`` takes them.
@@ -92,20 +100,26 @@ class Backend:
         """The ``serving_default`` signature, of no inputs and outputs if there is none."""
         return self.signatures.get(DEFAULT_SIGNATURE, NO_SIGNATURE)
 
-    def run(self, inputs: Arrays, signature_name: str = DEFAULT_SIGNATURE) -> Arrays:
+    def run(
+        self,
+        inputs: Arrays,
+        signature_name: str = DEFAULT_SIGNATURE,
+        outputs: Collection[str] = (),
+    ) -> Arrays:
         """Runs one request by itself.
 
         Args:
             inputs: one array per input of the signature; strings as object arrays of bytes.
             signature_name: a key of ``signatures``.
+            outputs: names of the outputs that are needed; none for all of them.
 
         Returns:
-            One array per output.
+            One array per output; of those that are not needed there may be some.
 
         Raises:
             RequestError: the inputs do not suit the model, or it failed on them.
         """
-        runner = self.runners[signature_name]
+        runner = self.runners[signature_name].only(outputs)
         return runner.decode(runner.execute(runner.encode(inputs)))
 
     def warm(self) -> None:

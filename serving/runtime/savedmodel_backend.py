@@ -6,8 +6,10 @@ and per-call timeouts; `tf.saved_model.load().signatures` gives neither.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ from serving.declared import DeclaredProgram, read_programs
 from serving.errors import HTTP_STATUS, RequestError, ServingError
 from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.signatures import check_inputs, check_tensors, no_rows
-from serving.tensors import dtype_name, to_array
+from serving.tensors import QUANTISED, dtype_name, dtype_of, numpy_dtype, to_array
 
 # HTTP_STATUS lists the canonical codes in numeric order.
 _CODES = dict(enumerate(HTTP_STATUS))
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000
+# What TensorFlow takes by itself, and logs.
+RECORD_BYTES = 262_144
+# So many choices of outputs are remembered; clients choose few.
+MAX_PARTIAL = 32
 
 
 class SavedModelBackend(Backend):
@@ -61,9 +67,8 @@ class SavedModelBackend(Backend):
             meta_graph = self._load(tags)
         except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
             self._session.close()
-            reason = str(error).splitlines()[0]
             raise ServingError(
-                f"{path} cannot be loaded as a SavedModel ({reason}); export it again."
+                f"{path} cannot be loaded as a SavedModel ({_reason(error)}); export it again."
             ) from error
         self._bind()
         super().__init__(
@@ -141,7 +146,7 @@ class SavedModelBackend(Backend):
         for number, record in enumerate(self._warmup_records()):
             try:
                 infer_log(self, protos.PredictionLog.FromString(record))
-            except (RequestError, ValueError) as error:
+            except (RequestError, ValueError, KeyError) as error:
                 raise ServingError(
                     f"{self.path / WARMUP_FILE}, record {number}: {error}"
                 ) from error
@@ -150,11 +155,16 @@ class SavedModelBackend(Backend):
         path = self.path / WARMUP_FILE
         if not path.is_file():
             return
-        read: Callable[..., Any] = self._tf.compat.v1.io.tf_record_iterator
         try:
-            for number, record in enumerate(read(str(path))):
+            records = self._tf.data.TFRecordDataset(
+                str(path), buffer_size=RECORD_BYTES
+            ).as_numpy_iterator()
+            for number, record in enumerate(records):
                 if number == MAX_WARMUP_RECORDS:
-                    return
+                    raise ServingError(
+                        "Number of warmup records exceeds the maximum "
+                        f"({MAX_WARMUP_RECORDS}) at {path}"
+                    )
                 yield record
         except self._error as error:
             raise ServingError(
@@ -184,6 +194,7 @@ class _SessionRunner(SignatureRunner):
             if f"{name}{NEXT}" in signature["outputs"] and info["shape"]
         }  # fmt: skip
         self._feeds = {name: info["name"] for name, info in signature["inputs"].items()}
+        self._partial: dict[frozenset[str], _SessionRunner] = {}
         self._fetches = {name: info["name"] for name, info in signature["outputs"].items()}
         inputs, outputs = signature["inputs"].values(), signature["outputs"].values()
         has_batch = bool(self._feeds) and all(
@@ -192,6 +203,25 @@ class _SessionRunner(SignatureRunner):
         self.joins = has_batch and self._is_ours
         # Whether a default belongs to a row is not known.
         self.joinable = has_batch and not any("default" in info for info in inputs)
+
+    def only(self, outputs: Collection[str]) -> SignatureRunner:
+        """See ``SignatureRunner.only``; the lengths by which outputs are cut come with them."""
+        wanted = set(outputs)
+        for name in outputs:
+            wanted.update(self.fields[name].lengths if name in self.fields else ())
+        wanted &= self._fetches.keys()
+        if not wanted or wanted == self._fetches.keys():
+            return self
+        key = frozenset(wanted)
+        if key not in self._partial:
+            runner = copy.copy(self)
+            runner._fetches = {n: t for n, t in self._fetches.items() if n in wanted}
+            kept = {n: info for n, info in self.signature["outputs"].items() if n in wanted}
+            runner.signature = {**self.signature, "outputs": kept}
+            if len(self._partial) >= MAX_PARTIAL:
+                return runner
+            self._partial.setdefault(key, runner)
+        return self._partial[key]
 
     def encode(self, inputs: Arrays) -> Arrays:
         """See ``SignatureRunner.encode``; of a graph of others shapes are its own to judge."""
@@ -226,8 +256,33 @@ class _SessionRunner(SignatureRunner):
 
     def _run(self, encoded: Arrays, timeout: float | None) -> Arrays:
         feeds = {self._feeds[name]: array for name, array in encoded.items()}
-        arrays = self._backend.execute(feeds, list(self._fetches.values()), timeout)
-        return {name: np.asarray(array) for name, array in zip(self._fetches, arrays, strict=True)}
+        # TensorFlow refuses to fetch what is fed: an output that is an input too.
+        asked = [tensor for tensor in self._fetches.values() if tensor not in feeds]
+        arrays = self._backend.execute(feeds, asked, timeout) if asked else []
+        found = dict(zip(asked, arrays, strict=True))
+        return {
+            name: _as_declared(
+                np.asarray(feeds[tensor] if tensor in feeds else found[tensor]), info
+            )
+            for (name, tensor), info in zip(
+                self._fetches.items(), self.signature["outputs"].values(), strict=True
+            )
+        }
+
+
+def _reason(error: Exception) -> str:
+    """All that TensorFlow says, in one line: its first line often says only that there is more.
+
+    The stack of Python calls that it may add is this project's, not the model's.
+    """
+    return " ".join(str(error).partition("\nOriginal stack trace for ")[0].split())
+
+
+def _as_declared(array: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    """A session hands quantised integers over as plain ones; those of the signature are told."""
+    if info["dtype"] in QUANTISED and dtype_of(array) != info["dtype"]:
+        return array.view(numpy_dtype(info["dtype"]))
+    return array
 
 
 def _blank(array: np.ndarray, default: Any) -> np.ndarray:
@@ -242,7 +297,9 @@ def _signature(definition: Any) -> dict[str, Any]:
     for key, tensor in definition.defaults.items():
         if key in inputs:
             proto = protos.TensorProto.FromString(tensor.SerializeToString())
-            inputs[key]["default"] = to_array(proto)
+            # One that cannot be read must not keep the whole model from being served.
+            with contextlib.suppress(RequestError):
+                inputs[key]["default"] = to_array(proto)
     return {
         "inputs": inputs,
         "outputs": {key: _tensor_info(info) for key, info in sorted(definition.outputs.items())},
@@ -252,8 +309,12 @@ def _signature(definition: Any) -> dict[str, Any]:
 
 def _tensor_info(info: Any) -> dict[str, Any]:
     shape = info.tensor_shape
-    return {
+    found = {
         "dtype": dtype_name(info.dtype),
         "shape": None if shape.unknown_rank else [dim.size for dim in shape.dim],
         "name": info.name,
     }
+    if info.WhichOneof("encoding") == "coo_sparse":
+        parts = ("values_tensor_name", "indices_tensor_name", "dense_shape_tensor_name")
+        found["sparse"] = {part: getattr(info.coo_sparse, part) for part in parts}
+    return found

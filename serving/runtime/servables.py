@@ -134,6 +134,12 @@ class Servable:
         with self._changed:
             self.state = State.AVAILABLE
 
+    def leave_service(self) -> None:
+        """Takes no more requests; those under way go on until ``unload``."""
+        with self._changed:
+            if self.state is State.AVAILABLE:
+                self.state = State.UNLOADING
+
     def unload(self, timeout: float | None = None) -> bool:
         """Takes no more requests, waits for those under way and frees the model.
 
@@ -144,9 +150,8 @@ class Servable:
             Whether all requests ended in time.
         """
         until = None if timeout is None else time.monotonic() + timeout
+        self.leave_service()
         with self._changed:
-            if self.state is State.AVAILABLE:
-                self.state = State.UNLOADING
             while self._users:
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:

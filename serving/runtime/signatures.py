@@ -3,7 +3,8 @@
 A signature is ``{"inputs": {name: {"dtype", "shape"}}, "outputs": {...}}``: dtype is NumPy's name
 or ``string``; shape is a list with -1 for open dimensions, or None where even the rank is open.
 Optional keys carry what a SavedModel also records: ``name`` of a tensor, ``default`` of an input
-that may be left out, and ``method_name`` of the signature.
+that may be left out, ``sparse`` with the names of a sparse tensor's three parts, and
+``method_name`` of the signature.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from google.protobuf import json_format
 from pipelines.program import DEFAULT, setting_array
 from serving import protos
 from serving.errors import RequestError, ServingError
-from serving.tensors import NUMBERS, TF_NAMES, fill_proto
+from serving.tensors import TF_NAMES, dtype_of, fill_proto, numpy_dtype, type_in_json
 
 DEFAULT_SIGNATURE = DEFAULT
 # Row by row: the client sends the states back with the next row, or this server keeps them.
@@ -126,12 +127,7 @@ def check_settings(expected: Mapping[str, dict], inputs: Mapping[str, np.ndarray
 def no_rows(info: Mapping[str, Any]) -> np.ndarray:
     """An output of no rows; a dimension that is open is 0."""
     shape = [max(0, size) for size in info["shape"][1:]]
-    return np.zeros((0, *shape), object if info["dtype"] == "string" else info["dtype"])
-
-
-def dtype_of(array: np.ndarray) -> str:
-    """NumPy's name of an array's type, or ``string``."""
-    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+    return np.zeros((0, *shape), numpy_dtype(info["dtype"]))
 
 
 def _shape_error(name: str, dims: list[int], array: np.ndarray) -> RequestError:
@@ -165,7 +161,7 @@ def replace_defaults(
             try:
                 array = setting_array(value, info["dtype"])
                 inputs[name] = {**info, "default": array.reshape(np.shape(info["default"]))}
-            except ValueError as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise ServingError(f"setting {name}: {value!r} is no {info['dtype']}") from error
 
 
@@ -187,10 +183,12 @@ def signature_defs(signatures: Mapping[str, Mapping]) -> dict[str, dict]:
 
 
 def _default_proto(info: Mapping[str, Any]) -> dict[str, Any]:
-    """A default as the JSON form of a TensorProto; a setting has one value, shape [1]."""
-    array = setting_array(info["default"], info["dtype"])
+    """A default as the JSON form of a TensorProto; a setting's one value has shape [1]."""
+    array = info["default"]
+    if not isinstance(array, np.ndarray):  # one that a program has; a SavedModel's are arrays
+        array = setting_array(array, info["dtype"])
     proto = protos.TensorProto()
-    fill_proto(proto, array.reshape(1) if is_setting(info) else array)
+    fill_proto(proto, array.reshape(1) if is_setting(info) and not array.ndim else array)
     return json_format.MessageToDict(
         proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -202,13 +200,14 @@ def tensor_name(alias: str, info: dict, prefix: str = "serving_default_") -> str
 
 
 def _tensor_info(alias: str, info: dict, prefix: str) -> dict:
-    """One TensorInfo in JSON."""
-    dtype, shape = info["dtype"], info.get("shape")
+    """One TensorInfo in JSON; a type that this server does not know has its number there."""
+    shape = info.get("shape")
     dims = [{"size": str(-1 if size is None else int(size)), "name": ""} for size in shape or []]
-    number = NUMBERS.get(dtype)
-    name = protos.DataType.values_by_number[number].name if number else f"DT_{dtype.upper()}"
+    where = {"coo_sparse": info["sparse"]} if "sparse" in info else {
+        "name": tensor_name(alias, info, prefix)
+    }  # fmt: skip
     return {
-        "dtype": name,
+        "dtype": type_in_json(info["dtype"]),
         "tensor_shape": {"dim": dims, "unknown_rank": shape is None},
-        "name": tensor_name(alias, info, prefix),
+        **where,
     }

@@ -1,7 +1,9 @@
 """The gRPC API against the official stubs: every method, and every error that the list has."""
 
+import shutil
 import subprocess
 import sys
+import time
 
 import grpc
 import numpy as np
@@ -20,8 +22,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving import protos
-from serving.errors import RequestError
-from serving.runtime.loading import find_model
+from serving.errors import RequestError, ServingError
+from serving.runtime.loading import find_model, load
+from serving.runtime.manager import WatchOptions
 from serving.runtime.runners import Backend
 from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
@@ -345,6 +348,68 @@ def test_reload_replaces_models_and_gives_labels(saved):
             "for inference",
         )
         assert predictor.Predict(predict("t", AB)).model_spec.version.value == 3
+
+
+@pytest.mark.parametrize("poll_seconds", [0.05, 0.0])
+def test_a_reload_waits_for_a_base_path_that_is_not_there(saved, tmp_path, poll_seconds):
+    runtime = Runtime(watching=WatchOptions(poll_seconds=poll_seconds))
+    first = [ModelSettings("s", find_model(saved))]
+    with (
+        running(first, runtime, ServerOptions(rest_port=None, grpc_port=0)) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        predictor = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        late = {"name": "late", "base_path": str(tmp_path / "late")}
+        with pytest.raises(grpc.RpcError) as timeout:
+            models.HandleReloadConfigRequest(reload(late), timeout=0.5)
+        assert timeout.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        # What was taken out is remembered; the change is made though the client has gone.
+        version = get_model_status_pb2.ModelVersionStatus
+        settle(lambda: [one.state for one in models.GetModelStatus(status("s"))
+                        .model_version_status] == [version.END])  # fmt: skip
+        waiting = models.HandleReloadConfigRequest.future(reload(late), timeout=60)
+        (tmp_path / "late").mkdir()
+        shutil.copytree(saved / "3", tmp_path / "copy")
+        assert not waiting.done()
+        (tmp_path / "copy").rename(tmp_path / "late" / "3")
+        assert waiting.result().status.error_code == 0
+        assert predictor.Predict(predict("late", AB)).model_spec.version.value == 3
+
+
+def settle(condition, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.02)
+
+
+def test_the_whole_reason_of_a_failed_load_is_told(saved, tmp_path):
+    import tensorflow as tf
+
+    broken, lines = tmp_path / "broken" / "1", []
+    module = tf.Module()
+    module.weight = tf.Variable([1.0])
+    tf.saved_model.save(module, str(broken))
+    (broken / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
+    with pytest.raises(ServingError) as alone:
+        load(broken)
+    # What TensorFlow itself says has several lines here.
+    whole = " ".join(str(alone.value.__cause__).split())
+    runtime = Runtime(on_change=lines.append)
+    first = [ModelSettings("s", find_model(saved))]
+    with (
+        running(first, runtime, ServerOptions(rest_port=None, grpc_port=0)) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        entry = {"name": "b", "base_path": str(broken.parent)}
+        code, message = error_of(models.HandleReloadConfigRequest, reload(entry))
+        (one,) = models.GetModelStatus(status("b")).model_version_status
+    assert code == "UNKNOWN"
+    for text in (message, one.status.error_message, lines[-1]):
+        assert whole in text
+        assert "\n" not in text
 
 
 def test_health_and_garbage(server):

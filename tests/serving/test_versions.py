@@ -199,6 +199,49 @@ def test_replacing_models_unloads_what_is_not_listed(base, tmp_path, start):
     assert factor(manager, "n") == 50
 
 
+def test_a_model_taken_out_is_remembered_and_may_come_back(base, tmp_path, start):
+    publish(base, 2, 20)
+    publish(tmp_path / "n", 5, 50)
+    manager = start(model(base, Policy("all")))
+    other = model(tmp_path / "n", name="n")
+    with manager.use("m", 2) as servable:
+        manager.replace([other])
+        assert servable.state is State.UNLOADING
+        # Back while a request still holds the old one: it begins anew.
+        manager.replace([model(base), other])
+        assert (factor(manager), states(manager)) == (20, {2: "AVAILABLE", 1: "END"})
+        manager.replace([other])
+    settle(lambda: states(manager) == {2: "END", 1: "END"})
+    assert [one.version for one in manager.versions("m", 1)] == [1]
+    with pytest.raises(RequestError, match=r"Latest\(m\)"):
+        factor(manager)
+
+
+def test_a_model_without_a_version_is_awaited_and_then_labelled(base, tmp_path, start):
+    manager = start(model(base))
+    late = model(tmp_path / "late", name="late", labels={"stable": 7})
+    missing = manager.replace([model(base), late])
+    assert list(missing) == ["late"]
+    assert list(manager.missing(missing)) == ["late"]
+    publish(tmp_path / "late", 7, 70)
+    settle(lambda: not manager.missing(missing))
+    assert factor(manager, "late", label="stable") == 70
+    publish(tmp_path / "bad", 1, "broken")
+    with pytest.raises(RequestError, match="did not become available"):
+        manager.replace([model(tmp_path / "bad", name="bad")])
+    with pytest.raises(RequestError) as replaced:
+        manager.missing(missing)
+    assert replaced.value.code == "ABORTED"
+
+
+def test_versions_all_deleted_are_not_awaited_by_a_reload(base, tmp_path, start):
+    manager = start(model(base))
+    (base / "1").rename(base / "away")
+    settle(lambda: states(manager) == {1: "END"})
+    publish(tmp_path / "n", 5, 50)
+    assert manager.replace([model(base), model(tmp_path / "n", name="n")]) == {}
+
+
 def test_a_first_model_that_cannot_be_loaded_is_one_sentence(tmp_path, start):
     publish(tmp_path / "m", 1, "broken")
     with pytest.raises(ServingError, match=r"m/1: no factor"):
