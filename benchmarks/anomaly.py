@@ -3,9 +3,10 @@
     python benchmarks/anomaly.py --data ../shared/data/nab
 
 Each file is a series of its own: the first 15 % of its rows, NAB's probation, are train (12) and
-validation (3), the rest is judged with labels that nothing before has read. All detectors get
-their thresholds from train by the same rule and raise at most one alarm a quarter of a
-season. NAB's score is over all files together, at that threshold and at the best for the labels.
+validation (3), the rest is judged with labels that nothing before has read but to leave labelled
+anomalies out of a threshold. All thresholds come from train. The networks raise an alarm
+for each event; simple detectors raise one at most a quarter of a season. NAB's score is over
+all files together, at that threshold and at the best for the labels.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from tasks.stages.training import train
 
 SPLIT, WINDOW = "0.12,0.03,0.85", 64
 SCORERS = ("residual", "autoencoder")
+# Scores of each row, and which of them raise alarms; None: those with none in the rows before.
+Judged = tuple[np.ndarray, np.ndarray | None]
 
 
 def main() -> None:
@@ -46,7 +49,7 @@ def main() -> None:
         return
     paths = sorted((options.data / "data").rglob("*.csv"))
     paths = [path for path in paths if not options.files or path.stem in options.files]
-    scores: dict[str, list[np.ndarray]] = {}
+    scores: dict[str, list[Judged]] = {}
     watched: list[SeriesExample] = []
     quiet: list[int] = []
     for path in paths:
@@ -59,15 +62,21 @@ def main() -> None:
         row for i, path in enumerate(paths) for row in file_rows(path, i, scores, watched, quiet)
     ]
     for name, mine in scores.items():
-        found = label_scores(mine, watched, max(quiet, key=quiet.count))
+        found = judged(mine, watched, max(quiet, key=quiet.count))
         rows.append({"file": "all", "detector": name, **found})
     report(
         "anomaly", [row for part in rows for row in (part if isinstance(part, list) else [part])]
     )
 
 
-def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], SeriesExample, int]:
-    """Scores of every detector for one file, in units of its threshold."""
+def judged(found: list[Judged], watched: list[SeriesExample], quiet: int) -> dict[str, float]:
+    """All metrics of one detector over some files."""
+    scores, alarms = zip(*found, strict=True)
+    return label_scores(scores, watched, quiet, None if alarms[0] is None else alarms)
+
+
+def file_scores(path: Path, options) -> tuple[dict[str, Judged], SeriesExample, int]:
+    """Scores of every detector for one file, in units of its threshold, and its alarms."""
     task = tasks.get("anomaly")
     labels = str(options.data / "labels" / "combined_windows.json")
     with path.open() as file:
@@ -85,7 +94,8 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], SeriesExamp
             if not run.finished:
                 train(task, data, settings, run, seed=options.seed, splits=splits)
             pre, model = run.preprocessor(), run.model()
-        found[scorer] = keras_responses(task, model, pre, [test.raw()])["score"][0]
+        response = keras_responses(task, model, pre, [test.raw()])
+        found[scorer] = response["score"][0], pre.raised(response, 0)
         print(f"{path.stem} {scorer}: {time.perf_counter() - began:.0f} s", flush=True)
     values = test.series.values.astype(np.float64)
     rows = int(splits.train.starts.max()) + splits.train.lookback
@@ -96,7 +106,7 @@ def file_scores(path: Path, options) -> tuple[dict[str, np.ndarray], SeriesExamp
         "seasonal residual": seasonal_residual(values, rows, season),
     }
     for name, mine in simple.items():
-        found[name] = mine / max(threshold_of(mine[:rows], "evt", 1e-4), 1e-12)
+        found[name] = mine / max(threshold_of(mine[:rows], "evt", 1e-4), 1e-12), None
     return found, test, pre.quiet
 
 
@@ -106,7 +116,7 @@ def file_rows(
     """Scores of one file by each detector."""
     return [
         {"file": path.stem, "detector": name,
-         **label_scores([mine[i]], [watched[i]], quiet[i])}
+         **judged([mine[i]], [watched[i]], quiet[i])}
         for name, mine in scores.items()
     ]  # fmt: skip
 

@@ -3,16 +3,17 @@
 ``residual`` holds two expectations. The *next* row: a recurrent network reads the rows before and
 the time; a jump gives a high score, but soon the network is used to the new level. The *usual* row,
 a time-of-day profile: a network of the time alone, whose error stays high as long as a row is not
-what it is at that hour. Each error
-is measured in train's own and against its own threshold, the next row's with less weight, and the
-greater of the two is the score. All of it goes step by step: one row in, one score out, the state
-carried.
+what it is at that hour. Each error is measured in train's own and against its own threshold, the
+next row's with less weight. ``pipelines.anomaly_watch`` adds what needs a memory but no network.
+All of it goes step by step: one row in, one score out, the state carried.
 
 ``autoencoder`` measures the last row of a window against the window written again from one vector
 (Malhotra et al. 2016).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from common.errors import ConfigError
 from models.anomaly_detection_config import AnomalyConfig
 from models.recurrent import CELLS, recurrent_stack
 from models.training import compile_model
+from pipelines.anomaly_watch import LEAST_CHANGE, LEVEL_RATE, STILL_RATE, Watch
 
 MIN_SCALE = 1e-3  # standardised units: of a column without any error on train
 
@@ -90,10 +92,18 @@ def compile_expectation(model: keras.Model, config: AnomalyConfig) -> None:
 class AnomalyScore(keras.layers.Layer):
     """Score of a row: one and more is an anomaly.
 
-    Called on ``[values, expectation, ...]``, ``<float32>[batch, time, columns]`` each; gives
-    ``[batch, time]``: of the expectation that is farthest off, the root mean square over columns of
-    the error in units of ``scale``, in units of ``threshold``. ``calibrate_scores`` sets both.
+    Called on ``[values, expectation, ...]``, ``<float32>[batch, time, columns]`` each: the root
+    mean square over columns of the error in units of ``scale``, in units of ``threshold``.
+    ``calibrate_scores`` sets both.
+
+    Args:
+        each: gives the scores of all expectations, ``[batch, time, expectations]``; else, as in
+            models of earlier versions, that of the one that is farthest off, ``[batch, time]``.
     """
+
+    def __init__(self, each: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.each = each
 
     def build(self, shapes) -> None:
         """Units of one."""
@@ -104,16 +114,20 @@ class AnomalyScore(keras.layers.Layer):
     def call(self, inputs):
         """For each row."""
         values, *expectations = inputs
-        score = None
+        scores = []
         for i, expected in enumerate(expectations):
             error = ops.square((values - expected) / self.scale[i])
-            mine = ops.sqrt(ops.mean(error, -1)) / self.threshold[i]
-            score = mine if score is None else ops.maximum(score, mine)
-        return score
+            scores.append(ops.sqrt(ops.mean(error, -1)) / self.threshold[i])
+        scores = ops.stack(scores, -1)
+        return scores if self.each else ops.max(scores, -1)
 
     def compute_output_shape(self, shapes):
-        """One number for each row."""
-        return shapes[0][:-1]
+        """One number for each row, or for each expectation."""
+        return (*shapes[0][:-1], len(shapes) - 1) if self.each else shapes[0][:-1]
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "each": self.each}
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -165,8 +179,8 @@ def scoring_model(
     """The trained model with its scorer: what is saved, exported and served.
 
     Returns:
-        ``values``, and what ``core`` takes, to ``score <float32>[batch, time]`` and the
-        expectations ``[batch, time, columns]``, by the names that ``core`` gives them.
+        ``values``, and what ``core`` takes, to ``score <float32>[batch, time, expectations]`` and
+        the expectations ``[batch, time, columns]``, by the names that ``core`` gives them.
     """
     values = keras.Input((None, columns), name="values")
     inputs = {"values": values}
@@ -177,12 +191,17 @@ def scoring_model(
         for name, tensor in core.input.items():
             inputs[name] = keras.Input((None, tensor.shape[-1]), name=name)
         expected = core({name: x for name, x in inputs.items() if name != "values"})
-    score = AnomalyScore(name="score")([values, *(expected[name] for name in sorted(expected))])
+    every = [expected[name] for name in sorted(expected)]
+    score = AnomalyScore(each=True, name="score")([values, *every])
     return keras.Model(inputs, {"score": score, **expected}, name="detector")
 
 
 def calibrate_scores(
-    detector: keras.Model, series: list[dict[str, np.ndarray]], config: AnomalyConfig
+    detector: keras.Model,
+    series: list[dict[str, np.ndarray]],
+    config: AnomalyConfig,
+    normal: list[np.ndarray] | None = None,
+    witnesses: int = 1,
 ) -> np.ndarray:
     """Learns the units of errors and the thresholds from the training rows.
 
@@ -190,27 +209,92 @@ def calibrate_scores(
         detector: of ``scoring_model``; its layer ``score`` is changed.
         series: core inputs of each training series, a batch of one each.
         config: threshold and alarm_rate are read.
+        normal: the rows of each that count, ``<bool>[time]``; all by default.
+        witnesses: how many share the rate of alarms.
 
     Returns:
         The threshold of each expectation.
     """
     layer, errors = detector.get_layer("score"), []
     names = expectations(detector)
-    for inputs in series:
+    for i, inputs in enumerate(series):
         found = detector.predict_on_batch(inputs)
         expected = np.stack([found[name][0] for name in names], 1)  # (T, E, C)
-        errors.append(np.abs(inputs["values"][0][:, None] - expected))
+        error = np.abs(inputs["values"][0][:, None] - expected)
+        errors.append(error if normal is None else error[normal[i]])
     error = np.concatenate(errors)
     scale = np.maximum(np.median(error, 0), MIN_SCALE)
     layer.scale.assign(scale)
-    scores = np.sqrt(np.square(error / scale).mean(-1))
-    thresholds = np.array([
-        threshold_of(mine, config.threshold, config.alarm_rate) for mine in scores.T
-    ])  # fmt: skip
-    if len(thresholds) > 1:  # what comes next is harder to forecast: it must be farther off
-        thresholds[0] /= config.surprise
+    scores = np.sqrt(np.square(error / scale).mean(-1)).T
+    rate = config.alarm_rate / witnesses
+    if len(scores) > 1:
+        # What comes next is harder to forecast, and its errors have a heavy tail by nature.
+        following = threshold_of(scores[0], config.threshold, rate) / config.surprise
+        thresholds = [following, *(robust_threshold(x, config.threshold, rate) for x in scores[1:])]
+    else:
+        thresholds = [robust_threshold(scores[0], config.threshold, rate)]
+    thresholds = np.array(thresholds)
     layer.threshold.assign(np.maximum(thresholds, 1e-3))
     return thresholds
+
+
+def calibrated_watch(
+    scores: list[np.ndarray],
+    rows: list[np.ndarray],
+    normal: list[np.ndarray],
+    config: AnomalyConfig,
+    quiet: int,
+) -> Watch:
+    """What the witnesses that need no network are measured in, from the training rows.
+
+    Args:
+        scores: of a calibrated detector with steps, ``<float32>[time, expectations]`` each.
+        rows: scaled, ``<float32>[time, columns]`` each.
+        normal: the rows of each that count, ``<bool>[time]``.
+        config: threshold and alarm_rate are read.
+        quiet: of the watch.
+    """
+    count = scores[0].shape[-1]
+    mean_change = np.concatenate([
+        _moving(np.abs(np.diff(mine, axis=0, prepend=mine[:1])), STILL_RATE)[kept]
+        for mine, kept in zip(rows, normal, strict=True)
+    ])  # fmt: skip
+    away = np.concatenate([
+        np.abs(mine - _before(mine, LEVEL_RATE))[kept]
+        for mine, kept in zip(rows, normal, strict=True)
+    ])  # fmt: skip
+    scale = np.maximum(np.median(away, 0), MIN_SCALE)
+    change = np.maximum(np.median(mean_change, 0), LEAST_CHANGE)
+    plain = Watch(count, quiet, _plain(scale), _plain(change))
+    found = np.concatenate([
+        plain.over(mine[None], values[None])[0][0][kept]
+        for mine, values, kept in zip(scores, rows, normal, strict=True)
+    ])  # fmt: skip
+    rate = config.alarm_rate / plain.witnesses
+    level, unrest, still = (
+        max(robust_threshold(mine, config.threshold, rate), 1e-3) for mine in found.T[count:]
+    )
+    return replace(plain, unit=_plain(scale * level), unrest=unrest, still=still)
+
+
+def _moving(x: np.ndarray, rate: float) -> np.ndarray:
+    """Exponential moving average of the rows, beginning at the median."""
+    from scipy.signal import lfilter
+
+    start = np.median(x, 0)
+    return start + lfilter([rate], [1, rate - 1], x - start, axis=0)
+
+
+def _before(x: np.ndarray, rate: float) -> np.ndarray:
+    """The moving average of the rows before each one, beginning at the first."""
+    from scipy.signal import lfilter
+
+    following = x[:1] + lfilter([rate], [1, rate - 1], x - x[:1], axis=0)
+    return np.concatenate([x[:1], following[:-1]])
+
+
+def _plain(x: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(one) for one in x)
 
 
 def expectations(detector: keras.Model) -> list[str]:
@@ -240,3 +324,18 @@ def threshold_of(scores: np.ndarray, kind: str, alarm_rate: float) -> float:
     share = alarm_rate * len(scores) / len(excesses)
     tail = -np.log(share) if abs(shape) < 1e-6 else (share**-shape - 1) / shape
     return max(start + scale * float(tail), start)
+
+
+def robust_threshold(scores: np.ndarray, kind: str, alarm_rate: float) -> float:
+    """``threshold_of``, but a tail fit goes no farther than the bulk of the scores would have it.
+
+    A few anomalies in train, or one long one, make the tail so heavy that nothing is beyond it. So
+    a straight line of log survival through the median and the highest fiftieth, an exponential
+    tail, bounds it. What may be wild by nature, such as a row's surprise, is better left alone.
+    """
+    found = threshold_of(scores, kind, alarm_rate)
+    if kind == "quantile" or alarm_rate >= 0.02:
+        return found
+    middle, high = np.quantile(np.asarray(scores, np.float64), (0.5, 0.98))
+    line = middle + (high - middle) * np.log(0.5 / alarm_rate) / np.log(0.5 / 0.02)
+    return float(min(found, line))

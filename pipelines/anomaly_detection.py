@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
+from pipelines.anomaly_watch import Watch
 from pipelines.encoded import EncodedWindows
 from pipelines.frequency import HARMONICS, Frequency, calendar_features, calendar_names, iso
 from pipelines.preprocessor import save_state
-from pipelines.program import DEFAULT, Program
+from pipelines.program import DEFAULT, NEXT, Cores, Program, run_core
 from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
@@ -50,6 +51,8 @@ class AnomalyPreprocessor(Program):
         quiet: rows after an alarm in which no other is raised.
         window: rows of a training window, and that an autoencoder sees.
         scaler: of the columns.
+        watch: how scores become alarms, learnt after training; None before, and in bundles of
+            earlier versions, whose clients make alarms of anomalies.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +62,7 @@ class AnomalyPreprocessor(Program):
     quiet: int
     window: int
     scaler: Scaler
+    watch: Watch | None = None
 
     @classmethod
     def adapt(
@@ -86,8 +90,9 @@ class AnomalyPreprocessor(Program):
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """``values`` and, where used, ``time`` to three outputs a row."""
+        """``values`` and, where used, ``time`` to some outputs a row."""
         rows = [-1, -1, len(self.columns)]
+        alarm = {"alarm": {"dtype": "int32", "shape": [-1, -1]}} if self.watch else {}
         inputs = {"values": {"dtype": "float32", "shape": rows}}
         if self.calendar:
             inputs["time"] = {"dtype": "int64", "shape": [-1, -1]}
@@ -96,6 +101,7 @@ class AnomalyPreprocessor(Program):
             "outputs": {
                 "score": {"dtype": "float32", "shape": [-1, -1]},
                 "anomaly": {"dtype": "int32", "shape": [-1, -1]},
+                **alarm,
                 "expected": {"dtype": "float32", "shape": rows},
             },
         }
@@ -143,7 +149,10 @@ class AnomalyPreprocessor(Program):
         return request
 
     def encode(self, request: Arrays) -> Arrays:
-        """Scaled ``values``; ``previous``, the rows before, the first one its own; ``calendar``."""
+        """Scaled ``values``; ``previous``, the rows before, the first one its own; ``calendar``.
+
+        ``rows`` are the values again: the model takes its own away, and the watch needs them.
+        """
         values = self.scaler.apply(request["values"])
         if self.calendar and request["time"].shape != values.shape[:2]:
             raise ValueError(
@@ -155,13 +164,22 @@ class AnomalyPreprocessor(Program):
             encoded["previous"] = np.concatenate([values[:, :1], values[:, :-1]], 1)
         if self.calendar:
             encoded["calendar"] = calendar_features(request["time"], self.calendar, HARMONICS)
-        return encoded
+        return {**encoded, "rows": values} if self.watch else encoded
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """The model's scores, then the watch's: the highest is the score of a row."""
+        outputs = run_core(cores["model"], encoded)
+        if self.watch is None:
+            return outputs
+        found, alarm = self.watch.over(outputs["score"], outputs["rows"])
+        return {"expected": outputs["expected"], "score": found.max(-1), "alarm": alarm}
 
     def decode(self, outputs: Arrays) -> Arrays:
         """Scores of one and more are anomalies; ``expected`` in the data's units."""
         return {
             "score": outputs["score"],
             "anomaly": (outputs["score"] >= 1).astype(np.int32),
+            **({"alarm": outputs["alarm"]} if self.watch else {}),
             "expected": self.scaler.invert(outputs["expected"]),
         }
 
@@ -177,12 +195,18 @@ class AnomalyPreprocessor(Program):
                 answer["times"] = iso(one["time"])
             answer["score"] = response["score"][i].tolist()
             answer["anomaly"] = response["anomaly"][i].tolist()
-            answer["alarms"] = np.flatnonzero(alarms(response["anomaly"][i], self.quiet)).tolist()
+            answer["alarms"] = np.flatnonzero(self.raised(response, i)).tolist()
             answer["expected"] = {
                 name: response["expected"][i][:, c].tolist() for c, name in enumerate(self.columns)
             }
             found.append(answer)
         return found
+
+    def raised(self, response: Arrays, i: int) -> np.ndarray:
+        """Which rows of a series raise an alarm: ``<bool>[time]``."""
+        if self.watch is None:
+            return alarms(response["anomaly"][i], self.quiet)
+        return np.asarray(response["alarm"][i]) == 1
 
     @property
     def waits(self) -> int:
@@ -199,16 +223,30 @@ class AnomalyPreprocessor(Program):
         times = np.array([time or 0 for _, time in rows], np.int64)
         return {"values": np.stack([row for row, _ in rows]), "time": times}
 
-    def row_answer(self, response: Arrays, raw: Any, since_alarm: int | None) -> dict[str, Any]:
-        """See ``Streaming``: an anomaly raises an alarm, but for the ``quiet`` rows after one."""
+    def row_answer(self, response: Arrays, raw: Any, notes: dict[str, Any]) -> dict[str, Any]:
+        """See ``Streaming``: a step has told of alarms; for a window the last row's are found."""
         last = response if raw is None else {name: x[-1] for name, x in response.items()}
-        anomaly = int(last["anomaly"])
         return {
             "score": float(last["score"]),
-            "anomaly": anomaly,
-            "alarm": bool(anomaly) and (since_alarm is None or since_alarm >= self.quiet),
+            "anomaly": int(last["anomaly"]),
+            "alarm": self._row_alarm(last, raw, notes),
             "expected": last["expected"].tolist(),
         }
+
+    def _row_alarm(self, last: Arrays, raw: Any, notes: dict[str, Any]) -> bool:
+        if self.watch is None:  # an anomaly, but for the ``quiet`` rows after an alarm
+            since = notes.get("since", self.quiet)
+            alarm = bool(last["anomaly"]) and since >= self.quiet
+            notes["since"] = 0 if alarm else since + 1
+            return alarm
+        if raw is None:
+            return bool(last["alarm"])
+        # The window began its events anew: those of the stream are kept in the notes.
+        states = {name: notes.get(name, x) for name, x in self.watch.initial(1).items()}
+        row = {"scores": np.reshape(last["score"], (1, 1))}
+        _, alarm, following = self.watch.advance(states, row)
+        notes.update(following)
+        return bool(alarm[0])
 
     def graph(self) -> Any:
         """The same as TensorFlow ops."""
@@ -220,6 +258,8 @@ class AnomalyPreprocessor(Program):
         """Writes ``preprocessor.json``."""
         plain = {name: getattr(self, name) for name in _PLAIN}
         state = {**plain, "frequency": vars(self.frequency), "scaler": self.scaler.to_json()}
+        if self.watch:
+            state["watch"] = self.watch.to_json()
         save_state(directory, "anomaly_detection", state)
 
     @classmethod
@@ -233,6 +273,7 @@ class AnomalyPreprocessor(Program):
             state["quiet"],
             state["window"],
             Scaler.from_json(state["scaler"]),
+            Watch.from_json(state["watch"]) if "watch" in state else None,
         )
 
 
@@ -251,7 +292,10 @@ class AnomalyStep(Program):
 
     def __init__(self, preprocessor: AnomalyPreprocessor) -> None:
         self.preprocessor = preprocessor
-        self.memory = {"previous": (len(preprocessor.columns),), "seen": ()}
+        watch = preprocessor.watch
+        self.memory = {
+            "previous": (len(preprocessor.columns),), "seen": (), **(watch.memory if watch else {})
+        }  # fmt: skip
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -271,12 +315,26 @@ class AnomalyStep(Program):
         encoded = {name: x[:, 0] for name, x in whole.encode(series).items()}
         values = request["values"]
         before = np.where(request["seen"][:, None] > 0, request["previous"], values)
-        return {
-            **encoded,
+        encoded |= {
             "previous": whole.scaler.apply(before),
             "previous_next": values,
             "seen_next": np.ones(len(values), np.float32),
         }
+        if whole.watch is None:
+            return encoded
+        # The watch's memory, under names that the model does not take.
+        kept = {name: request[name] for name in (*whole.watch.memory, "seen")}
+        return {**encoded, **kept, "before": encoded["previous"]}
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """The model's scores, then the watch's; and what that remembers."""
+        outputs, watch = run_core(cores["step"], encoded), self.preprocessor.watch
+        if watch is None:
+            return outputs
+        row = {**outputs, "scores": outputs["score"], "row": outputs["rows"]}
+        found, alarm, states = watch.advance({name: outputs[name] for name in watch.memory}, row)
+        following = {f"{name}{NEXT}": array for name, array in states.items()}
+        return {**outputs, **following, "score": found.max(-1), "alarm": alarm}
 
     def decode(self, outputs: Arrays) -> Arrays:
         """As of whole series."""

@@ -6,8 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from pipelines.anomaly_watch_graph import advanced, watched
 from pipelines.frequency import HARMONICS
-from pipelines.program_graph import GraphProgram, Tensors
+from pipelines.program import NEXT
+from pipelines.program_graph import GraphCores, GraphProgram, Tensors
 from pipelines.series_graph import calendar, scaled
 
 
@@ -27,7 +29,7 @@ class AnomalyGraph(GraphProgram):
             encoded["previous"] = tf.concat([values[:, :1], values[:, :-1]], 1)
         if pre.calendar:
             encoded["calendar"] = calendar(request["time"], pre.calendar, HARMONICS)
-        return encoded
+        return {**encoded, "rows": values} if pre.watch else encoded
 
     def examples(self, rows: Tensors) -> tuple[Tensors, Tensors]:
         """Gathered rows to what the model sees, and the scaled rows for each of its outputs."""
@@ -38,12 +40,23 @@ class AnomalyGraph(GraphProgram):
         seen = {name: x for name, x in encoded.items() if name != "values"}
         return seen, {"next": values, "usual": values}
 
+    def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
+        """The model's scores, then the watch's."""
+        outputs, watch = super().execute(cores, encoded), self._pre.watch
+        if watch is None:
+            return outputs
+        found, alarm = watched(watch, outputs["score"], outputs["rows"])
+        return {
+            "expected": outputs["expected"], "score": tf.reduce_max(found, -1), "alarm": alarm
+        }  # fmt: skip
+
     def decode(self, outputs: Tensors) -> Tensors:
         """Scores of one and more are anomalies; ``expected`` in the data's units."""
         scaler = self._pre.scaler
         return {
             "score": outputs["score"],
             "anomaly": tf.cast(outputs["score"] >= 1, tf.int32),
+            **({"alarm": outputs["alarm"]} if self._pre.watch else {}),
             "expected": outputs["expected"] * scaler.scale + scaler.center,
         }
 
@@ -65,4 +78,18 @@ class AnomalyStepGraph(AnomalyGraph):
         }
         if pre.calendar:
             encoded["calendar"] = calendar(request["time"], pre.calendar, HARMONICS)
-        return encoded
+        if pre.watch is None:
+            return encoded
+        kept = {name: request[name] for name in (*pre.watch.memory, "seen")}
+        return {**encoded, **kept, "rows": encoded["values"], "before": encoded["previous"]}
+
+    def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
+        """The model's scores, then the watch's; and what that remembers."""
+        outputs, watch = GraphProgram.execute(self, cores, encoded), self._pre.watch
+        if watch is None:
+            return outputs
+        row = {**outputs, "scores": outputs["score"], "row": outputs["rows"]}
+        states = {name: outputs[name] for name in watch.memory}
+        found, alarm, states = advanced(watch, states, row)
+        following = {f"{name}{NEXT}": tensor for name, tensor in states.items()}
+        return {**outputs, **following, "score": tf.reduce_max(found, -1), "alarm": alarm}

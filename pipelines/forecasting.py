@@ -187,7 +187,7 @@ class ForecastPreprocessor(OneProgram):
         values = np.stack([row for row, _ in rows])
         return {"values": values, "time": rows[-1][1], "known": known}
 
-    def row_answer(self, response: Arrays, raw: Any, since_alarm: int | None) -> dict[str, Any]:
+    def row_answer(self, response: Arrays, raw: Any, notes: dict[str, Any]) -> dict[str, Any]:
         """See ``Streaming``: the forecast from here."""
         return self.answers({name: array[None] for name, array in response.items()}, [raw])[0]
 

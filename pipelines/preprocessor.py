@@ -77,14 +77,13 @@ class Streaming(Protocol):
     def raw_window(self, rows: Sequence[Any], known: Any = None) -> Any:
         """Remembered rows, ``(values, time)`` each, as one raw input."""
 
-    def row_answer(self, response: Arrays, raw: Any, since_alarm: int | None) -> dict[str, Any]:
+    def row_answer(self, response: Arrays, raw: Any, notes: dict[str, Any]) -> dict[str, Any]:
         """The answer for the last row.
 
         Args:
             response: of one row, or of the window that ends with it; no batch axis.
             raw: of the window; None where the model went one step.
-            since_alarm: rows between this one and the last whose answer had ``alarm``; None where
-                there was none.
+            notes: what the kind wrote there when it answered the rows before; empty at first.
         """
 
 

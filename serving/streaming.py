@@ -47,7 +47,7 @@ class Stream:
         self.whole, self.step = model.programs[DEFAULT], model.programs.get(STEP_SIGNATURE)
         self.states = self.step.initial(1) if self.step else {}
         self.past: deque = deque(maxlen=self.preprocessor.remembers)
-        self.since_alarm: int | None = None
+        self.notes: dict[str, Any] = {}  # of the kind, from row to row
 
     def push(self, values: Any, time: Any = None, known: Any = None) -> dict[str, Any] | None:
         """The answer about the next row.
@@ -114,9 +114,4 @@ class Stream:
         return self.whole.signature["inputs"]["values"]["shape"][-1]
 
     def _answered(self, response: Arrays, raw: Any) -> dict[str, Any]:
-        answer = self.preprocessor.row_answer(response, raw, self.since_alarm)
-        if answer.get("alarm"):
-            self.since_alarm = 0
-        elif self.since_alarm is not None:
-            self.since_alarm += 1
-        return answer
+        return self.preprocessor.row_answer(response, raw, self.notes)

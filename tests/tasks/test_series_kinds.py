@@ -8,6 +8,7 @@ import pytest
 import tasks
 from models.anomaly_detection import core_model, scoring_model
 from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample
+from pipelines.anomaly_watch import Watch
 from pipelines.frequency import HARMONICS, HOUR, Frequency
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.scaling import Scaler
@@ -26,7 +27,10 @@ def detector(calendar=(), **changes):
     config = TASK.model.updated(units=4, embedding_dim=3, **changes)
     scaler = Scaler(np.array([1, -2], np.float32), np.array([2, 4], np.float32))
     residual = config.scorer == "residual"
-    pre = AnomalyPreprocessor(COLUMNS, Frequency(HOUR), calendar, residual, 2, WINDOW, scaler)
+    watch = Watch(2, 2, (0.6, 0.8), (0.9, 1.1), 1.5, 0.2) if residual else Watch(1, 2)
+    pre = AnomalyPreprocessor(
+        COLUMNS, Frequency(HOUR), calendar, residual, 2, WINDOW, scaler, watch
+    )
     core = core_model(config, 2, 2 * HARMONICS * len(calendar), WINDOW)
     draw = DRAW(0)
     for weight in core.trainable_weights:
@@ -71,9 +75,10 @@ def test_row_by_row_numpy_and_tensorflow_answer_as_the_whole_does(cell, calendar
             for name, spec in step.signature["outputs"].items():
                 assert row[name].dtype == spec["dtype"]
                 assert row[name].shape == (2, *spec["shape"][1:])
-        for name in ("score", "expected"):
+        for name in ("score", "expected", "anomaly", "alarm"):
             found = np.stack([row[name] for row in rows], 1)
             np.testing.assert_allclose(found, want[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    assert want["alarm"].any()
 
 
 @pytest.mark.parametrize("scorer", ["residual", "autoencoder"])
@@ -85,7 +90,7 @@ def test_series_of_unequal_length_are_answered_as_each_alone(scorer):
         alone = keras_responses(TASK, model, pre, pre.raw(every[i : i + 1]))
         assert found["score"][i].shape == (rows,)
         assert found["expected"][i].shape == (rows, 2)
-        for name in ("score", "anomaly", "expected"):
+        for name in ("score", "anomaly", "alarm", "expected"):
             np.testing.assert_allclose(found[name][i], alone[name][0], rtol=1e-5, atol=1e-6)
     answers = pre.answers(found, pre.raw(every))
     assert [len(answer["score"]) for answer in answers] == list(LENGTHS)
@@ -100,13 +105,16 @@ def test_series_of_unequal_length_are_judged_over_the_rows_that_count():
         mine[: one.first] += 100
     scores = [np.zeros(len(one.series)) for one in every]
     scores[0][[0, 3]] = 2  # the first is a row that does not count
-    scores[2][[10, 11]] = 2  # one alarm, and an anomaly in its quiet rows
-    found = TASK.evaluate(pre, {"expected": expected, "score": scores}, every)
+    scores[2][[10, 11]] = 2  # one event, so one alarm
+    alarm = [np.zeros(len(one.series), np.int32) for one in every]
+    alarm[0][[0, 3]] = alarm[2][10] = 1
+    responses = {"expected": expected, "score": scores, "alarm": alarm}
+    found = TASK.evaluate(pre, responses, every)
     assert found["mae"] == pytest.approx(0.5, rel=1e-5)
     assert found["alarms_per_1000_rows"] == pytest.approx(1000 * 2 / (5 + 3 + 3))
     assert "f1" not in found  # nothing is labelled
     labelled = dataclasses.replace(every[2].series, windows=((10, 11),))
     every[2] = SeriesExample(labelled, 9)
-    found = TASK.evaluate(pre, {"expected": expected, "score": scores}, every)
+    found = TASK.evaluate(pre, responses, every)
     # The window is found; the alarm in the first series is false.
     assert (found["recall"], found["precision"]) == (1, 0.5)

@@ -10,18 +10,20 @@ from serving.native_onnx.registry import converter
 
 @converter(anomaly_detection.AnomalyScore, layout="any")
 def anomaly_score(graph, layer, inputs):
-    """Of the expectation that is farthest off."""
+    """Of each expectation, or of the one that is farthest off."""
     values, *expectations = graph.agreeing(inputs)
-    score = None
+    scores = []
     for expected, scale, threshold in zip(
         expectations, np.asarray(layer.scale), np.asarray(layer.threshold), strict=True
     ):
         error = (values - expected) / graph.weight(scale, "scale")
-        mine = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [error.rank - 1]))
-        mine = mine / float(threshold)
-        score = mine if score is None else graph.op("Max", score, mine)
-    # The axis that went was the last one: time is where it was.
-    return graph.laid_time_major(score) if values.time_major else score
+        score = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [-1], keep=True))
+        scores.append(score / float(threshold))
+    found = graph.concat(scores, -1)
+    if not layer.each:
+        found = graph.reduce("ReduceMax", found, [found.rank - 1])
+    # Time is where it was: only the last axis changed, or went.
+    return graph.laid_time_major(found) if values.time_major else found
 
 
 @converter(anomaly_detection.SlidingWindows)

@@ -14,7 +14,8 @@ from common.errors import DataError
 from models.anomaly_detection_config import AnomalyConfig
 from models.metric import Metric
 from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample
-from pipelines.frequency import HARMONICS
+from pipelines.anomaly_watch import Watch
+from pipelines.frequency import HARMONICS, iso
 from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
 from pipelines.series_reader import read_series, read_windows
@@ -77,6 +78,7 @@ class AnomalyDetection(SeriesTask):
         windows, notes = split_windows(table, reading.window, 0, split, reading.stride)
         test = [SeriesExample(one, sum(parse_split(split, len(one))[:2])) for one in loaded.series]
         labels = [one.windows for one in loaded.series]
+        notes += _notes_on_labels(test, windows["train"])
         return Splits(
             windows["train"],
             replace(windows["validation"], starts=windows["validation"].starts[:: reading.window]),
@@ -136,19 +138,31 @@ class AnomalyDetection(SeriesTask):
         preprocessor: AnomalyPreprocessor,
         splits: Splits,
     ) -> tuple[keras.Model, AnomalyPreprocessor]:
-        """The model with its scorer; usual error and threshold from the rows of train."""
-        from models.anomaly_detection import calibrate_scores, scoring_model
+        """The model with its scorer and its watch; all thresholds are from the rows of train.
 
-        pre, table = preprocessor, splits.train.table
-        detector = scoring_model(model, settings.model, len(pre.columns), pre.window)
-        rows = [{"values": table.values[span], "time": table.times[span]}
-                for span in covered_spans(splits.train)]  # fmt: skip
+        Rows of train that are labelled as anomalies do not count.
+        """
+        from models.anomaly_detection import calibrate_scores, calibrated_watch, scoring_model
+
+        pre, table, config = preprocessor, splits.train.table, settings.model
+        detector = scoring_model(model, config, len(pre.columns), pre.window)
+        spans = covered_spans(splits.train)
+        rows = [{"values": table.values[span], "time": table.times[span]} for span in spans]
         encoded = [pre.encode(pre.to_request([one])) for one in rows]
-        calibrate_scores(detector, encoded, settings.model)
-        return detector, pre
+        normal = _normal_rows(splits, spans)
+        if not pre.previous:
+            calibrate_scores(detector, encoded, config, normal)
+            return detector, replace(pre, watch=Watch(1, pre.quiet))
+        count = Watch(2, pre.quiet, (1.0,)).witnesses
+        calibrate_scores(detector, encoded, config, normal, count)
+        scores = [detector.predict_on_batch(one)["score"][0] for one in encoded]
+        values = [one["values"][0] for one in encoded]
+        return detector, replace(
+            pre, watch=calibrated_watch(scores, values, normal, config, pre.quiet)
+        )
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
-        """To ``score <float32>[batch, time]`` and ``expected``; row by row too, if it reads so."""
+        """To the ``score`` by each expectation and ``expected``; row by row too, if it reads so."""
         import keras
 
         from models.anomaly_detection import expectations
@@ -171,7 +185,10 @@ class AnomalyDetection(SeriesTask):
         scores = {"mae": expectation_error(preprocessor, responses["expected"], examples)}
         if isinstance(examples, Windows):
             return scores
-        return {**scores, **label_scores(responses["score"], examples, preprocessor.quiet)}
+        raised = [preprocessor.raised(responses, i) for i in range(len(examples))]
+        return {
+            **scores, **label_scores(responses["score"], examples, preprocessor.quiet, raised)
+        }  # fmt: skip
 
     def baseline(self, preprocessor: AnomalyPreprocessor, splits: Splits) -> dict[str, Any]:
         """Z-score, moving median and seasonal residual; the one with the best AUC-PR."""
@@ -227,3 +244,36 @@ class AnomalyDetection(SeriesTask):
 
 def _labelled(one: Series, labels: str, name: str) -> Series:
     return replace(one, windows=read_windows(Path(labels), one, name))
+
+
+def _normal_rows(splits: Splits, spans: Sequence[slice]) -> list[np.ndarray]:
+    """Which rows of each span of the training table lie in no labelled anomaly."""
+    table, found = splits.train.table, []
+    labelled = np.zeros(len(table.times), bool)
+    for one, offset in zip(splits.test, table.offsets[:-1], strict=True):
+        for first, last in one.series.windows:
+            labelled[offset + first : offset + last + 1] = True
+    for span in spans:
+        normal = ~labelled[span]
+        # A part that is all one anomaly is no worse a measure than none.
+        found.append(normal if normal.any() else np.ones_like(normal))
+    return found
+
+
+def _notes_on_labels(test: Sequence[SeriesExample], train: Windows) -> list[str]:
+    """One for each series with labelled anomalies among the rows of train."""
+    notes = []
+    for one, offset in zip(test, train.table.offsets[:-1], strict=True):
+        mine = train.starts[(train.starts >= offset) & (train.starts < offset + len(one.series))]
+        if not len(mine):
+            continue
+        rows = int(mine.max()) + train.lookback - int(offset)
+        inside = [window for window in one.series.windows if window[0] < rows]
+        if inside:
+            first = iso(one.series.times[[inside[0][0]]])[0]
+            notes.append(
+                f"{one.series.name}: {len(inside)} of {len(one.series.windows)} labelled anomalies "
+                f"(the first at {first}) begin in the train part; their rows are learnt from, but "
+                "thresholds leave them out. If you can, choose a quiet part with --split."
+            )
+    return notes

@@ -36,14 +36,18 @@ def expectation_error(
 
 
 def label_scores(
-    scores: Sequence[np.ndarray], examples: Sequence[SeriesExample], quiet: int
+    scores: Sequence[np.ndarray],
+    examples: Sequence[SeriesExample],
+    quiet: int,
+    alarmed: Sequence[np.ndarray] | None = None,
 ) -> dict[str, float]:
     """Window F1, AUC-PR and NAB's scores over all series; alarms only where nothing is labelled.
 
-    What counts as detected is an alarm, for NAB too: a row whose score is one or more with no alarm
-    in the ``quiet`` rows before. ``nab_standard``, ``nab_low_fp`` and ``nab_low_fn`` are at the
-    detector's own threshold; ``nab_best`` is at the one that labels would choose, which is how
-    NAB's leaderboard is made.
+    What counts as detected is an alarm, for NAB too: a row of ``alarmed``, ``<bool>[time]`` each;
+    or a row whose score is one or more with no alarm in the ``quiet`` rows before.
+    ``nab_standard``, ``nab_low_fp`` and ``nab_low_fn`` are at the detector's own threshold;
+    ``nab_best`` is at the one that labels would choose, if that is better, which is how NAB's
+    leaderboard is made.
     """
     windows = [one.series.windows for one in examples]
 
@@ -54,6 +58,8 @@ def label_scores(
         ]
 
     flags = raised(1.0)
+    if alarmed is not None:
+        flags = [_judged(mine, one.first) for one, mine in zip(examples, alarmed, strict=True)]
     rows = sum(len(one.series) - one.first for one in examples)
     result = {"alarms_per_1000_rows": 1000 * sum(map(np.sum, flags)) / max(1, rows)}
     if not any(windows):
@@ -76,8 +82,11 @@ def label_scores(
         judged = list(zip(flags, windows, strict=True))
         result[f"nab_{name}"] = _number(nab_score(judged, profile))
     result["nab_best"] = max(
-        _number(nab_score(list(zip(raised(threshold), windows, strict=True)), "standard"))
-        for threshold in THRESHOLDS
+        result["nab_standard"],
+        *(
+            _number(nab_score(list(zip(raised(threshold), windows, strict=True)), "standard"))
+            for threshold in THRESHOLDS
+        ),
     )
     return {name: float(value) for name, value in result.items()}
 
