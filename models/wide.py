@@ -3,9 +3,9 @@
 A recurrent network trained from scratch on some thousand texts loses to a linear model, because it
 must learn from few examples what counting tells at once. This path does the counting: every n-gram
 carries its naive-Bayes log-count ratio, as in NB-SVM (Wang & Manning 2012) but damped and weighted
-by rarity, a trainable weight, and is summed over the n-grams that are present. Wide and deep paths are trained side by side as in
-Cheng et al. 2016, except that each has its own cross-entropy: under a common one the wide path,
-which fits first, leaves the deep one little to learn.
+by rarity, a trainable weight, and is summed over the n-grams that are present. Wide and deep paths
+are trained side by side as in Cheng et al. 2016, except that each has its own cross-entropy: under
+a common one the wide path, which fits first, leaves the deep one little to learn.
 
 Everything is computed from the token ids inside the model, so that it is exported with it: known
 word n-grams are found through a hash table of constants, the character n-grams of a word through a
