@@ -212,7 +212,8 @@ class AfterEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Changes the epoch's metrics in place, as ReduceLROnPlateau does with the rate."""
-        changed = self.change(self.model, self.validation)
+        with averaged_weights(self.model):  # which are validated, and kept if they are the best
+            changed = self.change(self.model, self.validation)
         logs.update({f"val_{name}": value for name, value in changed.items()})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 from keras import ops
+from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from models.pooling import pooled_stack
@@ -15,6 +16,9 @@ from models.training import compile_model
 from models.wide import Pairs, WideTables, wide_logits, word_ngrams
 
 FIRST_SHARE = 0.25
+# Pairs of letters are rare and many: a network that may lean on them memorises its texts.
+PAIR_DROPOUT = 0.3
+LOG_SCALES = (-3.0, 2.0)
 SHARES = (0.05, 0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 
 
@@ -80,7 +84,7 @@ def text_classifier(
     words = None if tables is None else word_ngrams(tokens, tables)
     if words is not None and tables.pairs and config.pairs:
         pairs = Pairs(tables.pairs, name="pairs")(words)
-        pairs = TokenDropout(config.token_dropout, 0, 1, name="pair_dropout")(pairs)
+        pairs = TokenDropout(PAIR_DROPOUT, 0, 1, name="pair_dropout")(pairs)
         pairs = keras.layers.Embedding(
             tables.pairs + 1, config.embedding_dim, name="pair_embedding"
         )(pairs)
@@ -129,7 +133,7 @@ class WeightedSum(keras.layers.Layer):
 
 
 def choose_share(model: keras.Model, validation: Iterable) -> float:
-    """Weighs the recurrent path so that validation's cross-entropy is least.
+    """Weighs the recurrent path so that validation's cross-entropy is least, whatever the scale.
 
     Which path knows more depends on the data: the n-grams nearly all of it in short reviews, the
     recurrent one where word order decides.
@@ -150,7 +154,13 @@ def choose_share(model: keras.Model, validation: Iterable) -> float:
 
     def cross_entropy(share: float) -> float:
         z = weighted(share)
-        return float(np.mean(logsumexp(z, 1) - z[np.arange(len(labels)), labels]))
+
+        def tempered(log_scale: float) -> float:
+            y = np.exp(log_scale) * z
+            return float(np.mean(logsumexp(y, 1) - y[np.arange(len(labels)), labels]))
+
+        # At its best scale: a network that is too sure of itself may still know more.
+        return minimize_scalar(tempered, bounds=LOG_SCALES, method="bounded").fun
 
     answer = logits["answer"]
     if "wide" in logits:

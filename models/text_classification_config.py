@@ -12,6 +12,7 @@ from models.config import RecurrentConfig
 class TextConfig(RecurrentConfig):
     """Hyperparameters of ``models.text_classification``."""
 
+    average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
     pooling: str = choice("max", ("last", "mean", "max", "attention"), "sequence to vector")
     token_dropout: float = number(0.1, 0.0, 0.9, "share of tokens hidden from the network")
     wide: str = choice("characters", ("none", "words", "characters"), "n-grams of the linear path")

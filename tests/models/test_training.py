@@ -51,10 +51,12 @@ def new_model(config=CONFIG, seed=3):
     return model
 
 
-def train(model, directory, config=CONFIG, callbacks=(), monitor="val_loss", mode="min", seed=5):
+def train(
+    model, directory, config=CONFIG, callbacks=(), monitor="val_loss", mode="min", seed=5, **more
+):
     return fit(
         model, Shuffled(seed), batches(), config, directory,
-        monitor=monitor, mode=mode, callbacks=callbacks, tensorboard=False,
+        monitor=monitor, mode=mode, callbacks=callbacks, tensorboard=False, **more,
     )  # fmt: skip
 
 
@@ -145,6 +147,22 @@ def frozen_model(config):
 
 def rates_of(history):
     return [row["learning_rate"] for row in history.rows]
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_every_score_of_an_epoch_is_that_of_the_weights_that_are_kept(tmp_path, average):
+    config = CONFIG.updated(average=average, learning_rate=0.05)
+    model, inside = new_model(config), []
+
+    def after_epoch(model, validation):
+        inside.append(model.evaluate(validation, return_dict=True, verbose=0)["loss"])
+        return {"again": inside[-1]}
+
+    history = train(model, tmp_path, config, after_epoch=after_epoch)
+    losses = [row["val_loss"] for row in history.rows]
+    np.testing.assert_allclose([row["val_again"] for row in history.rows], losses, rtol=1e-5)
+    kept = model.evaluate(batches(), return_dict=True, verbose=0)["loss"]
+    assert kept == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_early_stopping_and_a_rate_halved_after_half_the_patience(tmp_path):

@@ -12,6 +12,7 @@ from models.wide import (
     _hashes,
     character_grams,
     count_wide_tables,
+    feature_values,
     log_count_ratio,
     wide_logits,
     word_ngrams,
@@ -34,6 +35,17 @@ def test_log_count_ratio_by_hand():
     np.testing.assert_allclose(ratio[1:, 0], np.log(inside / outside), rtol=1e-6)
     np.testing.assert_allclose(ratio[:, 1], -ratio[:, 0], rtol=1e-6)
     np.testing.assert_array_equal(ratio[0], [0, 0])
+
+
+def test_feature_values_by_hand():
+    rows, labels = [[1, 2], [1], [2]], np.array([0, 0, 1])
+    values = feature_values(rows, labels, 3, 2)
+    # Both features occur in two of three texts; log(4/3) + 1 each.
+    first = np.log((3 / 5) / (1 / 3))
+    np.testing.assert_allclose(values[1, 0], np.sqrt(first) * (np.log(4 / 3) + 1), rtol=1e-6)
+    np.testing.assert_allclose(values[2, 1], np.sqrt(np.log(5 / 3)) * (np.log(4 / 3) + 1), 1e-6)
+    np.testing.assert_allclose(values[:, 1], -values[:, 0], rtol=1e-6)
+    assert not values[0].any()
 
 
 def test_tables_hold_what_occurs_in_two_texts():
