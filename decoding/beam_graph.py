@@ -108,7 +108,9 @@ def _widths(beam: Any, n_best: Any) -> tuple[Any, Any]:
         (n_best >= 1) & (n_best <= beam) & (beam <= MAX_BEAM),
         f"n_best must be from 1 to beam, and beam at most {MAX_BEAM}",
     )
-    return tf.cast(beam, tf.int32), tf.cast(n_best, tf.int32)
+    # The assertion does not hold the other ops back: no width of a request may fill the memory.
+    beam = tf.clip_by_value(beam, 1, MAX_BEAM)
+    return tf.cast(beam, tf.int32), tf.cast(tf.clip_by_value(n_best, 1, beam), tf.int32)
 
 
 class _Search:

@@ -86,7 +86,8 @@ def per_row(
         tf.reduce_all((wide >= low) & (wide <= high)),
         f"{name} is out of range; it must be from {minimum:g} to {maximum:g}",
     )
-    tensor = tf.cast(tensor, dtype)
+    # The assertion does not hold the other ops back, which would go on with what is out of range.
+    tensor = tf.cast(tf.clip_by_value(wide, low, high), dtype)
     if tensor.shape.rank == 0:
         return tf.fill([rows], tensor)
     require(tf.shape(tensor)[0] == rows, f"{name} must be one number or one number for each row")

@@ -64,7 +64,7 @@ def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, G
     names = sorted(specs, key=lambda name: "default" in specs[name])
 
     def serve(*tensors: tf.Tensor) -> Tensors:
-        request = _checked(dict(zip(names, tensors, strict=True)), specs)
+        request = checked_request(dict(zip(names, tensors, strict=True)), specs)
         states = {name: request[name] for name in loaded.core_states}
         encoded = {**states, **graph.encode(with_defaults(specs, request))}
         outputs = graph.execute(cores, encoded)
@@ -87,7 +87,7 @@ def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, G
     return tf.function(serve, input_signature=tensors, autograph=False)
 
 
-def _checked(request: Tensors, specs: Mapping[str, Any]) -> Tensors:
+def checked_request(request: Tensors, specs: Mapping[str, Any]) -> Tensors:
     """The request as it is, once its shapes are known to be the signature's.
 
     A session does not look at them, and ops would spread what lacks columns or rows.

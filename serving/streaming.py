@@ -83,7 +83,8 @@ class Stream:
     def _row(self, values: Any) -> np.ndarray:
         columns = self._columns
         try:
-            row = np.asarray(values, np.float32)
+            with np.errstate(over="ignore"):  # it is then infinite
+                row = np.asarray(values, np.float32)
         except (TypeError, ValueError, OverflowError):
             row = np.zeros(0, np.float32)
         if row.shape != (columns,) or not np.isfinite(row).all():

@@ -64,6 +64,9 @@ WITHIN = {"seed": [0, 1], "temperature": [1.0, 1.0], "top_k": [0, 0], "top_p": [
     ("beam_search", "length_penalty", [1.0, 11.0]),
     ("beam_search", "n_best", 5),
     ("beam_search", "beam", 1001),
+    # More than any memory holds: nothing may be allocated before the refusal.
+    ("beam_search", "beam", 2**30),
+    ("beam_search", "n_best", 2**30),
 ])  # fmt: skip
 def test_a_graph_refuses_a_setting_as_it_runs(search, name, value):
     first, states = model(0, 2)

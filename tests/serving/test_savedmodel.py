@@ -12,7 +12,7 @@ from models.text_classification_config import TextConfig
 from pipelines.text import TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.errors import ServingError
-from serving.savedmodel import WARMUP_FILE, export_savedmodel, forbidden_nodes
+from serving.savedmodel import WARMUP_FILE, checked_request, export_savedmodel, forbidden_nodes
 
 TEXTS = ["good film", "a bad film", "not bad at all"]
 
@@ -62,3 +62,26 @@ def test_forbidden_nodes_are_found_inside_functions(tmp_path):
     module.outer = tf.function(inner, input_signature=[tf.TensorSpec([None])])
     tf.saved_model.save(module, str(tmp_path))
     assert forbidden_nodes(tmp_path) == ["PyFunc"]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"a": np.ones((3, 1), np.float32)}, "shape"), ({"a": np.ones(2, np.float32)}, "shape"),
+    ({"a": np.float32(1)}, "shape"), ({"b": np.ones(1, np.float32)}, "b must have as many rows"),
+    ({"b": np.ones((3, 1), np.float32)}, "shape"), ({"k": np.ones((3, 1), np.float32)}, "shape"),
+])  # fmt: skip
+def test_a_graph_spreads_no_tensor_over_rows_or_columns(change, message):
+    """TensorFlow Serving feeds what it is sent: a session looks at no shape."""
+    specs = {"a": {"shape": [-1, 2]}, "b": {"shape": [-1]}, "k": {"shape": [-1], "default": 1.0}}
+    request = {name: np.ones((3, 2)[: len(s["shape"])], np.float32) for name, s in specs.items()}
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        fed = {name: tf.compat.v1.placeholder(tf.float32, name=name) for name in specs}
+        function = tf.function(lambda **given: checked_request(given, specs), autograph=False)
+        fetched = function(**fed)
+
+        def run(more):
+            return session.run(fetched, {fed[n]: x for n, x in {**request, **more}.items()})
+
+        assert run({"k": np.ones(1, np.float32)})["a"].shape == (3, 2)
+        assert run({"a": np.ones((0, 2)), "b": np.ones(0)})["b"].shape == (0,)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            run(change)

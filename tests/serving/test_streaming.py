@@ -1,6 +1,7 @@
 """Row by row equals the whole series, in the process and over REST."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from live_server import client_of, post
 
 import tasks
+from common.errors import SeqloomError
 from serving import OnnxModel, Predictor, Stream
 from serving.client import Client
-from serving.errors import ServingError
+from serving.errors import RequestError, ServingError
 from serving.export import ExportOptions
 from serving.runtime.server import ServerOptions, running
 from tasks.stages.exporting import export
@@ -18,6 +20,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 ROWS = 300
+OLD_BUNDLES = Path(__file__).parent / "old_bundles"
 
 
 def bundle_of(name, tmp, source, **changes):
@@ -130,8 +133,51 @@ def test_a_forecaster_answers_once_it_has_seen_enough(tmp_path):
     assert answer["times"] == want["times"]
 
 
-def test_a_row_that_is_none_is_refused(detector):
-    stream = Stream(detector[0])
-    for row in ([float("nan"), 1.0], [[1.0, 2.0]]):
-        with pytest.raises(ServingError, match="finite numbers"):
-            stream.push(row, 0)
+NO_ROWS = [
+    [float("nan"), 1.0], [[1.0, 2.0]], [6.1], 6.1, [], [1.0, 2.0, 3.0], [1.0, "a"], [1.0, [2.0]],
+    None, "ab", [1.0, None], [1.0, 1e39], [1 + 2j, 1.0],
+]  # fmt: skip
+NO_TIMES = [None, 1.5, "noon", float("nan"), 10**12, -(2**63), [0], np.datetime64("NaT")]
+
+
+@pytest.mark.parametrize("task", ["anomaly", "forecast"])
+def test_a_row_that_is_none_is_refused_and_the_stream_goes_on_as_before(task):
+    """Bundles of two columns that use the time."""
+    bundle = OLD_BUNDLES / task
+    stream, disturbed = Stream(bundle), Stream(bundle)
+    known = np.zeros((27, 2), np.float32)
+    for t in range(26):
+        for row in NO_ROWS:
+            with pytest.raises(ServingError, match="a row is 2 finite numbers"):
+                disturbed.push(row, t * 3600, known)
+        for time in NO_TIMES:
+            with pytest.raises(ServingError, match="time"):
+                disturbed.push([1.0, 2.0], time, known)
+        row = np.array([np.sin(t), t / 10])
+        if task == "forecast" and t >= 23:
+            for wrong in (None, known[:, :1], known[:1], known[0]):
+                with pytest.raises(SeqloomError, match="known"):
+                    disturbed.push(row, t * 3600, wrong)
+        answers = [one.push(row, t * 3600, known) for one in (stream, disturbed)]
+        assert answers[0] == answers[1]
+    assert answers[0]
+
+
+@pytest.mark.parametrize(("name", "wrong"), [
+    ("values", np.ones((3, 1), np.float32)), ("values", np.ones((1, 2), np.float32)),
+    ("values", np.ones(2, np.float32)), ("values", np.float32(1)), ("values", np.ones((3, 2))),
+    ("time", np.zeros(1, np.int64)), ("time", np.int64(0)), ("previous", np.ones((1, 2), "f4")),
+    ("seen", np.ones(1, np.float32)), ("gru_0_h", np.zeros((3, 1), np.float32)),
+    ("gru_0_h", np.zeros((1, 4), np.float32)),
+])  # fmt: skip
+def test_no_tensor_of_a_step_is_spread_over_rows_or_columns(name, wrong):
+    step = OnnxModel(OLD_BUNDLES / "anomaly" / "onnx" / "1").programs["step"]
+    rows = {"values": np.ones((3, 2), np.float32), "time": np.zeros(3, np.int64)}
+    request = {**rows, **step.initial(3)}
+    assert step.run(request)["score"].shape == (3,)
+    with pytest.raises(RequestError, match=f"{name}|arg"):
+        step.run({**request, name: wrong})
+    empty = {name: array[:0] for name, array in request.items()}
+    assert {n: a.shape for n, a in step.run(empty).items()} == {
+        n: (0, *a.shape[1:]) for n, a in step.run(request).items()
+    }
