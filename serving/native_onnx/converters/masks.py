@@ -1,4 +1,4 @@
-"""What a mask means to a recurrent layer: which steps it reads, in which order, and what it repeats.
+"""What a mask means to a recurrent layer: which steps it reads, in which order, what it repeats.
 
 Keras holds the states at a masked step and repeats the output before it. Here the valid steps of
 each row are brought to its front, the operator runs over them, and its outputs are brought back:

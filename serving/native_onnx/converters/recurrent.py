@@ -1,10 +1,11 @@
 """SimpleRNN, LSTM and GRU as ONNX's native operators, exact with masks and in both directions.
 
 A mask becomes a length for each row, computed in the graph, and an order of its steps where it may
-not be right-padded (``masks``). ``sequence_lens`` of the ONNX operators is not used: TensorRT parses
-it in float32 only. The operator instead runs over the padding as well and what it says there is
-dropped: the last state is gathered at ``length - 1``, padded outputs are replaced, and the backward
-direction is a forward operator between two reorderings. ONNX Runtime is as fast either way.
+not be right-padded (``masks``). ``sequence_lens`` of the ONNX operators is not used: TensorRT
+parses it in float32 only. The operator instead runs over the padding as well and what it says there
+is dropped: the last state is gathered at ``length - 1``, padded outputs are replaced, and the
+backward direction is a forward operator between two reorderings. ONNX Runtime is as fast either
+way.
 """
 
 from __future__ import annotations
@@ -194,7 +195,9 @@ def last_output(graph, layer, ran, pad, initial) -> Value:
         return output
     zero = graph.constant(0, output.dtype)
     if layer.zero_output_for_mask:
-        end = graph.slice(pad.given, 0, 0, 1) if layer.go_backwards else graph.slice(pad.given, 0, -1)
+        end = (
+            graph.slice(pad.given, 0, 0, 1) if layer.go_backwards else graph.slice(pad.given, 0, -1)
+        )
         return graph.where(graph.squeeze(end, 0), output, zero)
     return graph.where(pad.filled, output, zero) if initial else output
 
