@@ -26,10 +26,13 @@ class Field:
         length: name of the array ``<int>[batch]`` that holds the lengths along axis 1, among the
             same arrays; several names for axes 1, 2 and so on. None where the model itself sees by
             the padding where a row ends: such an array may be lengthened, and is never trimmed.
+        unique: no row holds the padding value itself, so that a mask of it marks the end of a row
+            and nothing else. An exported graph then spares the gathers that any other mask takes.
     """
 
     padding: Any = 0
     length: str | tuple[str, ...] | None = None
+    unique: bool = False
 
     @property
     def lengths(self) -> tuple[str, ...]:

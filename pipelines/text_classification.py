@@ -20,7 +20,7 @@ from pipelines.text import PAD, TextEncoder, text_request
 class TextClassificationPreprocessor(OneProgram):
     """A text encoder and the labels in the order of the model's outputs."""
 
-    fields: ClassVar[dict[str, Field]] = {"tokens": Field(PAD)}
+    fields: ClassVar[dict[str, Field]] = {"tokens": Field(PAD, unique=True)}
 
     encoder: TextEncoder
     labels: tuple[str, ...]

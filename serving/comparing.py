@@ -161,12 +161,25 @@ def latency(
 
 
 def judge(
-    name: str, precision: str, found: dict[str, Any], reference: Reference, max_loss: float
+    name: str,
+    precision: str,
+    found: dict[str, Any],
+    reference: Reference,
+    max_loss: float,
+    hint: str = "",
 ) -> None:
     """Refuses an artefact that is not the model.
 
     In float32 it must give Keras's numbers and labels; in a lower precision its metric may be
     worse by ``max_loss`` (a share of Keras's) at most.
+
+    Args:
+        name: of the format.
+        precision: of the artefact.
+        found: what ``Reference.compare`` gave.
+        reference: Keras's answers.
+        max_loss: see above.
+        hint: what to look at, at the end of the error.
 
     Raises:
         ServingError: it is farther off.
@@ -175,12 +188,12 @@ def judge(
         if not found["parity"] <= PARITY_BOUND:  # NaN is not
             raise ServingError(
                 f"the {name} export differs from Keras by {found['parity']:.2g}, more than "
-                f"{PARITY_BOUND:g}; nothing was published"
+                f"{PARITY_BOUND:g}; nothing was published{hint}"
             )
         if not found["agreement"] >= AGREEMENT_BOUND:
             raise ServingError(
                 f"the {name} export gives other labels than Keras for "
-                f"{1 - found['agreement']:.1%} of the examples; nothing was published"
+                f"{1 - found['agreement']:.1%} of the examples; nothing was published{hint}"
             )
     elif reference.score is not None:
         metric = reference.held.metric

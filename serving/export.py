@@ -166,11 +166,49 @@ class ExportJob:
         """The preprocessor of the model."""
         return self.reference.preprocessor
 
+    @property
+    def right_padded(self) -> dict[str, Any]:
+        """Padding values of the cores' inputs that the preprocessor says to be unique.
+
+        Raises:
+            ServingError: a held-out example has one before the end of its row.
+        """
+        found = right_padded(self.preprocessor)
+        for call in [call for calls in self.calls.values() for call in calls]:
+            for name, padding in found.items():
+                kept = call[name] != padding if name in call else np.ones((1, 1), bool)
+                if (kept[:, 1:] & ~kept[:, :-1]).any():
+                    raise ServingError(
+                        f"model input {name!r} holds its padding value {padding!r} before the end "
+                        "of a row, but the preprocessor's Field says that it is unique; leave out "
+                        "unique=True, and the export takes any mask"
+                    )
+        return found
+
     def verified(self, runner: Runner, name: str, precision: str) -> dict[str, Any]:
         """The artefact compared and judged."""
         found = self.reference.compare(runner)
-        judge(name, precision, found, self.reference, self.options.max_loss)
+        hint = "" if name == "savedmodel" else self._own_converters()
+        judge(name, precision, found, self.reference, self.options.max_loss, hint)
         return {"status": "verified", **found}
+
+    def _own_converters(self) -> str:
+        """What usually is the cause where a user's own converter gives other numbers."""
+        from serving.native_onnx.registry import is_own
+
+        own = [
+            f"{layer.name!r} ({type(layer).__name__})"
+            for core in self.cores.values()
+            for layer in core._flatten_layers(include_self=False)
+            if is_own(layer)
+        ]
+        if not own:
+            return ""
+        return (
+            f". The converter of layer {', '.join(own)} is your own: most often such a one reads "
+            "padded steps, which Keras's layer leaves out by its mask; give it an argument "
+            "mask=None and use it as the layer's call does"
+        )
 
 
 def keras_row(job: ExportJob) -> dict[str, Any]:
@@ -208,6 +246,16 @@ def warmup_requests(reference: Reference) -> dict[str, list[Arrays]]:
     return found
 
 
+def right_padded(preprocessor: Preprocessor) -> dict[str, Any]:
+    """Padding values, by name, that stand nowhere but at the end of rows; see ``Field.unique``."""
+    return {
+        name: field.padding
+        for program in preprocessor.programs.values()
+        for name, field in program.fields.items()
+        if field.unique
+    }
+
+
 def write_onnx(job: ExportJob, path: Path, precision: str) -> dict[str, Any]:
     """Each core, and the preprocessor."""
     from serving.native_onnx import export_onnx
@@ -215,7 +263,7 @@ def write_onnx(job: ExportJob, path: Path, precision: str) -> dict[str, Any]:
 
     path.mkdir(parents=True)
     for name, core in job.cores.items():
-        export_onnx(core, path / f"{name}.onnx", precision)
+        export_onnx(core, path / f"{name}.onnx", precision, job.right_padded)
     job.preprocessor.save(path)
     found = job.verified(OnnxModel(path).run, "onnx", precision)
     note = {"note": FP16_NOTE} if precision == "fp16" else {}
@@ -230,7 +278,7 @@ def write_tensorrt(job: ExportJob, path: Path, precision: str) -> dict[str, Any]
     path.mkdir(parents=True)
     for name, core in job.cores.items():
         # The ONNX file is kept: what the plan is compared with, and built again from.
-        export_onnx(core, path / f"{name}.onnx", precision)
+        export_onnx(core, path / f"{name}.onnx", precision, job.right_padded)
         build_tensorrt(
             path / f"{name}.onnx",
             path / f"{name}.plan",

@@ -35,8 +35,7 @@ def fast_copy(model: keras.Model) -> keras.Model:
     """A float32 copy of a Functional model whose recurrent layers are quick at inference.
 
     Models inside of it are treated alike. Layers that are none of SimpleRNN, LSTM and GRU, alone or
-    in Bidirectional, and those that are stateful or unrolled, stay as Keras has them. Masks must be
-    right-padded, as for cuDNN.
+    in Bidirectional, and those that are stateful or unrolled, stay as Keras has them.
     """
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -87,7 +86,7 @@ class FastRecurrent(layers.Layer):
         initial = tf.nest.flatten(initial_state) if initial_state is not None else []
         x = tf.transpose(sequences, [1, 0, 2])  # (T, B, E)
         pad = _Padding(x, mask)
-        xs = [pad.reverse(x) if layer.go_backwards else x for layer in inner]
+        xs = [pad.read(x, layer.go_backwards) for layer in inner]
         states = _split(initial, inner) or [_zeros(layer, x) for layer in inner]
         results = []
         for layer, x, begun in zip(inner, xs, states, strict=True):
@@ -99,16 +98,15 @@ class FastRecurrent(layers.Layer):
 
     def _output(self, layer, outputs, last, pad, started) -> tf.Tensor:
         """What Keras gives for one direction, batch-major; backwards in the order of reading."""
-        if not layer.return_sequences:
-            # Keras has no output for an empty row, whatever its state.
-            return pad.last(outputs, tf.zeros_like(last[0])) if started else last[0]
-        both = isinstance(self.layer, layers.Bidirectional)
-        repeat = not (layer.zero_output_for_mask or layer.go_backwards or both)
-        outputs = pad.ended(outputs, repeat)
-        if layer.go_backwards:
-            outputs = pad.reverse(outputs)
-            outputs = outputs if both else tf.reverse(outputs, [0])
-        return tf.transpose(outputs, [1, 0, 2])
+        backwards, zero = layer.go_backwards, layer.zero_output_for_mask
+        if layer.return_sequences:
+            both = isinstance(self.layer, layers.Bidirectional)
+            return tf.transpose(pad.placed(outputs, backwards, zero, both), [1, 0, 2])
+        if pad.mask is not None and zero:  # of the step that is read last
+            end = pad.given[0 if backwards else -1]
+            return tf.where(end, last[0], tf.zeros_like(last[0]))
+        # Keras has no output for an empty row, whatever its state.
+        return pad.last(outputs, tf.zeros_like(last[0])) if started else last[0]
 
     def _merged(self, results: list) -> Any:
         (first, states), (second, more) = results
@@ -143,36 +141,86 @@ def _zeros(layer: keras.layers.Layer, x: tf.Tensor) -> list[tf.Tensor]:
 
 
 class _Padding:
-    """Where the rows of a right-padded batch end; ``x`` is time-major."""
+    """A mask, and where rows end once their valid steps are in front; ``x`` is time-major."""
 
     def __init__(self, x: tf.Tensor, mask: tf.Tensor | None) -> None:
-        self.lengths = None
+        self.mask = mask
         if mask is not None:
             self.lengths = tf.reduce_sum(tf.cast(mask, tf.int32), 1)
-            self.valid = tf.transpose(mask)[:, :, None]
-            rows = tf.range(tf.shape(self.lengths)[0])
-            self.index = tf.stack([tf.maximum(self.lengths - 1, 0), rows], 1)
+            in_front = tf.sequence_mask(self.lengths, tf.shape(mask)[1])
+            # Of most batches; the others are brought into that form, and back.
+            self.right_padded = tf.reduce_all(tf.equal(mask, in_front))
+            self.given = tf.transpose(mask)[:, :, None]
+            self.rows = tf.range(tf.shape(self.lengths)[0])
+            self.index = tf.stack([tf.maximum(self.lengths - 1, 0), self.rows], 1)
             self.filled = (self.lengths > 0)[:, None]
 
-    def reverse(self, x: tf.Tensor) -> tf.Tensor:
-        """Turns the valid steps around."""
-        if self.lengths is None:
-            return tf.reverse(x, [0])
-        return tf.reverse_sequence(x, self.lengths, seq_axis=0, batch_axis=1)
+    def read(self, x: tf.Tensor, backwards: bool) -> tf.Tensor:
+        """Valid steps in front, in the order in which they are read."""
+        if self.mask is None:
+            return tf.reverse(x, [0]) if backwards else x
+
+        def gathered() -> tf.Tensor:
+            mask = self._in_reading_order(backwards)
+            order = tf.argsort(tf.cast(~mask, tf.int32), 1, stable=True)
+            return tf.gather_nd(tf.reverse(x, [0]) if backwards else x, self._with_rows(order))
+
+        found = tf.cond(self.right_padded, lambda: self._turned(x) if backwards else x, gathered)
+        return tf.ensure_shape(found, x.shape)
+
+    def placed(self, outputs: tf.Tensor, backwards: bool, zero: bool, both: bool) -> tf.Tensor:
+        """Outputs of what ``read`` gave, as Keras has them at every step.
+
+        Args:
+            outputs: ``[time, batch, units]``.
+            backwards: whether it was read backwards.
+            zero: noughts at masked steps, else the output before them.
+            both: in the row's own order though it was read backwards.
+        """
+        if self.mask is None:
+            return tf.reverse(outputs, [0]) if backwards and both else outputs
+
+        def of_right_padded() -> tf.Tensor:
+            # Read backwards, padding comes first, where no output is before it.
+            ended = self._ended(outputs, not (zero or backwards or both))
+            if not backwards:
+                return ended
+            return self._turned(ended) if both else tf.reverse(self._turned(ended), [0])
+
+        def of_any() -> tf.Tensor:
+            mask = self._in_reading_order(backwards)
+            places = tf.cumsum(tf.cast(mask, tf.int32), 1) - 1
+            kept = tf.transpose(mask if zero else places >= 0)[:, :, None]
+            found = tf.gather_nd(outputs, self._with_rows(tf.maximum(places, 0)))
+            found = tf.where(kept, found, tf.zeros_like(found))
+            return tf.reverse(found, [0]) if backwards and both else found
+
+        found = tf.cond(self.right_padded, of_right_padded, of_any)
+        return tf.ensure_shape(found, outputs.shape)
 
     def last(self, values: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
         """``[time, batch, units]`` at the last valid step; an empty row gets the other."""
-        if self.lengths is None:
+        if self.mask is None:
             return values[-1]
         return tf.where(self.filled, tf.gather_nd(values, self.index), otherwise)
 
-    def ended(self, outputs: tf.Tensor, repeat: bool) -> tf.Tensor:
+    def _in_reading_order(self, backwards: bool) -> tf.Tensor:
+        return tf.reverse(self.mask, [1]) if backwards else self.mask
+
+    def _with_rows(self, steps: tf.Tensor) -> tf.Tensor:
+        """``<int32>[batch, time]`` as ``[time, batch, 2]``, each with the number of its row."""
+        turned = tf.transpose(steps)
+        return tf.stack([turned, tf.broadcast_to(self.rows, tf.shape(turned))], 2)
+
+    def _turned(self, x: tf.Tensor) -> tf.Tensor:
+        """The valid steps, in front, turned around."""
+        return tf.reverse_sequence(x, self.lengths, seq_axis=0, batch_axis=1)
+
+    def _ended(self, outputs: tf.Tensor, repeat: bool) -> tf.Tensor:
         """Noughts, or the last output, past the end of each row."""
-        if self.lengths is None:
-            return outputs
         zeros = tf.zeros_like(outputs[0])
         past = self.last(outputs, zeros) if repeat else zeros
-        return tf.where(self.valid, outputs, past[None])
+        return tf.where(self.given, outputs, past[None])
 
 
 def _run(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,17 @@ class Graph:
 
     Args:
         float_dtype: of weights and computation, float32 or float16.
+        right_padded: padding values by the name of an input in whose rows they stand at the end
+            only.
+
+    Attributes:
+        right_padded: the same, and the names of masks that follow from them.
     """
 
-    def __init__(self, float_dtype: Any = np.float32) -> None:
+    def __init__(
+        self, float_dtype: Any = np.float32, right_padded: Mapping[str, Any] | None = None
+    ) -> None:
+        self.right_padded: dict[str, Any] = dict(right_padded or {})
         self.float_dtype = np.dtype(float_dtype)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, np.ndarray] = {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,7 @@ class Converter:
     per_step: bool | str
 
 
+LAYOUTS = ("batch", "time", "any")
 _CONVERTERS: dict[type | str, Converter] = {}
 
 
@@ -49,7 +53,22 @@ def converter(
             operations such as "NotEqual".
         layout: see ``Converter``; "any" suits what looks at the last axis only.
         per_step: see ``Converter``; by default True with layout "any", else False.
+
+    Raises:
+        ServingError: no class or name is given, or an option is unknown.
     """
+
+    wrong = [kind for kind in kinds if not isinstance(kind, (type, str))]
+    if wrong or not kinds:
+        raise ServingError(
+            f"converter takes layer classes or names of operations, not {wrong or 'nothing'}: "
+            "write @converter(MyLayer) above a function of (graph, layer, inputs)"
+        )
+    if layout not in LAYOUTS or per_step not in (None, True, False, "query"):
+        raise ServingError(
+            f"converter of {kinds[0]}: layout {layout!r} is one of {', '.join(LAYOUTS)}; "
+            f"per_step {per_step!r} is True, False or 'query'"
+        )
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for kind in kinds:
@@ -64,12 +83,66 @@ def convert(graph: Graph, operation: Any, args: tuple, kwargs: dict[str, Any]) -
     """Adds the nodes of one layer or operation.
 
     Raises:
-        ServingError: no converter is registered for it.
+        ServingError: no converter is registered for it, or the one that is fails, or gives
+            something else than values of the graph.
     """
     found = converter_of(operation)
     kwargs = {name: value for name, value in kwargs.items() if name != "training"}
     args, kwargs = _laid_out(graph, found.layout, (args, kwargs))
-    return found.function(graph, operation, *args, **kwargs)
+    _check_arguments(found.function, operation, args, kwargs)
+    try:
+        result = found.function(graph, operation, *args, **kwargs)
+    except ServingError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        raise ServingError(
+            f"{_described(found.function, operation)} failed at "
+            f"{last.filename}:{last.lineno} with {type(error).__name__}: {error}"
+        ) from error
+    given = keras.tree.flatten(result)
+    if not given or not all(isinstance(value, Value) for value in given):
+        raise ServingError(
+            f"{_described(found.function, operation)} returns {_kind_of(given)}; return what the "
+            "layer's call returns, as values of the graph"
+        )
+    return result
+
+
+def _check_arguments(
+    function: Callable[..., Any], operation: Any, args: tuple, kwargs: Mapping[str, Any]
+) -> None:
+    """Refuses a converter that does not take what the layer is called with."""
+    try:
+        inspect.signature(function).bind(None, operation, *args, **kwargs)
+    except TypeError as error:
+        names = [f"input_{number}" for number in range(len(args))]
+        with contextlib.suppress(TypeError, ValueError):
+            names = list(inspect.signature(operation.call).bind(*args).arguments)
+        wanted = ", ".join(["graph", "layer", *names, *(f"{name}=None" for name in kwargs)])
+        raise ServingError(
+            f"{_described(function, operation)} cannot be called ({error}); the model calls the "
+            f"layer so that it must be a function of ({wanted})"
+        ) from error
+
+
+def _described(function: Callable[..., Any], operation: Any) -> str:
+    code = getattr(function, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    name = getattr(function, "__name__", str(function))
+    return f"converter {name}{where} of layer {operation.name!r} ({type(operation).__name__})"
+
+
+def _kind_of(given: list[Any]) -> str:
+    wrong = next((value for value in given if not isinstance(value, Value)), None)
+    return "nothing" if wrong is None else f"a {type(wrong).__name__}"
+
+
+def is_own(operation: Any) -> bool:
+    """Whether a layer has a converter that is none of this package's, but a user's."""
+    found = _CONVERTERS.get(type(operation))
+    module = getattr(found and found.function, "__module__", None) or ""
+    return found is not None and not module.startswith(f"{__package__}.")
 
 
 def converter_of(operation: Any) -> Converter:

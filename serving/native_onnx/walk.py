@@ -54,8 +54,13 @@ class Walk:
         if node.is_input or all(id(tensor) in self.values for tensor in node.outputs):
             return
         args, kwargs = keras.tree.map_structure(self.value, self.arguments(node))
-        result = self.call(node, args, kwargs)
-        for tensor, value in zip(node.outputs, keras.tree.flatten(result), strict=True):
+        values = keras.tree.flatten(self.call(node, args, kwargs))
+        if len(values) != len(node.outputs):
+            raise ServingError(
+                f"layer {node.operation.name!r} ({type(node.operation).__name__}) has "
+                f"{len(node.outputs)} outputs, but its converter returns {len(values)}"
+            )
+        for tensor, value in zip(node.outputs, values, strict=True):
             self.values[id(tensor)] = value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,12 @@ FLOATS = {"fp32": np.float32, "fp16": np.float16}
 EXTERNAL_DATA_BYTES = 1_900_000_000
 
 
-def export_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -> None:
+def export_onnx(
+    model: keras.Model,
+    path: str | Path,
+    precision: str = "fp32",
+    right_padded: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a Functional or Sequential model as ONNX.
 
     Inputs and outputs have the model's own names and dtypes whatever the precision; the batch is
@@ -33,11 +39,15 @@ def export_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -
         path: file to write; it appears whole. Weights of more than two gigabytes go beside it.
         precision: "fp32"; "fp16" for weights and computation in half precision; "int8" for 8-bit
             weights on a CPU.
+        right_padded: padding values by the name of an input in whose rows they stand at the end
+            only, such as ``{"tokens": 0}``. Any mask is computed as Keras does; where one is known
+            to mark the end of its row, the graph does without the gathers that others take, and is
+            wrong for other masks.
 
     Raises:
         ServingError: a layer has no converter, or the precision is unknown.
     """
-    _save(build_onnx(model, precision), Path(path))
+    _save(build_onnx(model, precision, right_padded), Path(path))
 
 
 def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -> None:
@@ -55,15 +65,17 @@ def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp3
     export_onnx(step_model(model), path, precision)
 
 
-def build_onnx(model: keras.Model, precision: str = "fp32") -> onnx.ModelProto:
+def build_onnx(
+    model: keras.Model, precision: str = "fp32", right_padded: Mapping[str, Any] | None = None
+) -> onnx.ModelProto:
     """The ``ModelProto`` of ``export_onnx``, checked."""
     if precision == "int8":
-        return quantised(build_onnx(model))
+        return quantised(build_onnx(model, right_padded=right_padded))
     if precision not in FLOATS:
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
     register_all()
     functional = flat(functional_of(model))
-    graph = Graph(FLOATS[precision])
+    graph = Graph(FLOATS[precision], right_padded)
     walk = OnnxWalk(graph)
     for name, tensor in inputs_of(functional).items():
         walk.values[id(tensor)] = graph.input(name, tensor.dtype, _shape(tensor))

@@ -20,6 +20,7 @@ from models.recurrent import rebuilt_without_cudnn
 from pipelines.program import DEFAULT
 from serving.comparing import latency
 from serving.errors import ServingError
+from serving.export import right_padded
 from serving.native_onnx import export_onnx
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.predicting import keras_responses
@@ -170,8 +171,10 @@ class TaskTrainer:
         raw = preprocessor.raw(self.ready.splits.validation[:15])
         with tempfile.TemporaryDirectory() as place:
             try:
+                known = right_padded(preprocessor)
                 for name, core in self.task.cores(done.model).items():
-                    export_onnx(rebuilt_without_cudnn(core), Path(place) / f"{name}.onnx")
+                    path = Path(place) / f"{name}.onnx"
+                    export_onnx(rebuilt_without_cudnn(core), path, "fp32", known)
             except ServingError:
                 return None  # a layer that ONNX does not have yet
             preprocessor.save(Path(place))

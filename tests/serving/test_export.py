@@ -15,14 +15,15 @@ from models.metric import Metric
 from models.text_classification import text_classifier
 from models.text_classification_config import TextConfig
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.ragged import Field
 from pipelines.responses import respond
-from pipelines.text import TextEncoder
+from pipelines.text import PAD, TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.bundle import checksums, read_manifest, size_on_disk
 from serving.comparing import PARITY_BOUND, HeldOut, Reference, judge
 from serving.errors import ServingError
-from serving.export import ExportOptions, export_bundle
-from serving.native_onnx import export_onnx
+from serving.export import ExportJob, ExportOptions, export_bundle, right_padded
+from serving.native_onnx import converter, export_onnx
 from serving.predictor import Predictor
 from serving.steps import StepModel
 from serving.tensorrt_engine import gpu_reason, load_library
@@ -236,6 +237,59 @@ def test_swapped_labels_are_refused_though_the_numbers_are_right(exported, tmp_p
     with pytest.raises(ServingError, match="other labels than Keras"):
         export(exported, tmp_path)
     assert not list(tmp_path.glob("onnx/*"))
+
+
+# ---- masks, and converters of a user's own
+
+
+def job_of(cores=None, calls=None, **reference):
+    """An export as its writers see it, of what they read here."""
+    options = ExportOptions()
+    return ExportJob(cores or {}, SimpleNamespace(**reference), calls or {}, None, options, "m")
+
+
+def test_the_text_kinds_graph_knows_its_masks(exported, tmp_path):
+    model, preprocessor, _ = exported
+    known = right_padded(preprocessor)
+    assert known == {"tokens": PAD}
+    export_onnx(model, tmp_path / "model.onnx", right_padded=known)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "CumSum" not in kinds
+    export_onnx(model, tmp_path / "any.onnx")
+    assert "CumSum" in {node.op_type for node in onnx.load(tmp_path / "any.onnx").graph.node}
+
+
+def test_padding_that_is_not_unique_is_refused():
+    fields = {"tokens": Field(0, unique=True), "others": Field(0)}
+    preprocessor = SimpleNamespace(programs={DEFAULT: SimpleNamespace(fields=fields)})
+    good = {"tokens": np.array([[1, 2, 0], [0, 0, 0]]), "others": np.array([[0, 1]])}
+    assert job_of(calls={"model": [good]}, preprocessor=preprocessor).right_padded == {"tokens": 0}
+    bad = {**good, "tokens": np.array([[1, 0, 2]])}
+    with pytest.raises(ServingError, match=r"'tokens'.*unique=True"):
+        _ = job_of(calls={"model": [good, bad]}, preprocessor=preprocessor).right_padded
+
+
+class Sums(keras.layers.Layer):
+    """A layer whose converter forgets the mask."""
+
+    def call(self, x, mask=None):
+        return keras.ops.sum(x if mask is None else keras.ops.where(mask[..., None], x, 0.0), 1)
+
+
+def test_parity_of_an_own_layer_names_what_usually_causes_it(exported):
+    @converter(Sums)
+    def sums(graph, layer, x, mask=None):
+        return graph.reduce("ReduceSum", x, [1])
+
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
+    own = keras.Model({"tokens": tokens}, {"y": Sums(name="mine")(x)})
+    answers = {"compare": lambda run: {"parity": 0.3, "agreement": 1.0}, "score": None}
+    with pytest.raises(ServingError, match=r"'mine' \(Sums\) is your own: .*padded steps.*mask"):
+        job_of({"model": own}, **answers).verified(None, "onnx", "fp32")
+    with pytest.raises(ServingError) as plain:
+        job_of({"model": exported[0]}, **answers).verified(None, "onnx", "fp32")
+    assert "your own" not in str(plain.value)
 
 
 # ---- precisions

@@ -14,7 +14,7 @@ from keras import layers
 from serving import fast_recurrent
 from serving.fast_recurrent import FastRecurrent, fast_copy
 from serving.savedmodel import forbidden_nodes
-from tests.serving.native_onnx.parity import ragged_ids, randomise
+from tests.serving.native_onnx.parity import left_padded, ragged_ids, randomise, with_holes
 from tests.serving.native_onnx.test_recurrent_onnx import CELLS, SHAPES, configurations, embedded
 
 
@@ -24,9 +24,11 @@ def check(ids, outputs):
     copy = fast_copy(model)
     assert any(isinstance(layer, FastRecurrent) for layer in copy.layers)
     random = np.random.default_rng(1)
-    batches = [ragged_ids(random, b, t, empty=empty) for b, t, empty in SHAPES]
-    for batch in [*batches, np.zeros((2, 3), np.int32), ragged_ids(random, 2, 8)]:
-        assert_equal(copy, model, batch)
+    for rows, time, empty in (*SHAPES, (2, 8, True)):
+        ragged = ragged_ids(random, rows, time, empty=empty)
+        assert_equal(copy, model, ragged)
+        holes = with_holes(random, rows + 2, time)
+        assert_equal(copy, model, np.concatenate([left_padded(ragged), holes]))
 
 
 def assert_equal(copy, model, batch):

@@ -31,7 +31,9 @@ def _comparison(keras_name: str, kind: str, negated: bool = False) -> None:
     def convert(graph, operation, left, right):
         left, right = _comparable(graph, left, right)
         answer = graph.compare(kind, left, right)
-        return graph.op("Not", answer) if negated else answer
+        answer = graph.op("Not", answer) if negated else answer
+        _note_right_padded(graph, keras_name, answer, left, right)
+        return answer
 
 
 for _keras, _onnx, _negated in (
@@ -40,6 +42,19 @@ for _keras, _onnx, _negated in (
     ("GreaterEqual", "GreaterOrEqual", False),
 ):  # fmt: skip
     _comparison(_keras, _onnx, _negated)
+
+
+def _note_right_padded(graph: Graph, keras_name: str, answer: Value, *given: Any) -> None:
+    """A mask of "differs from padding" is right-padded where its input is; and so are both's."""
+    if keras_name == "NotEqual":
+        for value, other in (given, given[::-1]):
+            padding = graph.right_padded.get(value.name) if isinstance(value, Value) else None
+            if padding is not None and np.ndim(other) == 0 and other == padding:
+                graph.right_padded[answer.name] = False
+    elif keras_name in ("LogicalAnd", "LogicalOr"):
+        masks = [isinstance(v, Value) and graph.right_padded.get(v.name) is False for v in given]
+        if all(masks):
+            graph.right_padded[answer.name] = False
 
 
 def _comparable(graph: Graph, left: Any, right: Any) -> tuple[Any, Any]:
@@ -52,7 +67,9 @@ def _comparable(graph: Graph, left: Any, right: Any) -> tuple[Any, Any]:
 def _logical(keras_name: str, kind: str) -> None:
     @converter(keras_name, layout="any")
     def convert(graph, operation, left, right):
-        return graph.op(kind, *_boolean(graph, left, right), rank=max(left.rank, right.rank))
+        answer = graph.op(kind, *_boolean(graph, left, right), rank=max(left.rank, right.rank))
+        _note_right_padded(graph, keras_name, answer, left, right)
+        return answer
 
 
 for _keras, _onnx in {"LogicalAnd": "And", "LogicalOr": "Or", "LogicalXor": "Xor"}.items():

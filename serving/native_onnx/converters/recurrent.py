@@ -1,10 +1,11 @@
 """SimpleRNN, LSTM and GRU as ONNX's native operators, exact with masks and in both directions.
 
-A mask, which must be right-padded as Keras's cuDNN path demands too, becomes a length for each row,
-computed in the graph. ``sequence_lens`` of the ONNX operators is not used: TensorRT parses it in
-float32 only. The operator instead runs over the padding as well and what it says there is dropped:
-the last state is gathered at ``length - 1``, padded outputs are replaced, and the backward
-direction is a forward operator between two ReverseSequence. ONNX Runtime is as fast either way.
+A mask becomes a length for each row, computed in the graph, and an order of its steps where it may
+not be right-padded (``masks``). ``sequence_lens`` of the ONNX operators is not used: TensorRT
+parses it in float32 only. The operator instead runs over the padding as well and what it says there
+is dropped: the last state is gathered at ``length - 1``, padded outputs are replaced, and the
+backward direction is a forward operator between two reorderings. ONNX Runtime is as fast either
+way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from keras import layers
 
 from models.one_step import OneStep
 from serving.errors import ServingError
+from serving.native_onnx.converters.masks import Padding, order, padding, placed, read, reverse
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import converter
 from serving.native_onnx.value import Value
@@ -42,57 +44,6 @@ ACTIVATIONS = {
 _WITH_ALPHA, _WITH_BETA = {"Elu", "HardSigmoid", "Affine"}, {"HardSigmoid", "Affine"}
 # Closes the LSTM's input gate and opens its forget gate on padding; finite in float16.
 _CLOSED = 1e4
-
-
-@dataclass(frozen=True)
-class Padding:
-    """Where the rows of a right-padded batch end; time-major.
-
-    Attributes:
-        lengths: ``<int64>[batch]``.
-        valid: ``<bool>[time, batch, 1]``.
-        last: ``<int64>[batch, 2]``, (time, row) of the last valid step; time 0 in an empty row.
-        filled: ``<bool>[batch, 1]``, whether the row has a valid step.
-    """
-
-    lengths: Value
-    valid: Value
-    last: Value
-    filled: Value
-
-
-def padding(graph: Graph, mask: Value) -> Padding:
-    """Of ``mask <bool>[batch, time]``; computed once however many layers use it."""
-
-    def make() -> Padding:
-        with graph.scope("mask"):
-            lengths = graph.reduce("ReduceSum", graph.cast(mask, np.int64), [1])
-            valid = graph.laid_time_major(graph.expand(graph.transpose(mask, [1, 0]), 2))
-            rows = graph.op(
-                "Range", graph.indices(0), graph.squeeze(graph.shape(lengths), 0),
-                graph.indices(1), rank=1,
-            )  # fmt: skip
-            step = graph.op("Max", lengths - 1, graph.indices([0]))
-            last = graph.concat([graph.expand(step, 1), graph.expand(rows, 1)], 1)
-            filled = graph.expand(graph.compare("Greater", lengths, 0), 1)
-        return Padding(lengths, valid, last, filled)
-
-    scopes, graph._scopes = graph._scopes, []
-    try:
-        return graph.cached(("padding", mask.name), make)
-    finally:
-        graph._scopes = scopes
-
-
-def reverse(graph: Graph, x: Value, pad: Padding | None) -> Value:
-    """Turns the valid steps of ``[time, batch, ...]`` around; padding stays where it is."""
-    if pad is None:
-        return graph.flip(x, 0)
-    # A length of nought is not allowed everywhere; to turn one step around changes nothing.
-    lengths = graph.cached(
-        ("turned", pad.lengths.name), lambda: graph.op("Max", pad.lengths, graph.indices([1]))
-    )
-    return graph.op("ReverseSequence", x, lengths, time_axis=0, batch_axis=1)
 
 
 @dataclass(frozen=True)
@@ -198,14 +149,23 @@ def attributes(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def finished(graph: Graph, layer: keras.layers.Layer, ran: Direction, pad: Padding | None) -> Value:
-    """``[time, batch, units]`` with what Keras gives past the end of a row."""
+    """``[time, batch, units]`` as Keras gives it, in the order of reading."""
+    backwards, zero = layer.go_backwards, graph.constant(0, ran.outputs.dtype)
     if pad is None:
         return ran.outputs
+    if not pad.right_padded:
+        y = placed(graph, ran.outputs, pad, backwards)
+        kept = pad.given if layer.zero_output_for_mask else order(graph, pad, backwards).started
+        y = graph.where(kept, y, zero)
+        return graph.flip(y, 0) if backwards else y
+    if backwards:
+        # Keras turns the whole row around: padding comes first, and is nought in every case.
+        return graph.flip(reverse(graph, graph.where(pad.valid, ran.outputs, zero), pad), 0)
     if layer.zero_output_for_mask:
-        return graph.where(pad.valid, ran.outputs, graph.constant(0, ran.outputs.dtype))
+        return graph.where(pad.valid, ran.outputs, zero)
     # Keras repeats the last output; an empty row has none, and Keras begins with zeros.
     last = graph.op("GatherND", ran.outputs, pad.last, rank=2)
-    last = graph.where(pad.filled, last, graph.constant(0, last.dtype))
+    last = graph.where(pad.filled, last, zero)
     repeated = graph.laid_time_major(graph.expand(last, 0))
     return graph.where(pad.valid, ran.outputs, repeated)
 
@@ -217,23 +177,29 @@ def recurrent(graph, layer, x, initial_state=None, mask=None):
         raise ServingError(f"layer {layer.name!r} is stateful; export a step model instead")
     initial = keras.tree.flatten(initial_state) if initial_state is not None else []
     pad = None if mask is None else padding(graph, mask)
-    ran = run(graph, layer, reverse(graph, x, pad) if layer.go_backwards else x, pad, initial)
-    if not layer.return_sequences:
-        output = ran.states[0] if pad is None else _last_output(graph, layer, ran, pad, initial)
-    elif layer.go_backwards and pad is not None:
-        # Keras turns the whole row around: padding comes first, and is nought in every case.
-        valid = graph.where(pad.valid, ran.outputs, graph.constant(0, ran.outputs.dtype))
-        output = graph.flip(reverse(graph, valid, pad), 0)
-    else:
+    ran = run(graph, layer, read(graph, x, pad, layer.go_backwards), pad, initial)
+    if layer.return_sequences:
         output = finished(graph, layer, ran, pad)
+    else:
+        output = last_output(graph, layer, ran, pad, initial)
     return (output, *ran.states) if layer.return_state else output
 
 
-def _last_output(graph, layer, ran, pad, initial) -> Value:
-    """The last state, but for empty rows, where Keras gives zeros though states were given."""
-    if not initial:
-        return ran.states[0]
-    return graph.where(pad.filled, ran.states[0], graph.constant(0, ran.states[0].dtype))
+def last_output(graph, layer, ran, pad, initial) -> Value:
+    """The last state, but for empty rows, where Keras gives zeros though states were given.
+
+    With ``zero_output_for_mask`` it gives zeros where the step that it reads last is masked.
+    """
+    output = ran.states[0]
+    if pad is None:
+        return output
+    zero = graph.constant(0, output.dtype)
+    if layer.zero_output_for_mask:
+        end = (
+            graph.slice(pad.given, 0, 0, 1) if layer.go_backwards else graph.slice(pad.given, 0, -1)
+        )
+        return graph.where(graph.squeeze(end, 0), output, zero)
+    return graph.where(pad.filled, output, zero) if initial else output
 
 
 @converter(OneStep, layout="time", per_step=True)
@@ -260,18 +226,17 @@ def bidirectional(graph, layer, x, initial_state=None, mask=None):
     pad = None if mask is None else padding(graph, mask)
     for inner, given in ((forward, initial[:half]), (backward, initial[half:])):
         with graph.scope("backward" if inner.go_backwards else "forward"):
-            ran = run(graph, inner, reverse(graph, x, pad) if inner.go_backwards else x, pad, given)
+            backwards = inner.go_backwards
+            ran = run(graph, inner, read(graph, x, pad, backwards), pad, given)
             if not inner.return_sequences:
-                last = ran.states[0]
-                outputs.append(last if pad is None else _last_output(graph, inner, ran, pad, given))
+                outputs.append(last_output(graph, inner, ran, pad, given))
             else:
-                ys = ran.outputs
-                outputs.append(reverse(graph, ys, pad) if inner.go_backwards else ys)
+                outputs.append(placed(graph, ran.outputs, pad, backwards))
             states.extend(ran.states)
     merged = _merged(graph, layer, outputs)
     if pad is not None and layer.return_sequences:
         # Keras sets zero_output_for_mask in both directions.
-        merged = [graph.where(pad.valid, y, graph.constant(0, y.dtype)) for y in merged]
+        merged = [graph.where(pad.given, y, graph.constant(0, y.dtype)) for y in merged]
     result = tuple(merged) if layer.merge_mode is None else merged[0]
     if not layer.return_state:
         return result

@@ -36,6 +36,22 @@ def ragged_ids(random, batch, time, vocabulary=9, empty=False):
     return ids
 
 
+def left_padded(ids):
+    """The same rows as Keras's ``pad_sequences`` makes them: padding in front."""
+    turned = np.zeros_like(ids)
+    for row, given in zip(turned, ids, strict=True):
+        kept = given[given != 0]
+        row[len(row) - len(kept) :] = kept
+    return turned
+
+
+def with_holes(random, batch, time, vocabulary=9):
+    """Ids that are nought anywhere, each row as often as chance has it."""
+    ids = random.integers(1, vocabulary, (batch, time)).astype(np.int32)
+    ids[random.random((batch, time)) < random.random((batch, 1))] = 0
+    return ids
+
+
 def assert_same(model, feeds, bound=BOUND, session=None):
     """Every output of the ONNX form is Keras's."""
     session = session or session_of(model)

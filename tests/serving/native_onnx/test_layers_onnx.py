@@ -1,5 +1,7 @@
 """Layers around the recurrent ones, Keras operations, and models that cannot be written."""
 
+from collections import Counter
+
 import keras
 import numpy as np
 import onnx
@@ -8,7 +10,14 @@ from keras import layers, ops
 
 from serving.errors import ServingError
 from serving.native_onnx import build_onnx, converter, export_onnx, writer
-from tests.serving.native_onnx.parity import assert_same, ragged_ids, randomise, session_of
+from tests.serving.native_onnx.parity import (
+    assert_same,
+    left_padded,
+    ragged_ids,
+    randomise,
+    session_of,
+    with_holes,
+)
 
 
 def series(width=4):
@@ -120,8 +129,44 @@ def test_attention_with_masks(attention):
     model = keras.Model(ids, attention(layers.GRU(4, return_sequences=True)(x), x))
     randomise(model)
     random = np.random.default_rng(4)
-    # The last row of a batch holds nothing only where Keras's answer for it is a number.
-    assert_same(model, {"ids": ragged_ids(random, 4, 7)})
+    # A row holds nothing only where Keras's answer for it is a number.
+    ragged = ragged_ids(random, 4, 7)
+    anywhere = with_holes(random, 4, 7)
+    anywhere[:, 3] = 1
+    assert_same(model, {"ids": np.concatenate([ragged, left_padded(ragged), anywhere])})
+
+
+def test_pooling_and_merged_masks_of_any_form():
+    from models.pooling import MaskedPooling
+
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    other = keras.Input((None,), dtype="int32", name="other")
+    x, y = (layers.Embedding(9, 4, mask_zero=True)(tokens) for tokens in (ids, other))
+    both = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(layers.Add()([x, y]))
+    outputs = [MaskedPooling(kind)(both) for kind in ("mean", "max", "attention")]
+    outputs += [layers.GlobalAveragePooling1D()(x), layers.GRU(3)(both)]
+    model = keras.Model({"ids": ids, "other": other}, outputs)
+    randomise(model)
+    random = np.random.default_rng(6)
+    feeds = {name: with_holes(random, 5, 7) for name in ("ids", "other")}
+    feeds["ids"][:, 3] = 1
+    assert_same(model, feeds)
+
+
+def test_a_mask_known_to_be_right_padded_spares_its_gathers():
+    def nodes(model, **options):
+        return Counter(node.op_type for node in build_onnx(model, **options).graph.node)
+
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.Embedding(9, 4, mask_zero=True)(ids)
+    y = layers.Bidirectional(layers.GRU(2, return_sequences=True))(x)
+    z = layers.GRU(3)(layers.Add()([layers.Dense(4)(y), x]))
+    model = keras.Model({"ids": ids}, {"z": z})
+    known = nodes(model, right_padded={"ids": 0})
+    assert not {"CumSum", "ScatterElements"} & set(known)
+    assert known["ReverseSequence"] == 2
+    for unknown in ({}, {"right_padded": {"ids": 1}}, {"right_padded": {"others": 0}}):
+        assert {"CumSum", "ScatterElements"} <= set(nodes(model, **unknown))
 
 
 def test_masks_through_masking_and_concatenation():
@@ -133,6 +178,7 @@ def test_masks_through_masking_and_concatenation():
     randomise(model)
     data = batch(3)
     data[0, 4:] = data[1, 1:] = 0
+    data[2, :2] = data[0, 1] = 0  # a row of noughts in front, and one between
     assert_same(model, {"x": data})
 
 
@@ -215,6 +261,42 @@ def test_an_unknown_layer_is_named_and_can_be_added():
         return 2.0 * x
 
     assert_same(model, {"x": batch()})
+
+
+class Masked(layers.Layer):
+    """Doubles its valid steps."""
+
+    supports_masking = True
+
+    def call(self, x, mask=None):
+        return 2.0 * x if mask is None else 2.0 * ops.where(mask[..., None], x, 0.0)
+
+
+WRONG = [
+    (lambda graph, layer, x: x, "cannot be called .*function of .graph, layer, x, mask=None."),
+    (lambda graph, x: x, "cannot be called"),
+    (lambda graph, layer, x, mask=None: x.no_such_thing, "failed at .*AttributeError"),
+    (lambda graph, layer, x, mask=None: None, "returns nothing"),
+    (lambda graph, layer, x, mask=None: np.zeros(3), "returns a ndarray"),
+    (lambda graph, layer, x, mask=None: (x, x), "has 1 outputs, but its converter returns 2"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), WRONG)
+def test_a_converter_that_is_wrong_is_one_sentence(function, words):
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    model = keras.Model(ids, Masked(name="mine")(layers.Embedding(9, 4, mask_zero=True)(ids)))
+    converter(Masked)(function)
+    with pytest.raises(ServingError, match=f"(?s)'mine'.*{words}"):
+        build_onnx(model)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"layout": "times"}, {"per_step": "all"}])
+def test_a_converter_that_is_registered_wrongly_is_one_sentence(arguments):
+    with pytest.raises(ServingError, match="converter"):
+        converter(*([Masked] if arguments else []), **arguments)
+    with pytest.raises(ServingError, match="@converter"):
+        converter(lambda graph, layer, x: x)
 
 
 def test_a_subclass_is_not_taken_for_its_parent():
