@@ -98,18 +98,19 @@ def _table(rows: list[dict[str, str]], width: int) -> Table:
     """One line for each row; a narrow terminal leaves columns out, and shortens configurations."""
     names = list(rows[0]) if rows else ["trial", "state", "score", "configuration"]
     sizes = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in names}
-    room = MIN_CONFIGURATION if rows else 0
+    wanted = min(sizes["configuration"], MIN_CONFIGURATION)
+
+    def rest() -> int:
+        """Characters that the lines and the other columns leave for the configuration."""
+        return width - 4 - sum(sizes[name] + 3 for name in names if name != "configuration")
+
     for name in ("seconds", "parameters", "epochs", "state"):
-        fixed = sum(sizes[name] + 3 for name in names if name != "configuration")
-        if fixed + 4 + min(sizes["configuration"], room) > width and name in names:
+        if rest() < wanted and name in names:
             names.remove(name)
+    sizes["configuration"] = max(1, min(sizes["configuration"], rest()))
     table = Table(box=box.HEAVY_HEAD)
     for name in names:
-        # All but the configuration keep their width; a terminal has few lines.
-        last = name == "configuration"
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis", min_width=None if last else sizes[name]
-        )
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=sizes[name])
     for row in rows:
         table.add_row(*(Text(row[name]) for name in names))
     return table
