@@ -53,6 +53,10 @@ class Span:
             return self
         return Span(*(min(value, seconds) for value in (self.low, self.likely, self.high)))
 
+    def after(self, seconds: float) -> Span:
+        """What is left of it so many seconds later."""
+        return Span(*(max(0.0, value - seconds) for value in (self.low, self.likely, self.high)))
+
     def __str__(self) -> str:
         low, likely, high = (_rounded(value) for value in (self.low, self.likely, self.high))
         if likely >= 120:

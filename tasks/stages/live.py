@@ -15,7 +15,7 @@ from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
-    from tasks.stages.estimating import Estimate
+    from tasks.stages.estimating import Estimate, Span
     from tuning.search import SearchProgress
 
 # Rows of the table beside those under way: a terminal is not long.
@@ -36,6 +36,7 @@ class SearchDisplay:
         self.console = console or Console(stderr=True)
         self.live: Live | None = None
         self.estimate: Estimate | None = None  # with it, the time that is left is shown
+        self._known: tuple[Span, float] | None = None  # what was left, and when
         self.begun: set[str] = set()
 
     def __enter__(self) -> SearchDisplay:
@@ -75,8 +76,16 @@ class SearchDisplay:
 
     def _left(self, progress: SearchProgress) -> str:
         """``, about 4 min (3 to 7 min) left``; "" if that is not known, or nothing is left."""
-        left = self.estimate.left(progress) if self.estimate is not None else None
-        return f", {left} left" if left is not None and left.likely >= 1 else ""
+        if self.estimate is None:
+            return ""
+        if progress.ended is not None or self._known is None:
+            found = self.estimate.left(progress)
+            self._known = None if found is None else (found, progress.spent)
+        if self._known is None:
+            return ""
+        # Between two trials nothing new is known, but time passes.
+        left = self._known[0].after(progress.spent - self._known[1])
+        return f", {left} left" if left.likely >= 1 else ""
 
     def _cells(self, row: TrialRow, search: Search) -> dict[str, str]:
         score, epochs = row.score, row.epochs

@@ -1,5 +1,6 @@
 """A search as it runs, shown on a terminal and elsewhere."""
 
+import re
 from dataclasses import replace
 from io import StringIO
 
@@ -145,6 +146,19 @@ def test_the_time_that_is_left_is_told_as_soon_as_it_is_known(shown, tmp_path):
     assert "best so far 0.8765, about 85 s (" in first
     assert "left | cell=gru" in first
     assert "left" not in last
+
+
+def test_between_two_trials_the_time_that_is_left_goes_down(tmp_path):
+    display = SearchDisplay(tmp_path, 8, Console(file=StringIO()))
+    display.estimate = Estimate(Work(trials=8, epochs=6, at_once=1))
+    display.show(progress([BEST, RUNNING], spent=12.4, ended=BEST))
+
+    def last(spent):
+        return rendered(display, progress([BEST, RUNNING], spent))[-1]
+
+    found = [int(re.search(r"about (\d+) s", last(spent))[1]) for spent in (12.4, 32.4, 52.4)]
+    assert found[0] - found[1] == found[1] - found[2] == 20
+    assert "left" not in last(500.0)
 
 
 def test_a_running_trial_shows_the_epochs_it_has_reached(tmp_path):
