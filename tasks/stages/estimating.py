@@ -113,7 +113,7 @@ class Estimate:
         """What is left of the search; None if no trial has ended and no epoch was measured."""
         work, running = self.work, sum(row.state == "RUNNING" for row in rows)
         at_once = max(work.at_once, running)
-        ended = [r for r in rows if r.state not in ("RUNNING", "STOPPED")]
+        ended = [r for r in rows if r.state in ("COMPLETED", "FAILED", "SKIPPED")]
         known = [r.seconds for r in ended if r.state == "COMPLETED" and r.seconds]
         guess = self._trial(known)
         if guess is None:
