@@ -13,6 +13,7 @@ from reports.drawing import TENTHS, Drawing, Point, Style, shortened, text_width
 from reports.importance import Effect, Importance, comparable
 from tuning.hyperparameters import Hyperparameter, hyperparameters, value_of
 from tuning.leaderboard import Search, TrialRow
+from tuning.noise import compare
 
 # Below this out-of-bag R^2, the forest is no better than predicting the mean.
 MIN_OOB_R2 = 0.1
@@ -231,8 +232,8 @@ def parallel(search: Search, found: Importance) -> Chart | None:
     names = [*(h.name for h in varied), score_name(search)]
     _names_above(drawing, places, top, names)
     _legend(drawing, left, top + height + 36)
-    return Chart("parallel", "From hyperparameters to score",
-                 _parallel_caption(rows, every, len(every) - len(varied)), drawing)  # fmt: skip
+    caption = _parallel_caption(search, rows, every, len(every) - len(varied))
+    return Chart("parallel", "From hyperparameters to score", caption, drawing)
 
 
 def _names_above(drawing: Drawing, places: Sequence[float], top: float, names: list[str]) -> None:
@@ -277,14 +278,18 @@ def _legend(drawing: Drawing, x: float, y: float) -> None:
 
 
 def _parallel_caption(
-    rows: Sequence[TrialRow], varied: Sequence[Hyperparameter], left_out: int
+    search: Search, rows: Sequence[TrialRow], varied: Sequence[Hyperparameter], left_out: int
 ) -> str:
     text = "Each line is a trial and ends at its score on the right; the best trials are strongest"
     text += f"; the {left_out} least important hyperparameters are left out. " if left_out else ". "
     count = max(3, min(10, round(len(rows) / 10)))
     # All that equal the last of them belong to the best too.
     top = [r for i, r in enumerate(rows) if i < count or r.score == rows[count - 1].score]
-    if len(rows) < 2 * len(top):
+    if (known := compare(search)) is not None:
+        # What is clearly worse than the best is no example of what is good.
+        likely = {rows[0].trial, *(row.trial for row in known.rivals)}
+        top = [row for row in top if row.trial in likely]
+    if len(top) < min(3, count) or len(rows) < 2 * len(top):
         return text
     agreed = []
     for h in varied:

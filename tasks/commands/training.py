@@ -70,6 +70,8 @@ def train(
         final, before, seed = resumed(chosen, run, changes)
         # The fingerprint decides whether it is the same data, not how its place is spelled.
         where = replace(before, source=data) if data else before
+        if data and data != run.config()["data"]["source"]:
+            tell(f"note: the run began with the data at {before.source}; now {data} is read")
     elif run.exists:
         raise DataError(
             f"{run.path} holds a run already; add --resume to go on, or name another --out"

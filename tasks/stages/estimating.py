@@ -53,6 +53,10 @@ class Span:
             return self
         return Span(*(min(value, seconds) for value in (self.low, self.likely, self.high)))
 
+    def after(self, seconds: float) -> Span:
+        """What is left of it so many seconds later."""
+        return Span(*(max(0.0, value - seconds) for value in (self.low, self.likely, self.high)))
+
     def __str__(self) -> str:
         low, likely, high = (_rounded(value) for value in (self.low, self.likely, self.high))
         if likely >= 120:
@@ -109,7 +113,7 @@ class Estimate:
         """What is left of the search; None if no trial has ended and no epoch was measured."""
         work, running = self.work, sum(row.state == "RUNNING" for row in rows)
         at_once = max(work.at_once, running)
-        ended = [r for r in rows if r.state not in ("RUNNING", "STOPPED")]
+        ended = [r for r in rows if r.state in ("COMPLETED", "FAILED", "SKIPPED")]
         known = [r.seconds for r in ended if r.state == "COMPLETED" and r.seconds]
         guess = self._trial(known)
         if guess is None:

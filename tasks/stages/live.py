@@ -15,7 +15,7 @@ from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
 if TYPE_CHECKING:
-    from tasks.stages.estimating import Estimate
+    from tasks.stages.estimating import Estimate, Span
     from tuning.search import SearchProgress
 
 # Rows of the table beside those under way: a terminal is not long.
@@ -36,6 +36,7 @@ class SearchDisplay:
         self.console = console or Console(stderr=True)
         self.live: Live | None = None
         self.estimate: Estimate | None = None  # with it, the time that is left is shown
+        self._known: tuple[Span, float] | None = None  # what was left, and when
         self.begun: set[str] = set()
 
     def __enter__(self) -> SearchDisplay:
@@ -75,8 +76,16 @@ class SearchDisplay:
 
     def _left(self, progress: SearchProgress) -> str:
         """``, about 4 min (3 to 7 min) left``; "" if that is not known, or nothing is left."""
-        left = self.estimate.left(progress) if self.estimate is not None else None
-        return f", {left} left" if left is not None and left.likely >= 1 else ""
+        if self.estimate is None:
+            return ""
+        if progress.ended is not None or self._known is None:
+            found = self.estimate.left(progress)
+            self._known = None if found is None else (found, progress.spent)
+        if self._known is None:
+            return ""
+        # Between two trials nothing new is known, but time passes.
+        left = self._known[0].after(progress.spent - self._known[1])
+        return f", {left} left" if left.likely >= 1 else ""
 
     def _cells(self, row: TrialRow, search: Search) -> dict[str, str]:
         score, epochs = row.score, row.epochs
@@ -98,18 +107,19 @@ def _table(rows: list[dict[str, str]], width: int) -> Table:
     """One line for each row; a narrow terminal leaves columns out, and shortens configurations."""
     names = list(rows[0]) if rows else ["trial", "state", "score", "configuration"]
     sizes = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in names}
-    room = MIN_CONFIGURATION if rows else 0
+    wanted = min(sizes["configuration"], MIN_CONFIGURATION)
+
+    def rest() -> int:
+        """Characters that the lines and the other columns leave for the configuration."""
+        return width - 4 - sum(sizes[name] + 3 for name in names if name != "configuration")
+
     for name in ("seconds", "parameters", "epochs", "state"):
-        fixed = sum(sizes[name] + 3 for name in names if name != "configuration")
-        if fixed + 4 + min(sizes["configuration"], room) > width and name in names:
+        if rest() < wanted and name in names:
             names.remove(name)
+    sizes["configuration"] = max(1, min(sizes["configuration"], rest()))
     table = Table(box=box.HEAVY_HEAD)
     for name in names:
-        # All but the configuration keep their width; a terminal has few lines.
-        last = name == "configuration"
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis", min_width=None if last else sizes[name]
-        )
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=sizes[name])
     for row in rows:
         table.add_row(*(Text(row[name]) for name in names))
     return table

@@ -1,11 +1,9 @@
 """The page of a search: what it says, that it is whole, and that it loads nothing."""
 
-import json
 import re
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,31 +15,10 @@ from reports.hyperparameter_charts import parallel
 from reports.importance import importance
 from reports.page import collapsible, escape, table
 from reports.search_report import save_pictures, search_page
+from tests.reports.search_files import Whole, write_search
 from tuning.leaderboard import read_search
 
 EVIL = "<script>alert('x')</script>\"&$\x00\ud800"
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-def write_search(directory, rows, histories=None, **about):
-    """A search's directory: each trial is a dict of what differs from a completed one."""
-    for number, trial in enumerate(rows):
-        name = f"{number:04d}"
-        record = {
-            "trial": name, "state": "COMPLETED", "values": {}, "score": None, "spread": None,
-            "epochs": 3, "best_epoch": 2, "seconds": 10.0, "parameters": None, "latency_ms": None,
-            "ended_at": 10.0 * (number + 1), "seed": number, "parent": None, "bracket": None,
-            "round": None, "message": None, "attempts": [{}], **trial,
-        }  # fmt: skip
-        place = directory / "trials" / name
-        (place / "run-0").mkdir(parents=True)
-        (place / "trial.json").write_text(json.dumps(record), encoding="utf-8")
-        if histories:
-            (place / "run-0" / "history.csv").write_text(histories(number), encoding="utf-8")
-    directory.mkdir(exist_ok=True)
-    plan = {"mode": "max", "metric": "val_accuracy", "task": "sentiment", **about}
-    (directory / "search.json").write_text(json.dumps(plan), encoding="utf-8")
-    return read_search(directory)
 
 
 def some_trials(count=12):
@@ -60,38 +37,6 @@ def some_trials(count=12):
 def history(number):
     rows = [f"{e}.0,0.5,{0.6 + 0.01 * e + 0.001 * number}" for e in range(3)]
     return "epoch,loss,val_accuracy\n" + "\n".join(rows) + "\n"
-
-
-class Whole(HTMLParser):
-    """Fails where an element is closed that is not open; collects texts and attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.texts, self.rows, self.attributes = [], [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.attributes += [(tag, *pair) for pair in attributes]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.texts.append(data)
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
-
-    @property
-    def text(self):
-        return " ".join(self.texts)
 
 
 def drawings(page):
@@ -288,51 +233,6 @@ def test_the_best_of_hyperband_is_drawn_from_its_first_epoch(tmp_path):
     line = next(m for m in chart.drawing.marks if m.style.stroke == "best" and m.kind == "line")
     assert len(line.points) == 4
     assert "1 of 1 had their best score in their last epoch" in chart.caption
-
-
-def tied(tmp_path, **about):
-    """Four trials of equal score whose best epochs are 1, 1, 3 and 1 of 3."""
-    curves = {0: (9, 9, 9), 1: (9, 8, 9), 2: (7, 8, 9), 3: (9, 9, 9)}
-
-    def rows(number):
-        lines = [f"{e}.0,0.{value}" for e, value in enumerate(curves[number])]
-        return "epoch,val_accuracy\n" + "\n".join(lines) + "\n"
-
-    costs = [(1, 90, 1.0), (1, 50, 0.7), (3, 70, 0.4), (1, 60, 0.9)]
-    trials = [
-        {"score": 0.9, "best_epoch": best, "parameters": size, "latency_ms": ms, "values": {"u": n}}
-        for n, (best, size, ms) in enumerate(costs)
-    ]
-    return write_search(tmp_path / "s", trials, rows, **about)
-
-
-def test_the_first_of_equal_epochs_is_the_best(tmp_path):
-    chart = learning_curves(tied(tmp_path))
-    assert "3 of 4 had their best score before their last epoch" in chart.caption
-    lines = [mark for mark in chart.drawing.marks if mark.kind == "line" and mark.trial]
-    others = {mark.style.stroke for mark in lines} - {"best"}
-    assert len(others) == 1, "equal trials have one colour"
-
-
-def test_of_equal_trials_the_smallest_is_the_best_and_the_front_has_no_two(tmp_path):
-    search = tied(tmp_path)
-    assert [row.trial for row in search.rows] == ["0001", "0003", "0002", "0000"]
-    marked = [m for m in pareto(search).drawing.marks if m.kind == "circle" and m.size[0] == 5]
-    assert [m.trial for m in marked] == ["0002", "0001"], "the fastest, and the smallest"
-    caption = progress(search).caption
-    assert "Trial 0001 is the best by its size" in caption
-    assert "3 other trials reached the same score, the first of them after 25%" in caption
-    assert "more trials are likely" not in caption
-
-
-def test_equal_scores_decide_nothing_and_the_page_says_so(tmp_path):
-    text = Whole(search_page(tied(tmp_path, proportion_of=80))).text
-    assert "These scores decide nothing: none of the 4 trials can be told apart" in text
-    unknown = Whole(search_page(tied(tmp_path / "other"))).text
-    assert "--executions 3" in unknown
-    clear = [{"score": 0.9}, {"score": 0.5}]
-    text = Whole(search_page(write_search(tmp_path / "t", clear, proportion_of=80))).text
-    assert "chance" not in text
 
 
 def test_importance_says_what_it_was_computed_from(tmp_path):

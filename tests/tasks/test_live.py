@@ -1,11 +1,13 @@
 """A search as it runs, shown on a terminal and elsewhere."""
 
+import re
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from tasks.stages.estimating import Estimate, Work
 from tasks.stages.live import BEST_SHOWN, SearchDisplay, configuration, ended_line
 from tuning.leaderboard import TrialRow, ranked
 from tuning.search import SearchProgress
@@ -117,6 +119,46 @@ def test_the_table_has_the_best_first_and_what_runs_last(tmp_path):
         ["0003", "RUNNING", "", "0", "", "", "cell=lstm, units=32"],
     ]
     assert lines[-1].strip() == "3 of 8 trials, 1:02:05 spent"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 200])
+def test_on_any_terminal_each_trial_is_one_line_with_its_score(tmp_path, width):
+    long = replace(BEST, values={**VALUES, "pooling": "attention", "dropout": 0.4, "layers": 3,
+                                 "bidirectional": True, "embedding_dim": 128})  # fmt: skip
+    display = SearchDisplay(tmp_path, 8, Console(file=StringIO()))
+    lines = rendered(display, progress(ranked([WORSE, FAILED, long, RUNNING], "max")), width)
+    assert max(map(len, lines)) <= width
+    table = [cells(line) for line in lines if "│" in line or "┃" in line]
+    assert len(table) == 5
+    assert {"trial", "score", "configuration"} <= set(table[0])
+    assert table[1][0] == "0002"
+    assert "0.8765" in table[1]
+    assert table[1][-1].startswith("cell=gru")
+
+
+def test_the_time_that_is_left_is_told_as_soon_as_it_is_known(shown, tmp_path):
+    display = SearchDisplay(tmp_path, 8, Console(file=(file := StringIO()), width=300))
+    display.estimate = Estimate(Work(trials=8, epochs=6, at_once=1))
+    display.show(progress(ended=BEST, rows=[BEST], spent=12.4))
+    display.show(progress(ended=BEST, rows=[replace(BEST, trial=f"{n:04d}") for n in range(8)]))
+    first, last = file.getvalue().splitlines()
+    # Seven more of 12.4 s each.
+    assert "best so far 0.8765, about 85 s (" in first
+    assert "left | cell=gru" in first
+    assert "left" not in last
+
+
+def test_between_two_trials_the_time_that_is_left_goes_down(tmp_path):
+    display = SearchDisplay(tmp_path, 8, Console(file=StringIO()))
+    display.estimate = Estimate(Work(trials=8, epochs=6, at_once=1))
+    display.show(progress([BEST, RUNNING], spent=12.4, ended=BEST))
+
+    def last(spent):
+        return rendered(display, progress([BEST, RUNNING], spent))[-1]
+
+    found = [int(re.search(r"about (\d+) s", last(spent))[1]) for spent in (12.4, 32.4, 52.4)]
+    assert found[0] - found[1] == found[1] - found[2] == 20
+    assert "left" not in last(500.0)
 
 
 def test_a_running_trial_shows_the_epochs_it_has_reached(tmp_path):

@@ -1,19 +1,20 @@
 """Runs and searches find their data by its content, however its place is spelled or moved."""
 
+import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import seqloom
 import tasks
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions
 from tasks.stages.places import absolute, located, place_names, recorded
 from tasks.stages.run_directory import Run
 from tasks.stages.trainers import trainer_spec
-from tasks.stages.training import evaluate, fit_run, load_again, prepare, train
+from tasks.stages.training import evaluate, fit_run, load_again, prepare
 from tasks.stages.tuning import SearchOptions, tune
 
 SENTIMENT, ANOMALY = tasks.get("sentiment"), tasks.get("anomaly")
@@ -100,20 +101,37 @@ def test_data_that_is_gone_is_named_with_the_way_out(project, tmp_path, monkeypa
         load_again(run, "other.csv")
 
 
-def test_a_training_goes_on_with_the_same_data_from_another_place(project, tmp_path, monkeypatch):
-    task, data = SENTIMENT, DataOptions("rev.csv")
+def command(capsys, monkeypatch, *arguments):
+    """What a command prints with ``--json``."""
+    monkeypatch.setattr("sys.argv", ["seqloom", *map(str, arguments), "--json"])
+    with pytest.raises(SystemExit) as end:
+        seqloom.main()
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    return json.loads(said.out), said.err
+
+
+def test_a_training_goes_on_with_the_same_data_from_another_place(
+    project, tmp_path, monkeypatch, capsys
+):
+    task, data = SENTIMENT, DataOptions("rev.csv", seed=3)
     settings = SENTIMENT.with_settings(SMALL, {"epochs": 2})
     run = Run(project / "r")
     ready = prepare(task, settings, task.load(data))
     fit_run(task, data, settings, run, ready, seed=0, title="begun", until=1)
     os.rename("rev.csv", tmp_path / "moved.csv")
     monkeypatch.chdir(tmp_path)
-    again = replace(run.data(), source="./moved.csv")
-    result = train(task, again, settings, run)
+    again = ("train", "sentiment", "--resume", "--out", project / "r", "--data", "./moved.csv")
+    result, said = command(capsys, monkeypatch, *again)
     assert result["epochs"] == 2
+    assert "note: the run began with the data at rev.csv; now ./moved.csv is read" in said
     assert run.config()["data"]["source"] == "./moved.csv", "the new place is kept"
     monkeypatch.chdir(project)
     assert evaluate(run)["metrics"] == result["metrics"]
+    os.rename(tmp_path / "moved.csv", tmp_path / "again.csv")
+    # Its splits are made with the seed of the training, or test would hold what was trained on.
+    moved, _ = command(capsys, monkeypatch, "evaluate", "r", "--data", tmp_path / "again.csv")
+    assert moved["metrics"] == result["metrics"]
 
 
 def test_a_search_goes_on_under_any_spelling_of_its_place(project, tmp_path, monkeypatch):

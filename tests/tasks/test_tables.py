@@ -19,7 +19,7 @@ import seqloom
 from tasks.stages.console import show
 from tasks.stages.table_layout import columns_of, table_width
 from tasks.stages.tables import fitted_leaderboard
-from tests.reports.test_search_report import write_search
+from tests.reports.search_files import write_search
 from tuning.leaderboard import TrialRow
 
 ROOT = Path(seqloom.__file__).resolve().parent
