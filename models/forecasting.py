@@ -19,7 +19,6 @@ from models.forecasting_config import ForecastConfig
 from models.recurrent import CELLS, recurrent_stack
 from models.training import compile_model
 from models.window_layers import (
-    CalibrateQuantiles,
     ColumnsToRows,
     Denormalize,
     FutureRows,
@@ -28,6 +27,7 @@ from models.window_layers import (
     Repeat,
     RowsToColumns,
     SegmentsToRows,
+    SortQuantiles,
     WindowLevel,
 )
 
@@ -91,7 +91,7 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
     if level is not None:
         y = Denormalize(name="denormalize")([y, level, scale])  # (B, H, C, 1 + Q)
     mean = keras.layers.Activation("linear", name="mean", dtype="float32")(y[..., 0])
-    quantiles = CalibrateQuantiles(name="quantiles", dtype="float32")(y[..., 1:])
+    quantiles = SortQuantiles(name="quantiles", dtype="float32")(y[..., 1:])
     return keras.Model(inputs, {"mean": mean, "quantiles": quantiles}, name="forecaster")
 
 

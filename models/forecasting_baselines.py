@@ -1,8 +1,9 @@
-"""Forecasts without a network: the season before, a ridge regression, exponential smoothing."""
+"""Forecasts without a network: naive ones, a ridge regression, exponential smoothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,50 @@ MAX_WINDOWS = 20_000  # that a ridge is fitted on
 SMOOTHINGS = tuple(
     product((0.05, 0.1, 0.2, 0.4, 0.7, 0.95), (0.0, 0.02, 0.1), (0.02, 0.1, 0.3), (0.9, 1.0))
 )
+
+
+@dataclass(frozen=True)
+class WindowMap:
+    """A forecast that is linear in the window: its last value, and what is added to that.
+
+    Attributes:
+        kernel: ``<float32>[columns or 1, lookback, horizon]``, on the window less its last value.
+        bias: ``<float32>[columns or 1, horizon]``.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, past: np.ndarray) -> np.ndarray:
+        """``<float>[windows, lookback, columns]`` to ``[windows, horizon, columns]``."""
+        last = past[:, -1:]
+        rows = (past - last).transpose(2, 0, 1) @ self.kernel + self.bias[:, None]
+        return rows.transpose(1, 2, 0) + last
+
+
+def last_value(past: np.ndarray, horizon: int, season: int = 1) -> np.ndarray:
+    """The last value again and again: the best there is for a random walk.
+
+    Args:
+        past: ``<float>[windows, lookback, columns]``.
+        horizon: steps.
+        season: not used.
+
+    Returns:
+        ``[windows, horizon, columns]``.
+    """
+    return np.repeat(past[:, -1:], horizon, 1)
+
+
+def drift(past: np.ndarray, horizon: int, season: int = 1) -> np.ndarray:
+    """The line through the first and the last value goes on; see ``last_value``."""
+    slope = (past[:, -1:] - past[:, :1]) / (past.shape[1] - 1)
+    return past[:, -1:] + slope * np.arange(1, horizon + 1)[:, None]
+
+
+def window_mean(past: np.ndarray, horizon: int, season: int = 1) -> np.ndarray:
+    """The mean of the window: the best there is for noise; see ``last_value``."""
+    return np.repeat(past.mean(1, keepdims=True), horizon, 1)
 
 
 def seasonal_naive(past: np.ndarray, horizon: int, season: int) -> np.ndarray:
@@ -28,6 +73,21 @@ def seasonal_naive(past: np.ndarray, horizon: int, season: int) -> np.ndarray:
     """
     period = season if season <= past.shape[1] else 1
     return past[:, past.shape[1] - period + np.arange(horizon) % period]
+
+
+NAIVE = {
+    "last_value": last_value,
+    "seasonal_naive": seasonal_naive,
+    "drift": drift,
+    "window_mean": window_mean,
+}
+
+
+def naive_map(name: str, lookback: int, horizon: int, season: int) -> WindowMap:
+    """One of ``NAIVE`` as a map: what it makes of windows that are nought but for one row."""
+    rows = np.eye(lookback, dtype=np.float64)[None]  # one window, in which each column is a row
+    kernel = NAIVE[name](rows, horizon, season)[0].T
+    return WindowMap(kernel[None].astype(np.float32), np.zeros((1, horizon), np.float32))
 
 
 class Ridge:
@@ -53,13 +113,16 @@ class Ridge:
 
     def predict(self, past: np.ndarray) -> np.ndarray:
         """``[windows, horizon, columns]``."""
-        last = past[:, -1:]
-        x = past - last
-        found = []
-        for c, (mean_x, mean_y, values, vectors, projected) in enumerate(self.columns):
-            weights = vectors @ (projected / (values + self.penalty)[:, None])
-            found.append((x[..., c] - mean_x) @ weights + mean_y)
-        return np.stack(found, -1) + last
+        return self.map(past)
+
+    @property
+    def map(self) -> WindowMap:
+        """The map of the penalty that was chosen."""
+        kernels, biases = [], []
+        for mean_x, mean_y, values, vectors, projected in self.columns:
+            kernels.append(vectors @ (projected / (values + self.penalty)[:, None]))
+            biases.append(mean_y - mean_x @ kernels[-1])
+        return WindowMap(np.stack(kernels), np.stack(biases))
 
     def choose(self, past: np.ndarray, future: np.ndarray) -> None:
         """Takes the penalty with the smallest squared error on these windows."""

@@ -27,4 +27,5 @@ class ForecastConfig(RecurrentConfig):
     channels: str = choice("independent", ("independent", "joint"), "each column alone, or all")
     normalise: str = choice("last", ("last", "mean_std", "none"), "of each window by itself")
     linear: bool = switch(True, "add a linear path from the window to the forecast")
+    blend: bool = switch(True, "blend with the best baseline, as much as validation says")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import stats
+
+MOST_BLOCKS = 40
+FEWEST_BLOCKS = 4  # that an interval is drawn from
 
 
 def point_scores(
@@ -49,6 +53,62 @@ def quantile_scores(
     for name, (low, high) in intervals.items():
         inside = (truth >= quantiles[..., low]) & (truth <= quantiles[..., high])
         scores[f"coverage_{name}"] = _mean(inside)
+    return scores
+
+
+def time_blocks(times: np.ndarray, step: float, horizon: int) -> np.ndarray:
+    """Numbers the stretches of time that windows lie in: ``<int64>[windows]``, from 0 on.
+
+    A stretch is two horizons long or more, so that hardly any window shares its future with one of
+    another stretch.
+
+    Args:
+        times: ``<int64>[windows]``, of the same row of each window.
+        step: seconds from one row to the next.
+        horizon: rows.
+    """
+    span = max(2 * horizon * step, (times.max() - times.min() + 1) / MOST_BLOCKS)
+    return np.unique(((times - times.min()) // span).astype(np.int64), return_inverse=True)[1]
+
+
+def block_sums(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """``<float>[windows, ...]`` summed by block: ``<float64>[blocks, ...]``."""
+    sums = np.zeros((blocks.max() + 1, *values.shape[1:]))
+    np.add.at(sums, blocks, values)
+    return sums
+
+
+def skill_scores(
+    truth: np.ndarray,
+    mean: np.ndarray,
+    naive: np.ndarray,
+    scale: np.ndarray,
+    blocks: np.ndarray,
+) -> dict[str, float]:
+    """``skill``: by which share of the naive forecast's squared error that of ``mean`` is lower.
+
+    ``skill_low`` and ``skill_high`` bound it with 95 %, by how much the blocks of time differ; with
+    few blocks they are left out.
+
+    Args:
+        truth: ``<float>[windows, horizon, targets]``.
+        mean: of the same shape.
+        naive: likewise.
+        scale: of each target.
+        blocks: see ``time_blocks``.
+    """
+    ours, theirs = (
+        block_sums((np.square((truth - said) / scale)).mean((1, 2), dtype=np.float64), blocks)
+        for said in (mean, naive)
+    )
+    if not theirs.sum():
+        return {}  # nothing is better than right
+    ratio, count = ours.sum() / theirs.sum(), len(ours)
+    scores = {"skill": float(1 - ratio)}
+    if count >= FEWEST_BLOCKS:
+        error = np.sqrt(np.square(ours - ratio * theirs).sum() * count / (count - 1))
+        away = float(stats.t.ppf(0.975, count - 1) * error / theirs.sum())
+        scores |= {"skill_low": scores["skill"] - away, "skill_high": scores["skill"] + away}
     return scores
 
 

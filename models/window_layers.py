@@ -173,21 +173,33 @@ class PositionalQueries(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class CalibrateQuantiles(keras.layers.Layer):
-    """Sorts quantiles and moves them by what ``models.conformal`` found.
+class SortQuantiles(keras.layers.Layer):
+    """Sorts ``[batch, horizon, columns, levels]`` along its levels.
 
     Quantiles are learnt apart and may cross; sorted they are no worse (Chernozhukov et al. 2010).
-
-    ``[batch, horizon, columns, levels]``, to which an offset of all axes but the first is added.
     """
 
     def build(self, shape) -> None:
-        """No offset before the first calibration."""
+        """Remembers how many there are."""
+        self.levels = shape[-1]
+
+    def call(self, quantiles):
+        """To the same shape."""
+        return ops.sort(quantiles, axis=-1)
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class CalibrateQuantiles(SortQuantiles):
+    """Sorts, and adds an offset of all axes but the first: of runs of earlier versions alone."""
+
+    def build(self, shape) -> None:
+        """No offset before the weights are read."""
+        super().build(shape)
         self.offset = self.add_weight(tuple(shape[1:]), "zeros", trainable=False, name="offset")
 
     def call(self, quantiles):
         """To the same shape."""
-        return ops.sort(quantiles, axis=-1) + self.offset
+        return super().call(quantiles) + self.offset
 
 
 @keras.saving.register_keras_serializable("seqloom")

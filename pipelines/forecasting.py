@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class ForecastPreprocessor(OneProgram):
         known_scaler: of the known columns.
         seasonal_error: mean absolute difference of each target from the season before, on train;
             what MASE is measured in.
+        validated: what validation said of the forecasts, as plain values: with which baseline they
+            are blended, and what their intervals rest on. Empty before, and in older bundles.
     """
 
     targets: tuple[str, ...]
@@ -51,6 +53,7 @@ class ForecastPreprocessor(OneProgram):
     scaler: Scaler
     known_scaler: Scaler
     seasonal_error: tuple[float, ...]
+    validated: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def adapt(
@@ -202,6 +205,8 @@ class ForecastPreprocessor(OneProgram):
         plain = {name: getattr(self, name) for name in _PLAIN}
         scalers = {"scaler": self.scaler.to_json(), "known_scaler": self.known_scaler.to_json()}
         state = {**plain, "frequency": vars(self.frequency), **scalers}
+        if self.validated:
+            state["validated"] = self.validated
         save_state(directory, "forecasting", state)
 
     @classmethod
@@ -216,6 +221,7 @@ class ForecastPreprocessor(OneProgram):
             frequency=Frequency(**state["frequency"]),
             scaler=Scaler.from_json(state["scaler"]),
             known_scaler=Scaler.from_json(state["known_scaler"]),
+            validated=state.get("validated", {}),
         )
 
 

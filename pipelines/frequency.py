@@ -113,11 +113,11 @@ def calendar_names(frequency: Frequency, rows: int) -> tuple[str, ...]:
     """
     step = frequency.seconds
     return tuple(
-        name for name, period in _PERIODS.items() if 2 * step < period and 2 * period <= rows * step
+        name for name, period in CYCLES.items() if 2 * step < period and 2 * period <= rows * step
     )
 
 
-_PERIODS = {"day": DAY, "week": WEEK, "year": YEAR}
+CYCLES = {"day": DAY, "week": WEEK, "year": YEAR}
 
 
 def calendar_speeds(names: tuple[str, ...], harmonics: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +125,7 @@ def calendar_speeds(names: tuple[str, ...], harmonics: int = 1) -> tuple[np.ndar
 
     ``n`` is cycles times harmonics.
     """
-    periods = np.repeat([_PERIODS[name] for name in names], harmonics).astype(np.int64)
+    periods = np.repeat([CYCLES[name] for name in names], harmonics).astype(np.int64)
     waves = np.tile(np.arange(1, harmonics + 1), len(names))
     return periods, 2 * np.pi * waves / periods
 

@@ -229,7 +229,8 @@ def _scores(result: Mapping[str, Any], main: Metric | None) -> list[str]:
         for name in names
     ]
     top = 0 if first in found else None
-    return [paragraph(_verdict(result, main)), table(rows, top=top)]
+    told = [paragraph(remark) for remark in result.get("remarks", ())]
+    return [paragraph(_verdict(result, main)), *told, table(rows, top=top)]
 
 
 def _verdict(result: Mapping[str, Any], main: Metric | None) -> str:

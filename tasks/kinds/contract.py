@@ -232,6 +232,21 @@ class Task(ABC):
     def baseline(self, preprocessor: Preprocessor, splits: Splits) -> dict[str, Any]:
         """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a simple one."""
 
+    def remarks(
+        self,
+        preprocessor: Preprocessor,
+        metrics: Mapping[str, Mapping[str, float]],
+        baseline: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """Sentences that a person has to read beside the scores.
+
+        Args:
+            preprocessor: of the run.
+            metrics: of ``evaluate``, by part.
+            baseline: what ``baseline`` gave; None where none was measured.
+        """
+        return []
+
     # ---- people
 
     @abstractmethod

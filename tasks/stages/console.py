@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def baseline_note(result: dict[str, Any]) -> str:
-    """One line: where the run is, how large the model, and what the baseline was."""
+    """Where the run is, how large the model, what the baseline was; and a line a remark."""
     baseline = result["baseline"]
-    return f"{result['run']}: {result['parameters']:,} parameters" + (
+    first = f"{result['run']}: {result['parameters']:,} parameters" + (
         f"; the baseline is {baseline['name']}" if baseline else ""
     )
+    return "\n".join([first, *result.get("remarks", ())])
 
 
 def tell(message: str) -> None:

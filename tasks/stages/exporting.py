@@ -67,6 +67,7 @@ def export(
             "config": config,
             "metrics": metrics["metrics"],
             "baseline": metrics["baseline"],
+            "remarks": metrics.get("remarks", []),
             "data_fingerprint": run.read_json("environment.json")["data_fingerprint"],
             "environment": environment(),
         },

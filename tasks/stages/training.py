@@ -183,7 +183,7 @@ def judge(
     splits: Splits,
     pictures: Path | None = None,
 ) -> dict[str, Any]:
-    """Metrics on validation and test, and the baseline's beside them; draws test's pictures."""
+    """Metrics on validation and test, the baseline's, and remarks; draws test's pictures."""
     metrics = {}
     for part in ("validation", "test"):
         examples = getattr(splits, part)
@@ -191,7 +191,9 @@ def judge(
         metrics[part] = task.evaluate(preprocessor, responses, examples)
     if pictures is not None:
         task.pictures(preprocessor, responses, examples, pictures)
-    return {"metrics": metrics, "baseline": task.baseline(preprocessor, splits)}
+    baseline = task.baseline(preprocessor, splits)
+    remarks = task.remarks(preprocessor, metrics, baseline)
+    return {"metrics": metrics, "baseline": baseline, "remarks": remarks}
 
 
 def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:

@@ -154,6 +154,7 @@ class TaskTrainer:
                 "task": self.task.name,
                 "metrics": {"validation": {self.task.metric.name: score}},
                 "baseline": None,
+                "remarks": self.task.remarks(done.preprocessor, {}, None),
                 "parameters": done.parameters,
                 "epochs": len(done.history.rows),
                 "best_epoch": done.history.best_epoch + 1,

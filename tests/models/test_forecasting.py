@@ -1,16 +1,12 @@
-"""The forecaster: every shape of it, what its normalisation promises, its loss and intervals."""
+"""The forecaster: every shape of it, what its normalisation promises, its loss."""
 
 from itertools import product
 
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from common.errors import ConfigError
-from models.conformal import calibrate_intervals, conformal_offsets, recency_weights
 from models.forecasting import (
     HEADS,
     Pinball,
@@ -19,7 +15,6 @@ from models.forecasting import (
     forecaster,
 )
 from models.forecasting_config import ForecastConfig
-from models.window_layers import CalibrateQuantiles
 
 LEVELS = (0.1, 0.5, 0.9)
 SMALL = ForecastConfig(units=4, embedding_dim=5, segment=3, dropout=0.1)
@@ -182,7 +177,6 @@ def test_a_window_that_lies_higher_is_forecast_higher(head, channels):
 def test_a_window_of_larger_units_is_forecast_in_them(head, channels):
     shape = shaped(inputs=2 + (channels == "joint"), known=1)
     model = randomised(SMALL.updated(head=head, channels=channels, normalise="mean_std"), shape)
-    model.get_layer("quantiles").offset.assign(np.zeros((4, 2, 3)))
     inputs = feeds(shape)
     one = said(model, inputs)
     inputs["values"] = inputs["values"] * np.array([5, 3, 2][: shape.inputs], np.float32) - 4
@@ -303,114 +297,3 @@ def test_a_loss_comes_back_from_its_configuration():
         keras.saving.serialize_keras_object(Pinball(LEVELS))
     )
     assert (loss.levels, loss.name) == (LEVELS, "pinball")
-
-
-# ---- intervals
-
-
-def test_offsets_by_hand():
-    # One step, one column, an interval from 0 to 10 each time; how far the truth is outside of it:
-    truth = np.array([-3, 12, 5, 11, 4, 9, 1, 14, 15], np.float64)[:, None, None]
-    # 3, 2, -5, 1, -4, -1, -1, 4, 5; in order -5 -4 -1 -1 1 2 3 4 5. For a promise of a half,
-    # 0.5 * 10 / 9 of the nine: the fifth.
-    quantiles = np.broadcast_to([0.0, 5.0, 10.0], (9, 1, 1, 3))
-    offsets = conformal_offsets(truth, quantiles, (0.25, 0.5, 0.75))
-    assert offsets.tolist() == [[[-1, 0, 1]]]
-    assert offsets.dtype == np.float32
-    # Of a promise that so few cannot keep, the greatest.
-    assert conformal_offsets(truth, quantiles, (0.01, 0.5, 0.99)).tolist() == [[[-5, 0, 5]]]
-    # An interval that is too wide is narrowed.
-    inside = np.full((9, 1, 1), 2.0)
-    assert conformal_offsets(inside, quantiles, (0.25, 0.5, 0.75)).tolist() == [[[2, 0, -2]]]
-
-
-@pytest.mark.parametrize(("weights", "width"), [
-    ((1, 1, 1, 1), 3),  # 0.5 * 5 / 4 of the weight: 0.625
-    # Worth 64 / 28 examples, so 0.5 * 23 / 16 of the weight, 0.71875, is asked for.
-    ((1, 1, 1, 5), 4),
-    ((5, 1, 1, 1), 2),
-    ((8, 1, 1, 5), 4),
-    ((0, 0, 0, 1), 4),
-])  # fmt: skip
-def test_weighted_offsets_by_hand(weights, width):
-    truth = np.array([1.0, 2, 3, 4])[:, None, None]
-    quantiles = np.zeros((4, 1, 1, 3))
-    for scale in (1.0, 0.01):  # only their proportions count
-        offsets = conformal_offsets(truth, quantiles, (0.25, 0.5, 0.75), scale * np.array(weights))
-        assert offsets.tolist() == [[[-width, 0, width]]]
-
-
-def test_an_example_counts_half_after_an_eighth_of_the_time():
-    weights = recency_weights(np.array([800, 0, 700, 400]))
-    np.testing.assert_allclose(weights, [1, 2**-8, 0.5, 2**-4])
-    assert recency_weights(np.array([5])).tolist() == [1]
-    assert recency_weights(np.array([5, 5])).tolist() == [1, 1]
-
-
-def test_offsets_are_of_each_step_column_and_pair_by_itself():
-    truth = np.zeros((5, 2, 2))
-    quantiles = np.broadcast_to(np.array([-2.0, -1, 0, 1, 2]), (5, 2, 2, 5)).copy()
-    quantiles[:, 0, 0] += 4
-    quantiles[:, 1, 1] *= 3
-    offsets = conformal_offsets(truth, quantiles, (0.1, 0.25, 0.5, 0.75, 0.9))
-    assert offsets[0, 0].tolist() == [-2, -3, 0, 3, 2]
-    assert offsets[0, 1].tolist() == [2, 1, 0, -1, -2]
-    assert offsets[1, 1].tolist() == [6, 3, 0, -3, -6]
-
-
-# Whole numbers, so that no bound is missed by rounding.
-WHOLE = st.integers(-50, 50).map(float)
-
-
-@st.composite
-def calibrations(draw):
-    count = draw(st.integers(1, 25))
-    truth = draw(arrays(np.float32, (count, 2, 1), elements=WHOLE))
-    return truth, draw(arrays(np.float32, (count, 2, 1, 3), elements=WHOLE))
-
-
-@settings(max_examples=60, deadline=None)
-@given(calibrations(), st.sampled_from([(0.1, 0.5, 0.9), (0.25, 0.5, 0.75), (0.025, 0.5, 0.975)]))
-def test_intervals_cover_what_they_promise_where_they_were_calibrated(pair, levels):
-    truth, quantiles = pair
-    quantiles = np.sort(quantiles, -1)
-    moved = quantiles + conformal_offsets(truth, quantiles, levels)
-    inside = (truth >= moved[..., 0]) & (truth <= moved[..., -1])
-    assert (inside.mean(0) >= levels[-1] - levels[0] - 1e-9).all()
-
-
-def test_intervals_cover_what_they_promise_even_where_quantiles_cross():
-    # The model says 1, 0 and -1 where -1, 0 and 1 is meant: once sorted they are an interval of
-    # the truth's own, which only has to become wider.
-    truth = np.linspace(-3, 3, 41, dtype=np.float32)[:, None, None]
-    outputs = np.broadcast_to(np.array([1, 0, -1], np.float32), (41, 1, 1, 3))
-    inputs = keras.Input(outputs.shape[1:])
-    model = keras.Model(inputs, {"quantiles": CalibrateQuantiles(name="quantiles")(inputs)})
-    calibrate_intervals(model, [(outputs, {"quantiles": truth})], LEVELS)
-    moved = np.sort(model(outputs)["quantiles"], -1)  # as the preprocessor gives them
-    inside = (truth >= moved[..., 0]) & (truth <= moved[..., -1])
-    assert inside.mean() >= 0.8
-
-
-def test_calibrating_again_changes_nothing_and_leaves_the_mean_alone():
-    shape = shaped(known=1)
-    model = randomised(SMALL, shape)
-    layer = model.get_layer("quantiles")
-    layer.offset.assign(np.zeros(layer.offset.shape))
-    before = said(model, feeds(shape, 24))
-    truth = np.random.default_rng(1).normal(size=(24, 4, 2)).astype(np.float32)
-    inputs = feeds(shape, 24)
-    batches = [
-        ({name: x[i : i + 9] for name, x in inputs.items()}, {"quantiles": truth[i : i + 9]})
-        for i in range(0, 24, 9)
-    ]
-    first = calibrate_intervals(model, batches, LEVELS)
-    once = said(model, inputs)
-    np.testing.assert_allclose(first, conformal_offsets(truth, before[..., 1:], LEVELS), atol=1e-5)
-    np.testing.assert_allclose(once[..., 1:], before[..., 1:] + first, atol=1e-5)
-    second = calibrate_intervals(model, batches, LEVELS)
-    np.testing.assert_allclose(second, first, atol=1e-5)
-    np.testing.assert_allclose(said(model, inputs), once, atol=1e-5)
-    for after in (once, said(model, inputs)):
-        np.testing.assert_array_equal(after[..., 0], before[..., 0])
-    assert np.abs(first).max() > 0.1

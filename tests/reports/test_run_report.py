@@ -158,6 +158,15 @@ def test_a_run_just_begun_has_a_page(tmp_path):
     assert "0 epochs of at most" in page.text
 
 
+def test_remarks_stand_beside_the_scores(tmp_path):
+    run = write_run(tmp_path / "r")
+    path = run.path / "metrics.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert "half a <share>" not in Page(run_page(run)).text
+    write(path, {**result, "remarks": ["half a <share>", "and no skill"]})
+    assert "half a <share> and no skill" in Page(run_page(run)).text
+
+
 def test_a_run_of_a_search_has_no_baseline(tmp_path):
     run = write_run(tmp_path / "best")
     path = run.path / "metrics.json"

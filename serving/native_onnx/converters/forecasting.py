@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import window_layers
+from models import forecasting_blend, window_layers
+from models.conformal import WILDEST
 from serving.native_onnx.registry import converter
 
 
@@ -81,11 +82,49 @@ def segments_to_rows(graph, layer, x):
     return graph.reshape(x, [-1, graph.shape(x, 2)])
 
 
+@converter(window_layers.SortQuantiles)
+def sort_quantiles(graph, layer, quantiles):
+    """The smallest first."""
+    ordered, _ = graph.ops(
+        "TopK", [quantiles, graph.indices([layer.levels])],
+        [(quantiles.dtype, 4), (np.int64, 4)], axis=-1, largest=0, sorted=1,
+    )  # fmt: skip
+    return ordered
+
+
 @converter(window_layers.CalibrateQuantiles)
 def calibrate_quantiles(graph, layer, quantiles):
     """Sorts the quantiles and moves them."""
-    ordered, _ = graph.ops(
-        "TopK", [quantiles, graph.indices([layer.offset.shape[-1]])],
-        [(quantiles.dtype, 4), (np.int64, 4)], axis=-1, largest=0, sorted=1,
-    )  # fmt: skip
-    return ordered + graph.weight(layer.offset, "offset")
+    return sort_quantiles(graph, layer, quantiles) + graph.weight(layer.offset, "offset")
+
+
+@converter(forecasting_blend.BlendBaseline)
+def blend_baseline(graph, layer, inputs):
+    """A linear map of the window, and the network's share beside it."""
+    network, values = inputs
+    values = graph.slice(values, 2, 0, layer.columns)
+    last = graph.slice(values, 1, -1)
+    rows = graph.transpose(values - last, [2, 0, 1]) @ graph.weight(layer.kernel, "kernel")
+    rows = rows + graph.weight(np.asarray(layer.bias)[:, None], "bias")
+    baseline = graph.transpose(rows, [1, 2, 0]) + last
+    return baseline + graph.weight(layer.share, "share") * (network - baseline)
+
+
+@converter(forecasting_blend.Intervals)
+def intervals(graph, layer, inputs):
+    """Quantiles around the forecast, wider where the window is wilder."""
+    network, mean, quantiles, values = inputs
+    values = graph.slice(values, 2, 0, layer.columns)
+    away = values - graph.reduce("ReduceMean", values, [1], keep=True)
+    variance = graph.reduce("ReduceMean", away * away, [1], keep=True)
+    usual = np.asarray(layer.variance)
+    spread = (variance + graph.weight(usual, "usual")) / graph.weight(2 * usual, "twice")
+    most = graph.constant(WILDEST, spread.dtype)
+    spread = graph.expand(graph.op("Min", graph.op("Sqrt", spread), most), 3)
+    place = layer.scale.shape[-1] // 2
+    middle = graph.slice(quantiles, 3, place, place + 1)
+    centre = graph.expand(mean, 3)
+    if not layer.median:
+        centre = centre + (middle - graph.expand(network, 3))
+    reach = graph.weight(layer.scale, "scale") * (quantiles - middle)
+    return centre + spread * (reach + graph.weight(layer.offset, "offset"))

@@ -52,9 +52,9 @@ class Forecasting(SeriesTask):
     kind = "forecasting"
     metric = Metric("mse", "min", logged="mean_mse")
     model_module = "models.forecasting"
-    # The network alone must be able to, without the linear path next to it.
+    # The network alone must be able to, without a linear path or a baseline next to it.
     overfit = Overfit(0.05, epochs=300, settings={
-        "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0,
+        "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0, "blend": False,
     })  # fmt: skip
 
     def load(self, options: DataOptions) -> Splits:
@@ -124,14 +124,10 @@ class Forecasting(SeriesTask):
         preprocessor: ForecastPreprocessor,
         splits: Splits,
     ) -> tuple[keras.Model, ForecastPreprocessor]:
-        """Widens the intervals until they cover on validation what they promise."""
-        from models.conformal import calibrate_intervals, recency_weights
+        """Blends with the best baseline as validation says, and sets the intervals."""
+        from tasks.kinds.forecasting.finishing import finish
 
-        windows = splits.validation
-        weights = recency_weights(windows.table.times[windows.starts])
-        validation = preprocessor.encoded(windows).batches(256)
-        calibrate_intervals(model, validation, preprocessor.levels, weights)
-        return model, preprocessor
+        return finish(model, preprocessor, splits, settings.model)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """To ``mean <float32>[batch, horizon, targets]`` and its ``quantiles``."""
@@ -140,18 +136,24 @@ class Forecasting(SeriesTask):
     def evaluate(
         self, preprocessor: ForecastPreprocessor, responses: Responses, examples: Windows
     ) -> dict[str, float]:
-        """Errors on standardised values, MASE, pinball loss and coverage of the intervals."""
-        from models.forecasting_metrics import point_scores, quantile_scores
+        """Errors on standardised values, MASE, skill, pinball loss and coverage of intervals."""
+        from tasks.kinds.forecasting.judging import scores_of
 
-        pre, truth = preprocessor, examples.future()
-        scale = pre.scaler.first(len(pre.targets)).scale
-        return {
-            **point_scores(truth, responses["mean"], scale, pre.seasonal_error),
-            **quantile_scores(truth, responses["quantiles"], scale, pre.levels, INTERVALS),
-        }
+        return scores_of(preprocessor, responses, examples, INTERVALS)
+
+    def remarks(
+        self,
+        preprocessor: ForecastPreprocessor,
+        metrics: Mapping[str, Mapping[str, float]],
+        baseline: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """With what the network is blended, what skill there is, and what intervals will cover."""
+        from tasks.kinds.forecasting.judging import remarks_on
+
+        return remarks_on(preprocessor, metrics, baseline, INTERVALS)
 
     def baseline(self, preprocessor: ForecastPreprocessor, splits: Splits) -> dict[str, Any]:
-        """Seasonal naive, ridge, exponential smoothing: the one that is best on validation."""
+        """Naive ones, ridge, exponential smoothing: the one that is best on validation."""
         from tasks.kinds.forecasting.baseline import forecast_baselines
 
         return forecast_baselines(preprocessor, splits)
@@ -169,7 +171,7 @@ class Forecasting(SeriesTask):
             parts.append(f"{column} {first} ... {last}")
         times = answer.get("times", ["step 1", f"step {len(value['mean'])}"])
         name = f"{answer['series']} " if answer["series"] else ""
-        return f"{name}{times[0]} to {times[-1]}, mean [80%]: {'; '.join(parts)}"
+        return f"{name}{times[0]} to {times[-1]}, forecast [80%]: {'; '.join(parts)}"
 
     def read_inputs(
         self, path: Path, options: DataOptions, preprocessor: ForecastPreprocessor

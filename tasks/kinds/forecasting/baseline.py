@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from models.forecasting_baselines import (
     MAX_WINDOWS,
+    NAIVE,
     ExponentialSmoothing,
     Ridge,
-    seasonal_naive,
+    WindowMap,
 )
 from models.forecasting_metrics import point_scores
 from pipelines.forecasting import ForecastPreprocessor
@@ -21,6 +24,9 @@ CHUNK = 1024  # windows at a time
 MAX_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
 MAX_SERIES = 50
 
+# Scaled windows ``<float32>[windows, lookback, targets]`` to ``[windows, horizon, targets]``.
+Forecast = Callable[[np.ndarray], np.ndarray]
+
 
 def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, Any]:
     """Metrics of the baseline that is best on validation, and the mse of all.
@@ -30,8 +36,10 @@ def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, A
         "<baseline>_mse"...}}``.
     """
     parts = {"validation": splits.validation, "test": splits.test}
-    found = {"seasonal_naive": {name: _naive(pre, part) for name, part in parts.items()}}
-    found["ridge"] = _ridge(pre, splits, parts)
+    found = {
+        name: {part: forecasts(pre, forecast, parts[part]) for part in parts}
+        for name, forecast in window_baselines(pre, splits).items()
+    }
     table = splits.train.table
     if len(table.times) <= MAX_ROWS and len(table.names) <= MAX_SERIES:
         found["exponential_smoothing"] = {
@@ -50,35 +58,37 @@ def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, A
     }
 
 
+def window_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, Forecast]:
+    """Baselines that see the window alone, as functions of scaled windows, the simplest first."""
+    return {**{name: naive_baseline(name, pre) for name in NAIVE}, "ridge": _ridge(pre, splits)}
+
+
+def naive_baseline(name: str, pre: ForecastPreprocessor) -> Forecast:
+    """One of ``NAIVE`` for windows of this shape."""
+    return partial(NAIVE[name], horizon=pre.horizon, season=pre.frequency.season)
+
+
+def forecasts(pre: ForecastPreprocessor, forecast: Forecast, part: Windows) -> np.ndarray:
+    """What a baseline says of each window, in the data's units."""
+    scaler = pre.scaler.first(len(pre.targets))
+    return np.concatenate([
+        scaler.invert(forecast(scaler.apply(part[i : i + CHUNK].past())).astype(np.float32))
+        for i in range(0, len(part), CHUNK)
+    ])  # fmt: skip
+
+
 def _scores(pre: ForecastPreprocessor, part: Windows, mean: np.ndarray) -> dict[str, float]:
     scale = pre.scaler.first(len(pre.targets)).scale
     return point_scores(part.future(), mean, scale, pre.seasonal_error)
 
 
-def _naive(pre: ForecastPreprocessor, part: Windows) -> np.ndarray:
-    season = pre.frequency.season
-    return np.concatenate([
-        seasonal_naive(part[i : i + CHUNK].past(), pre.horizon, season)
-        for i in range(0, len(part), CHUNK)
-    ])  # fmt: skip
-
-
-def _ridge(
-    pre: ForecastPreprocessor, splits: Splits, parts: dict[str, Windows]
-) -> dict[str, np.ndarray]:
+def _ridge(pre: ForecastPreprocessor, splits: Splits) -> WindowMap:
     scaler = pre.scaler.first(len(pre.targets))
-    step = -(-len(splits.train) // MAX_WINDOWS)
-    train = splits.train[::step]
+    train = splits.train[:: -(-len(splits.train) // MAX_WINDOWS)]
     ridge = Ridge(scaler.apply(train.past()), scaler.apply(train.future()))
     chosen = splits.validation[:: -(-len(splits.validation) // 2000)]
     ridge.choose(scaler.apply(chosen.past()), scaler.apply(chosen.future()))
-    return {
-        name: np.concatenate([
-            scaler.invert(ridge.predict(scaler.apply(part[i : i + CHUNK].past())))
-            for i in range(0, len(part), CHUNK)
-        ])
-        for name, part in parts.items()
-    }  # fmt: skip
+    return ridge.map
 
 
 def _smoothing(pre: ForecastPreprocessor, train: Windows, part: Windows) -> np.ndarray:

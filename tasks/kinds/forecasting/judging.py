@@ -1,0 +1,135 @@
+"""Scores of forecasts, and what a person has to be told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from models.conformal import coverage_range
+from models.forecasting_metrics import point_scores, quantile_scores, skill_scores
+from pipelines.forecasting import ForecastPreprocessor
+from pipelines.windows import Windows
+from tasks.kinds.contract import Responses
+from tasks.kinds.forecasting.baseline import forecasts, naive_baseline
+from tasks.kinds.forecasting.finishing import blocks_of, stride_of
+
+Intervals = Mapping[str, tuple[int, int]]
+
+
+def scores_of(
+    pre: ForecastPreprocessor, responses: Responses, examples: Windows, intervals: Intervals
+) -> dict[str, float]:
+    """Metrics of a part.
+
+    Beside a ``coverage_80`` there are ``coverage_80_low`` and ``_high``: between them it is to be
+    expected with 95 %, so few being the windows that it was calibrated and is measured on.
+    """
+    truth, found = examples.future(), pre.validated
+    scale = pre.scaler.first(len(pre.targets)).scale
+    naive = forecasts(pre, naive_baseline(found.get("naive", "last_value"), pre), examples)
+    scores = {
+        **point_scores(truth, responses["mean"], scale, pre.seasonal_error),
+        **skill_scores(truth, responses["mean"], naive, scale, blocks_of(pre, examples)),
+        **quantile_scores(truth, responses["quantiles"], scale, pre.levels, intervals),
+    }
+    if found:
+        judged = len(examples) / _overlap(pre, stride_of(examples))
+        for name, share in _shares(pre, intervals).items():
+            low, high = coverage_range(share, _independent(pre), judged)
+            scores |= {f"coverage_{name}_low": low, f"coverage_{name}_high": high}
+    return scores
+
+
+def remarks_on(
+    pre: ForecastPreprocessor,
+    metrics: Mapping[str, Mapping[str, float]],
+    baseline: Mapping[str, Any] | None,
+    intervals: Intervals,
+) -> list[str]:
+    """The blend, what beats it all the same, skill, and the coverage to expect."""
+    if not pre.validated:
+        return []
+    told = [_blend_remark(pre)]
+    ours = metrics.get("validation", {}).get("mse")
+    theirs = (baseline or {}).get("validation", {}).get("mse")
+    if ours is not None and theirs is not None and theirs < ours:
+        told.append(
+            f"On validation {baseline['name']} is better than this model: mse {theirs:.4g} "
+            f"against {ours:.4g}. Prefer it, or train longer or otherwise."
+        )
+    if "skill" in metrics.get("test", {}):
+        told.append(_skill_remark(pre, metrics["test"]))
+    return [*told, _coverage_remark(pre, intervals)]
+
+
+def _blend_remark(pre: ForecastPreprocessor) -> str:
+    found = pre.validated
+    share, mse = found["network_share"], found["mse"]
+    name = _words(found["baseline"])
+    if min(share) == 1:
+        beside = f", that of {name} {mse[found['baseline']]:.4g}" if name else ""
+        return (
+            "Forecasts are the network's alone: on validation its mse is "
+            f"{mse['network']:.4g}{beside}."
+        )
+    low, high = (f"{100 * x:.0f} %" for x in (min(share), max(share)))
+    whose = f"{low}" if low == high else f"{low} to {high}, by column,"
+    return (
+        f"Forecasts are blended: {whose} of the network, the rest {name}, as was best on "
+        f"validation (mse {mse['blend']:.4g}; the network alone {mse['network']:.4g}, {name} "
+        f"{mse[found['baseline']]:.4g})."
+    )
+
+
+def _skill_remark(pre: ForecastPreprocessor, test: Mapping[str, float]) -> str:
+    name, skill = _words(pre.validated["naive"]), 100 * test["skill"]
+    text = f"On test the squared error is {abs(skill):.1f} % {'below' if skill >= 0 else 'above'} "
+    text += f"that of {name}"
+    if "skill_low" not in test:
+        return f"{text}; the test part is too short to tell that from chance."
+    low, high = 100 * test["skill_low"], 100 * test["skill_high"]
+    text += f" (skill {skill:.1f} %, with 95 % between {low:.1f} and {high:.1f} %)"
+    if low > 0:
+        return f"{text}."
+    return f"{text}: " + ("worse than it." if high < 0 else "no skill that could not be chance.")
+
+
+def _coverage_remark(pre: ForecastPreprocessor, intervals: Intervals) -> str:
+    found, worth = pre.validated, _independent(pre)
+    ranges = [
+        f"{100 * low:.0f} to {100 * high:.0f} % for the {name} % intervals"
+        for name, share in _shares(pre, intervals).items()
+        for low, high in [coverage_range(share, worth, np.inf)]
+    ]
+    return (
+        f"Intervals rest on {found['windows']:,} windows of validation, worth "
+        f"{worth:.0f} that do not overlap: if what comes is like it, expect them to cover "
+        f"{' and '.join(ranges)}."
+    )
+
+
+def _independent(pre: ForecastPreprocessor) -> float:
+    """Of the windows of calibration, over all steps."""
+    counts = np.array(pre.validated["independent_windows"])
+    return len(counts) / float(np.sum(1 / counts))
+
+
+def _overlap(pre: ForecastPreprocessor, stride: float) -> float:
+    """By which windows count as fewer, over all steps."""
+    return float(np.maximum(1, np.arange(1, pre.horizon + 1) / stride).mean())
+
+
+def _shares(pre: ForecastPreprocessor, intervals: Intervals) -> dict[str, float]:
+    return {name: pre.levels[high] - pre.levels[low] for name, (low, high) in intervals.items()}
+
+
+def _words(name: str) -> str:
+    return {
+        "last_value": "the last value",
+        "seasonal_naive": "the season before",
+        "drift": "the drift of the window",
+        "window_mean": "the mean of the window",
+        "ridge": "ridge regression",
+    }.get(name, name)
