@@ -10,6 +10,7 @@ import typer
 
 from common.errors import DataError
 from common.files import check_file
+from pipelines.answer_files import check_answer_file
 from tasks.commands import options as o
 from tasks.commands.app import WithInputs, app, commands_with, inputs_after_dashes, unmarked
 from tasks.commands.arguments import (
@@ -110,6 +111,7 @@ def predict(
     [source, *given] = unmarked([source, *(inputs or [])])
     place, client = Path(source), None
     if out is not None:
+        check_answer_file(out)
         check_file(out)
     if url is not None:
         from tasks.stages.asking import ask, client_of
@@ -118,7 +120,7 @@ def predict(
         if not place.is_dir():
             given, more = inputs_and_flags(given, ())
             given += inputs_after_dashes(own)
-            found = ask(client, [source, *given], file, flags | more)
+            found = ask(client, [source, *given], file, flags | more, out)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
     required(place, RUN, BUNDLE, finished=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
+from pipelines.answer_files import AskedFile
 from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.responses import Responses, readable, respond, separated, settings_request
@@ -98,7 +99,10 @@ def predict(
         program = keras_program(task, run.model(), preprocessor)
         answers = readable(program, preprocessor, raw, decoding)
     lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
-    files = task.write_answers(preprocessor, raw, answers, out) if out else []
+    files = []
+    if out is not None:
+        asked = AskedFile.of(file, len(inputs)) if file is not None else None
+        files = task.write_answers(preprocessor, raw, answers, out, asked)
     return Predictions(raw, answers, lines, files, notes)
 
 

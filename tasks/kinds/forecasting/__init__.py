@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner
 
+    from pipelines.answer_files import AskedFile
+
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # Intervals that are reported: their share, and the places of their ends among LEVELS.
 INTERVALS = {"80": (1, 3), "95": (0, 4)}
@@ -190,11 +192,12 @@ class Forecasting(SeriesTask):
         raw: Sequence[Any],
         answers: Sequence[dict[str, Any]],
         path: Path,
+        asked: AskedFile | None = None,
     ) -> list[Path]:
         """One row for each series, time and column; and the fans as a picture."""
         from reports.forecasting import write_forecasts
 
-        return write_forecasts(raw, answers, path)
+        return write_forecasts(raw, answers, path, asked)
 
     def pictures(
         self,
