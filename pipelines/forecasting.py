@@ -276,4 +276,5 @@ def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str
         "time": int(one.times[now - 1]),
         "known": one.values[first:end, inputs:],
         "times": one.times[first:now],
+        "lines": one.lines,
     }

@@ -20,6 +20,8 @@ class Series:
         columns: their names.
         frequency: time from one row to the next.
         windows: first and last row of each labelled anomaly; none where nothing is labelled.
+        lines: ``<int64>[time]``, line of each row in its file, -1 where a hole was filled; None
+            where it is of no file.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Series:
     columns: tuple[str, ...]
     frequency: Frequency
     windows: tuple[tuple[int, int], ...] = ()
+    lines: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.times)

@@ -122,7 +122,9 @@ def read_series(
     blocks = np.split(out, ends[:-1])
     for (name, rows, stamps, step, places, where), block in zip(parts, blocks, strict=True):
         fill(table, where, raw, rows, places, stamps, keep, block, open_end)
-        series.append(Series(name, stamps, block, columns, step))
+        from_lines = np.full(len(stamps), -1)
+        from_lines[places] = lines[rows]
+        series.append(Series(name, stamps, block, columns, step, lines=from_lines))
     return series, table.all_notes()
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.files import write_aside
 from pipelines.anomaly_detection import SeriesExample
+from pipelines.answer_files import AskedFile, beside, write_answer_rows
 from pipelines.responses import Responses
 from pipelines.series import Series
 
@@ -57,25 +56,32 @@ def _figure(series: Series, score: np.ndarray, anomaly: np.ndarray, first: int) 
 
 
 def write_detections(
-    raw: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], path: Path
+    raw: Sequence[dict[str, Any]],
+    answers: Sequence[dict[str, Any]],
+    path: Path,
+    asked: AskedFile | None = None,
 ) -> list[Path]:
-    """Writes ``series,time,score,anomaly,<column>,<column>_expected...`` and a png beside it."""
+    """Writes the rows and what they were found to be, and a png beside it.
+
+    Args:
+        raw: series.
+        answers: to them.
+        path: of a csv, tsv or jsonl file.
+        asked: the file that the series are of. Its rows are written as they are there, with
+            ``score,anomaly,alarm,<column>_expected...`` after their own columns; a row that was
+            not used has none. Without it a row is ``series,time,score,anomaly,alarm,<column>,
+            <column>_expected...``.
+    """
     names = list(answers[0]["expected"])
-    with write_aside(path) as file:
-        writer = csv.writer(file)
-        columns = [column for name in names for column in (name, f"{name}_expected")]
-        writer.writerow(["series", "time", "score", "anomaly", "alarm", *columns])
-        for one, answer in zip(raw, answers, strict=True):
-            times = answer.get("times", range(1, len(answer["score"]) + 1))
-            alarms = set(answer["alarms"])
-            for i, time in enumerate(times):
-                values = [
-                    f"{value:.7g}"
-                    for c, name in enumerate(names)
-                    for value in (one["values"][i][c], answer["expected"][name][i])
-                ]
-                verdict = [f"{answer['score'][i]:.6g}", answer["anomaly"][i], int(i in alarms)]
-                writer.writerow([answer["series"], time, *verdict, *values])
+    found = [row for pair in zip(raw, answers, strict=True) for row in _judged_rows(*pair)]
+    lines = asked.by_line() if asked else {}
+    if lines and all(line in lines for line, _ in found):
+        of_line = dict(found)
+        rows = [beside(columns, of_line.get(line, {})) for line, columns in lines.items()]
+    else:
+        places = (place for pair in zip(raw, answers, strict=True) for place in _places(*pair))
+        rows = [beside(*pair) for pair in zip(places, (row for _, row in found), strict=True)]
+    write_answer_rows(path, rows)
     one, answer = raw[0], answers[0]
     values = np.asarray(one["values"], np.float32)
     times = np.asarray(one.get("time", np.arange(len(values))), np.int64)
@@ -84,6 +90,30 @@ def write_detections(
     figure = _figure(series, np.array(answer["score"]), np.array(answer["anomaly"]), 0)
     figure.savefig(picture, dpi=110)
     return [path, picture]
+
+
+def _judged_rows(
+    one: dict[str, Any], answer: dict[str, Any]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The line in its file of each row of a series, -1 if it has none, and what was found."""
+    alarms, lines = set(answer["alarms"]), one.get("lines")
+    for i, score in enumerate(answer["score"]):
+        expected = {f"{name}_expected": _rounded(v[i]) for name, v in answer["expected"].items()}
+        verdict = {"score": _rounded(score), "anomaly": answer["anomaly"][i]}
+        line = -1 if lines is None else int(lines[i])
+        yield line, {**verdict, "alarm": int(i in alarms), **expected}
+
+
+def _places(one: dict[str, Any], answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Series, time and values of each row."""
+    times = answer.get("times", range(1, len(answer["score"]) + 1))
+    for time, values in zip(times, one["values"], strict=True):
+        row = {"series": answer["series"], "time": time}
+        yield {**row, **dict(zip(answer["expected"], map(_rounded, values), strict=True))}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.7g}")
 
 
 def _plain(name: str) -> str:

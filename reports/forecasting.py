@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.files import write_aside
+from pipelines.answer_files import AskedFile, beside, write_answer_rows
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.ragged import Arrays
 from pipelines.windows import Windows
@@ -143,22 +142,52 @@ def _dates(times: np.ndarray) -> np.ndarray:
 
 
 def write_forecasts(
-    raw: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], path: Path
+    raw: Sequence[dict[str, Any]],
+    answers: Sequence[dict[str, Any]],
+    path: Path,
+    asked: AskedFile | None = None,
 ) -> list[Path]:
-    """Writes ``series,time,column,mean,q0.025...`` rows, and a png of the same name."""
-    levels = [name for name in _columns(answers[0])[0][1] if name != "mean"]
-    with write_aside(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["series", "time", "column", "mean", *(f"q{level}" for level in levels)])
-        for answer in answers:
-            for column, values in _columns(answer):
-                for step, mean in enumerate(values["mean"]):
-                    rest = [f"{values[level][step]:.7g}" for level in levels]
-                    time = answer["times"][step] if "times" in answer else step + 1
-                    writer.writerow([answer["series"], time, column, f"{mean:.7g}", *rest])
+    """Writes ``series,time,column,mean,q0.025...`` rows, and a png of the same name.
+
+    Args:
+        raw: windows.
+        answers: to them.
+        path: of a csv, tsv or jsonl file.
+        asked: the file that the windows are of. Forecasts have no row there; those of its columns
+            that tell of a whole series, such as its ids, come first in each row.
+    """
+    rows = []
+    for one, answer in zip(raw, answers, strict=True):
+        about = _series_columns(one, answer, asked)
+        for column, values in _columns(answer):
+            for step in range(len(values["mean"])):
+                time = answer["times"][step] if "times" in answer else step + 1
+                found = {"series": answer["series"], "time": time, "column": column}
+                for name, numbers in values.items():
+                    name = name if name == "mean" else f"q{name}"
+                    found[name] = float(f"{numbers[step]:.7g}")
+                rows.append(beside(about, found))
+    write_answer_rows(path, rows)
     picture = path.with_suffix(".png")
     draw_future(raw, answers, picture)
     return [path, picture]
+
+
+def _series_columns(
+    one: dict[str, Any], answer: dict[str, Any], asked: AskedFile | None
+) -> dict[str, Any]:
+    """Columns of a file that are the same in all rows of one of its series."""
+    lines = asked.by_line() if asked else {}
+    rows = [lines[line] for line in one.get("lines", ()) if line in lines]
+    if not rows or len(rows) == len(lines):
+        return {}  # one series in the file: what never changes there tells nothing apart
+    return {
+        name: value
+        for name, value in rows[0].items()
+        if name not in answer
+        and value not in ("", None)
+        and all(row[name] == value for row in rows)
+    }
 
 
 def _columns(answer: dict[str, Any]) -> list[tuple[str, dict[str, list[float]]]]:

@@ -110,9 +110,8 @@ def _about(search: Search) -> str:
 
 def _facts(search: Search, best: TrialRow | None) -> list[tuple[str, Any, Any]]:
     states = Counter(row.state for row in search.rows)
-    words = [
-        f"{states[s]} {s.lower()}" for s in ("FAILED", "STOPPED", "RUNNING", "SKIPPED") if states[s]
-    ]
+    others = ("FAILED", "STOPPED", "RUNNING", "INTERRUPTED", "SKIPPED")
+    words = [f"{states[s]} {s.lower()}" for s in others if states[s]]
     asked = search.about.get("trials")
     asked = f"of {asked} planned" if asked and asked != states["COMPLETED"] else ""
     boxes: list[tuple[str, Any, Any]] = []
@@ -158,9 +157,11 @@ def _notes(search: Search, best: TrialRow | None) -> list[str]:
         )
         notes.append(f"No trial has finished yet, so there is nothing to rank.{why}")
     if running:
+        notes.append(f"Running now: {counted(running)}; write this report again later.")
+    if interrupted := sum(row.state == "INTERRUPTED" for row in rows):
         notes.append(
-            f"Running, or running when the search was interrupted: {counted(running)}; "
-            "write this report again later."
+            f"Running when the search was interrupted: {counted(interrupted)}; the same command "
+            "goes on with them."
         )
     if stopped:
         notes.append(

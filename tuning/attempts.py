@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tuning.jobs import TrainerSpec, TrialJob
+from tuning.jobs import UNWRITABLE, TrainerSpec, TrialJob
 from tuning.search_lock import OwnerWatch
 
 POLL_SECONDS = 0.5
@@ -196,7 +196,7 @@ def run_attempt(spec: dict[str, Any], job: dict[str, Any], threads: int) -> dict
         * "raised", "died" (a signal, or out of memory), "stalled": ``message``;
         * "owner_lost": another process owns the search, or no process does;
         * "lost": the fork server died, which says nothing about the trial;
-        * "unprepared": ``message``; no trial with this trainer spec can ever run.
+        * "unprepared": ``message``; no trial with this trainer spec can run, or be written, now.
     """
     asked, started = TrialJob(**job), time.monotonic()
     if asked.store is None:
@@ -252,6 +252,10 @@ def _ending(job: TrialJob, how: str, code: int | None) -> dict[str, Any]:
         hint = "; the system kills what takes too much memory" if code == -signal.SIGKILL else ""
         return {"outcome": "died", "message": f"its process was ended by {name}{hint}"}
     failure = _json(job.path / "failure.json") or {}
+    if code == UNWRITABLE:
+        text = f"{job.path} cannot be written; there may be no room left on its disk"
+        again = "the same command with --out goes on when there is"
+        return {"outcome": "unprepared", "message": f"{failure.get('message', text)}; {again}"}
     text = failure.get("message", f"its process ended with code {code}; see {job.path}/log.txt")
     return {"outcome": "raised", "message": text}
 

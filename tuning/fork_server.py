@@ -27,10 +27,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from common.errors import DataError
-from common.files import write_json
+from common.errors import DataError, WriteError
+from common.files import storage_reason, write_json
 from tuning.errors import SearchError
-from tuning.jobs import Trainer, TrainerSpec, TrialJob
+from tuning.jobs import UNWRITABLE, Trainer, TrainerSpec, TrialJob
 from tuning.search_lock import OwnerWatch
 
 # Seconds without a trial after which a fork server that nobody closed ends itself.
@@ -154,14 +154,16 @@ def _run_trial(trainer: Trainer, job: TrialJob, life: int, scratch: Path) -> Non
             _train(trainer, job)
         code = 0
     except BaseException as error:  # noqa: BLE001 whatever ends the trial is written to its log
-        traceback.print_exc()
+        code = UNWRITABLE if isinstance(error, WriteError) or storage_reason(error) else 1
         with contextlib.suppress(OSError):
+            traceback.print_exc()
             lines = str(error).strip().splitlines()
             message = lines[-1] if lines else type(error).__name__
             write_json(job.path / "failure.json", {"message": message})
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            sys.stdout.flush()
+            sys.stderr.flush()
         # No exit handlers of the fork server may run here, and TensorFlow's threads may not end.
         os._exit(code)
 
@@ -236,8 +238,10 @@ def main() -> None:
     except (DataError, SearchError, ValueError) as error:
         send_event(events, {"unprepared": str(error)})
         return
-    except Exception:  # noqa: BLE001 the waiting process must be notified of any error
-        send_event(events, {"unprepared": traceback.format_exc()})
+    except Exception as error:  # noqa: BLE001 the waiting process must be notified of any error
+        reason = storage_reason(error)
+        unwritten = f"{getattr(error, 'filename', None) or 'its log'} cannot be written: {reason}"
+        send_event(events, {"unprepared": unwritten if reason else traceback.format_exc()})
         return
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     send_event(events, {"ready": True})

@@ -34,6 +34,10 @@ class TrainerSpec:
         return getattr(import_module(module), name)(**self.arguments)
 
 
+# Exit code of a trial whose files could not be written: no fault of its own.
+UNWRITABLE = 74
+
+
 @dataclass(frozen=True)
 class TrialJob:
     """One trial to train, from its start or from where an earlier attempt ended.

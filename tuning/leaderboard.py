@@ -12,16 +12,19 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
 from common.files import write_text
+from tuning.search_lock import is_locked
 
 # STOPPED: the budget of the search ended the trial after an epoch; with a larger budget the trial
-# continues. SKIPPED: no configuration was left for this number in a Hyperband round.
-STATES = ("RUNNING", "COMPLETED", "STOPPED", "FAILED", "SKIPPED")
+# continues. SKIPPED: no configuration was left for this number in a Hyperband round. INTERRUPTED:
+# begun, but nobody runs it now; started again, the search goes on with it. Only this module says
+# so: in its file the trial is RUNNING, since what ends a search by force writes nothing.
+STATES = ("RUNNING", "INTERRUPTED", "COMPLETED", "STOPPED", "FAILED", "SKIPPED")
 ENDED_WITH_MODEL = ("COMPLETED", "STOPPED")
 # Names of states that earlier versions wrote into trial.json.
 _OLD_STATES = {"CUT": "STOPPED"}
@@ -217,12 +220,14 @@ def read_search(directory: Path) -> Search:
             f"{directory} is no search: search.json is missing or broken; "
             "give a directory that `seqloom tune` wrote"
         ) from error
-    rows = []
+    rows, owned = [], is_locked(directory)
     for path in sorted(directory.glob("trials/*/trial.json")):
         try:
-            rows.append(trial_row(read_record(path)))
+            row = trial_row(read_record(path))
         except (OSError, ValueError):
             continue  # not written by a search, which writes by a rename: complete or not at all
+        interrupted = row.state == "RUNNING" and not owned
+        rows.append(replace(row, state="INTERRUPTED") if interrupted else row)
     return Search(directory, about, ranked(rows, mode))
 
 

@@ -71,8 +71,10 @@ class SearchLock:
 
     def close(self) -> None:
         """Releases the search."""
-        self._write()
-        self._lock.close()
+        try:
+            self._write()
+        finally:
+            self._lock.close()
 
     def _write(self) -> None:
         self._last_heartbeat = time.monotonic()

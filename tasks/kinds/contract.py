@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.config import Config
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.metric import Metric
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+    from pipelines.answer_files import AskedFile
     from pipelines.frames import Source
     from pipelines.preprocessor import Preprocessor
     from pipelines.splits import Splits
@@ -170,6 +171,13 @@ class Task(ABC):
         """The ``data`` settings of these options."""
         return self.data.updated(**options.reading)
 
+    def check(self, settings: Settings, options: DataOptions) -> None:  # noqa: B027 a kind may
+        """Refuses settings that do not go together, before anything is read or written.
+
+        Raises:
+            ConfigError: names the flags, and what would do.
+        """
+
     @property
     def watched(self) -> Metric:
         """What epochs are chosen by."""
@@ -269,9 +277,19 @@ class Task(ABC):
         raw: Sequence[Any],
         answers: Sequence[dict[str, Any]],
         path: Path,
+        asked: AskedFile | None = None,
     ) -> list[Path]:
-        """Writes answers to a file, and a picture next to it where there is one to draw."""
-        raise DataError(f"--out: {self.kind} has no file of answers; redirect --json instead")
+        """Writes answers to a csv, tsv or jsonl file, and a picture if there is one to draw.
+
+        Here a row is an input, with all its columns in ``asked`` if that file has such.
+        """
+        from pipelines.answer_files import beside, write_answer_rows
+
+        plain = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in raw]
+        columns = asked.beside_inputs(plain) if asked else [{"input": one} for one in plain]
+        columns = [row or {"input": one} for row, one in zip(columns, plain, strict=True)]
+        write_answer_rows(path, [beside(*pair) for pair in zip(columns, answers, strict=True)])
+        return [path]
 
     def pictures(
         self,

@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from common.errors import DataError
+from pipelines.answer_files import AskedFile, beside, write_answer_rows
 from pipelines.program import setting_array
 from pipelines.ragged import plain
+from pipelines.readers import Row
+from pipelines.text_examples import TEXT_NAMES
 from serving.bundle import read_manifest
 from serving.client import Client
 
@@ -40,14 +43,18 @@ def ask(
     inputs: Sequence[str],
     file: Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    out: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Answers of a server of which nothing is known but its signature.
 
     Args:
         client: of it.
         inputs: texts, for a model that takes one text a row; else a JSON object a row.
-        file: more inputs, one in each line.
+        file: more inputs: one in each line, or one in each row of a csv, tsv or jsonl file, in
+            columns of the inputs' names. A text's column may have another name if it is plain, or
+            if ``settings`` have a ``text_column``.
         settings: values for inputs of the signature that have a default, the same for all rows.
+        out: file of the answers to write, beside all columns of ``file``.
 
     Returns:
         One object of outputs a row.
@@ -55,16 +62,13 @@ def ask(
     Raises:
         DataError: an input does not suit the signature.
     """
-    given = list(inputs)
-    if file is not None:
-        try:
-            given += [line for line in file.read_text("utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"--file {file} cannot be read: {error}") from error
+    asked = AskedFile.of(file, len(inputs)) if file is not None else None
+    lines = [] if file is None or asked else _lines(file)
     known = client.signatures().get("serving_default")
     if known is None:
         raise DataError(f"{client.model} has no signature serving_default")
-    settings = settings or {}
+    settings = dict(settings or {})
+    text_column = str(settings.pop("text_column", ""))
     names = sorted(name for name in known["inputs"] if name not in settings)
     names = [n for n in names if "default" not in known["inputs"][n]]
     for name in settings:
@@ -72,13 +76,17 @@ def ask(
             raise DataError(f"{client.model} has no setting {name!r}; its inputs are: "
                             f"{', '.join(sorted(known['inputs']))}")  # fmt: skip
     if [known["inputs"][name]["dtype"] for name in names] == ["string"]:
-        columns: dict[str, Any] = {names[0]: given}
+        texts = [_text(row, names[0], text_column) for row in asked.rows] if asked else lines
+        columns: dict[str, Any] = {names[0]: [*inputs, *texts]}
     else:
-        rows = [_row(text, number, names) for number, text in enumerate(given)]
+        rows = [_row(text, number, names) for number, text in enumerate([*inputs, *lines])]
+        rows += [_cells(row, names) for row in asked.rows] if asked else []
         columns = {
             name: np.array([row[name] for row in rows], _dtype(known["inputs"][name]["dtype"]))
             for name in names
         }
+    if not next(iter(columns.values()), ()):
+        raise DataError("there is no input; give some as arguments or --file FILE")
     for name, value in settings.items():
         try:
             columns[name] = setting_array([value], known["inputs"][name]["dtype"])
@@ -86,7 +94,50 @@ def ask(
             raise DataError(f"setting {name}: {error}") from error
     outputs = client.predict(columns)
     rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-    return [{name: plain(value) for name, value in sorted(row.items())} for row in rows]
+    answers = [{name: plain(value) for name, value in sorted(row.items())} for row in rows]
+    if out is not None:
+        about = [{"input": one} for one in (*inputs, *lines)]
+        about += [row.values for row in asked.rows] if asked else []
+        write_answer_rows(out, [beside(*pair) for pair in zip(about, answers, strict=True)])
+    return answers
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--file {file} cannot be read: {error}") from error
+
+
+def _text(row: Row, name: str, column: str) -> str:
+    """The text in a row of a file."""
+    known = [one for one in row.values if one.strip().lower() in TEXT_NAMES]
+    found = [column] if column else [one for one in row.values if one == name] or known
+    if len(row.values) == 1 and not found:
+        found = list(row.values)
+    value = row.values.get(found[0]) if len(found) == 1 else None
+    if not isinstance(value, str):
+        raise DataError(
+            f"{row.where}: no column is plainly the text among {', '.join(row.values)}; "
+            "choose one with --text-column"
+        )
+    return value
+
+
+def _cells(row: Row, names: list[str]) -> dict[str, Any]:
+    """The inputs in a row of a file; a cell of text that holds JSON is that."""
+    if missing := [name for name in names if name not in row.values]:
+        raise DataError(
+            f"{row.where}: there is no column '{missing[0]}'; the inputs are: {', '.join(names)}"
+        )
+    return {name: _json(row.values[name]) for name in names}
+
+
+def _json(cell: Any) -> Any:
+    try:
+        return json.loads(cell) if isinstance(cell, str) else cell
+    except ValueError:
+        return cell
 
 
 def _row(text: str, number: int, names: list[str]) -> dict[str, Any]:

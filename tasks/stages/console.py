@@ -7,13 +7,16 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from common.errors import SeqloomError
+from common.errors import DataError, SeqloomError
+from common.files import storage_reason
 
 if TYPE_CHECKING:
     from pipelines.splits import Splits
     from tasks.kinds.contract import DataOptions, Task
+    from tasks.stages.run_directory import Run
     from tuning.leaderboard import Search, TrialRow
 
 
@@ -31,9 +34,40 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def load_quick(task: Task, where: DataOptions) -> Splits:
+    """The examples, read before TensorFlow is imported: what is wrong with them is said at once."""
+    if str(where.source).startswith("tfds:"):
+        load_tensorflow()  # without its chatter
+    return task.load(where)
+
+
+def load_run(run: Run, source: str | None = None) -> Splits:
+    """The examples of a run, read again.
+
+    Args:
+        run: a run.
+        source: where they are now; None if they are where the run found them.
+
+    Raises:
+        DataError: they cannot be read, or are others; the message says how to name their place.
+    """
+    where = run.data()
+    try:
+        splits = load_quick(run.task(), replace(where, source=source) if source else where)
+    except DataError as error:
+        if source:
+            raise
+        raise DataError(
+            f"the data that {run.path} was trained on cannot be read: {error} "
+            "If it is elsewhere now, say where with --data"
+        ) from error
+    run.check_data(splits)
+    return splits
+
+
 def load_noted(task: Task, where: DataOptions) -> Splits:
-    """The examples; what was decided on the way is told."""
-    splits = task.load(where)
+    """``load_quick``; what was decided on the way is told."""
+    splits = load_quick(task, where)
     for note in splits.notes:
         tell(f"note: {note}")
     return splits
@@ -117,6 +151,14 @@ def load_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
+def _unwritten(error: Exception) -> str | None:
+    """The sentence for a file that could not be written where nobody foresaw it."""
+    if (reason := storage_reason(error)) is None:
+        return None
+    where = getattr(error, "filename", None)
+    return f"{where}: {reason}" if where else f"a file cannot be written: {reason}"
+
+
 def guarded(command: Callable[[], None], debug: bool) -> int:
     """Runs a command; its exit code. What bad input raises becomes one sentence."""
     try:
@@ -128,8 +170,9 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         tell("stopped; the same command with --out (train: and --resume) goes on where it was")
         return 130
     except Exception as error:
-        if debug or not isinstance(error, SeqloomError):
+        message = str(error) if isinstance(error, SeqloomError) else _unwritten(error)
+        if debug or message is None:
             raise
-        print(f"seqloom: {error}", file=sys.stderr)
+        print(f"seqloom: {message}", file=sys.stderr)
         return 2
     return 0

@@ -72,6 +72,7 @@ def run_everything(
     options: SearchOptions,
     directory: Path,
     display: SearchDisplay,
+    splits: Splits | None = None,
     started: float | None = None,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
@@ -86,13 +87,12 @@ def run_everything(
         options: of the search.
         directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
         display: shows a person what happens now.
+        splits: the examples, where the caller has read them already.
         started: ``time.perf_counter()`` when the process started; the time counts from there.
     """
     started, tell = started or time.perf_counter(), display.tell
-    splits = task.load(data)
+    splits = splits or task.load(data)
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
-    for note in splits.notes:
-        tell(f"note: {note}")
     run, bundle = Run(directory / "model"), directory / "bundle"
     epochs = 0 if run.finished else settings.model.epochs
     times = display.estimate = estimate(task, settings, splits, options, epochs)
@@ -115,7 +115,7 @@ def run_everything(
         rows = read_search(directory / "search").rows
         left = times.after_search(rows)
         tell(f"training the best of {result['trials']['completed']} trials; {left} left")
-        result |= train(task, data, best, run, seed=options.seed, splits=splits)
+        result |= train(task, data, best, run, seed=options.seed, splits=splits, tell=tell)
     tell(f"exporting, and comparing each export with Keras; {times.after_training()} left")
     result |= export(run, bundle, splits=splits)
     tell("serving, and asking one question over REST")

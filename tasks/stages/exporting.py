@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.recurrent import rebuilt_without_cudnn
+from tasks.stages.console import load_run
 from tasks.stages.run_directory import Run, environment
-from tasks.stages.training import load_again
 
 if TYPE_CHECKING:
     from pipelines.responses import Responses
@@ -22,7 +22,6 @@ def export(
     bundle: Path,
     options: ExportOptions | None = None,
     splits: Splits | None = None,
-    source: str | None = None,
 ) -> dict[str, Any]:
     """Exports a run's model and compares each artefact with Keras on validation examples.
 
@@ -33,7 +32,6 @@ def export(
         bundle: where to write; a bundle that is there gets a further version.
         options: formats, precisions and bounds.
         splits: the run's examples, where the caller has read them already.
-        source: where the run's data is now, if it was moved.
 
     Returns:
         Keys as in DESIGN: bundle, version, artifacts.<format>.parity, .path, .status.
@@ -45,7 +43,7 @@ def export(
     # A model trained in mixed precision answers in float32 from here on, Keras's answers too.
     cores = {name: rebuilt_without_cudnn(core) for name, core in task.cores(run.model()).items()}
     preprocessor = run.preprocessor()
-    examples = (splits or load_again(run, source)).validation[:HELD_OUT_EXAMPLES]
+    examples = (splits or load_run(run)).validation[:HELD_OUT_EXAMPLES]
     # At the end the inputs that break exports: nothing, and one token.
     raw = [*preprocessor.raw(examples), *preprocessor.edge_inputs()]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
+from pipelines.answer_files import AskedFile
 from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.responses import Responses, readable, respond, separated, settings_request
 from tasks.kinds.contract import DataOptions, Task
+from tasks.stages.console import load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -93,10 +95,14 @@ def predict(
     elif is_bundle:
         answers = run.predict(raw, **decoding)
     else:
+        load_tensorflow()  # only now: what is wrong with the inputs is said at once
         program = keras_program(task, run.model(), preprocessor)
         answers = readable(program, preprocessor, raw, decoding)
     lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
-    files = task.write_answers(preprocessor, raw, answers, out) if out else []
+    files = []
+    if out is not None:
+        asked = AskedFile.of(file, len(inputs)) if file is not None else None
+        files = task.write_answers(preprocessor, raw, answers, out, asked)
     return Predictions(raw, answers, lines, files, notes)
 
 

@@ -17,6 +17,7 @@ from reports.page import collapsible, escape, table
 from reports.search_report import save_pictures, search_page
 from tests.reports.search_files import Whole, write_search
 from tuning.leaderboard import read_search
+from tuning.search_lock import SearchLock
 
 EVIL = "<script>alert('x')</script>\"&$\x00\ud800"
 
@@ -115,13 +116,20 @@ def test_failed_trials_are_listed_with_their_messages(tmp_path):
     trials[1] = {"state": "FAILED", "message": "Traceback\n  line\nMemoryError: too large",
                  "attempts": [{}, {}]}  # fmt: skip
     trials[2] = {"state": "RUNNING"}
-    page = search_page(write_search(tmp_path / "s", trials, trials=9))
+    search = write_search(tmp_path / "s", trials, trials=9)
+    lock = SearchLock(tmp_path / "s")  # somebody runs it
+    page = search_page(read_search(tmp_path / "s"))
+    lock.close()
     whole = Whole(page)
     assert "1 failed, 1 running" in whole.text
     assert "of 9 planned" in whole.text
     assert "<summary>MemoryError: too large</summary>" in page
     assert ["0001", "2"] in [row[:2] for row in whole.rows]
-    assert "Running, or running when" in whole.text
+    assert "Running now: " in whole.text
+    assert search.rows[-1].state == "INTERRUPTED"  # before, nobody did
+    text = Whole(search_page(search)).text
+    assert "1 failed, 1 interrupted" in text
+    assert "Running when the search was interrupted: " in text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import DataError
+from common.files import write_json
 from tuning.leaderboard import (
     COLUMNS,
     Search,
@@ -23,6 +24,7 @@ from tuning.leaderboard import (
     trial_row,
     write_csv,
 )
+from tuning.search_lock import SearchLock
 
 
 def row(trial, score, parameters=None, latency_ms=None, state="COMPLETED", **values):
@@ -191,3 +193,12 @@ def test_the_leaderboard_is_a_table_of_trials_whose_spaces_may_differ(tmp_path):
     assert (first["units"], first["name"], first["new"]) == ("8", 'a,"b"\nc', "")
     assert (first["seed"], first["attempts"]) == ("3", "2")
     assert (second["rank"], second["score"], second["new"]) == ("2", "", "True")
+
+
+def test_a_trial_that_nobody_runs_is_not_said_to_run(tmp_path):
+    write_json(tmp_path / "search.json", {"mode": "max"})
+    write_json(tmp_path / "trials" / "0000" / "trial.json", {"trial": "0000", "state": "RUNNING"})
+    lock = SearchLock(tmp_path)
+    assert [one.state for one in read_search(tmp_path).rows] == ["RUNNING"]
+    lock.close()  # what a kill does, too
+    assert [one.state for one in read_search(tmp_path).rows] == ["INTERRUPTED"]

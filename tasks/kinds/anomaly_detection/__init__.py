@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner
 
+    from pipelines.answer_files import AskedFile
+
 
 @dataclass(frozen=True)
 class AnomalyPreprocessing(SeriesPreprocessing):
@@ -67,6 +69,10 @@ class AnomalyDetection(SeriesTask):
     overfit = Overfit(
         0.15, epochs=300, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
     )
+
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The scorer can read in the directions that were asked for."""
+        settings.model.check()
 
     def load(self, options: DataOptions) -> Splits:
         """Windows of train and validation; test is whole series, judged after validation."""
@@ -215,7 +221,7 @@ class AnomalyDetection(SeriesTask):
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
         columns = self.reading(options).columns_like(preprocessor.columns)
         series, notes = read_series(path, columns, regular=False)
-        return [SeriesExample(one, 0).raw() for one in series], notes
+        return [{**SeriesExample(one, 0).raw(), "lines": one.lines} for one in series], notes
 
     def write_answers(
         self,
@@ -223,11 +229,12 @@ class AnomalyDetection(SeriesTask):
         raw: Sequence[Any],
         answers: Sequence[dict[str, Any]],
         path: Path,
+        asked: AskedFile | None = None,
     ) -> list[Path]:
-        """One row for each series and time; and the series with its anomalies as a picture."""
+        """The rows of the file, else one for each series and time; and a picture of anomalies."""
         from reports.anomaly_detection import write_detections
 
-        return write_detections(raw, answers, path)
+        return write_detections(raw, answers, path, asked)
 
     def pictures(
         self,

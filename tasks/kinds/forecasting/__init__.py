@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner
 
+    from pipelines.answer_files import AskedFile
+
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # Intervals that are reported: their share, and the places of their ends among LEVELS.
 INTERVALS = {"80": (1, 3), "95": (0, 4)}
@@ -56,6 +58,11 @@ class Forecasting(SeriesTask):
     overfit = Overfit(0.05, epochs=300, settings={
         "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0, "blend": False,
     })  # fmt: skip
+
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The segment fits the window, and the head and the channels what they read."""
+        reading = self.reading(options)
+        settings.model.check(reading.lookback, bool(columns_of(reading.covariates)))
 
     def load(self, options: DataOptions) -> Splits:
         """Windows of train, validation and test, in order of time."""
@@ -187,11 +194,12 @@ class Forecasting(SeriesTask):
         raw: Sequence[Any],
         answers: Sequence[dict[str, Any]],
         path: Path,
+        asked: AskedFile | None = None,
     ) -> list[Path]:
         """One row for each series, time and column; and the fans as a picture."""
         from reports.forecasting import write_forecasts
 
-        return write_forecasts(raw, answers, path)
+        return write_forecasts(raw, answers, path, asked)
 
     def pictures(
         self,

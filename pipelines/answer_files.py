@@ -1,0 +1,132 @@
+"""Answers as a csv, tsv or jsonl file, beside all columns of the file that was asked about."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import DataError
+from common.files import write_aside
+from pipelines.readers import LINES, Row, data_extension, formats, read_rows
+
+_SEPARATORS = {"csv": ",", "tsv": "\t", "tab": "\t"}
+_JSON_LINES = ("jsonl", "ndjson")
+# Put before the name of an answer that a column of the file has too: ``predicted_label``.
+CLASH = "predicted_"
+
+
+def check_answer_file(path: Path) -> None:
+    """Refuses a file of answers whose extension says no format that is written.
+
+    Raises:
+        DataError: names those that are.
+    """
+    if path.suffix.lower().lstrip(".") not in (*_SEPARATORS, *_JSON_LINES):
+        raise DataError(f"--out {path}: name a file that ends with .csv, .tsv or .jsonl")
+
+
+def write_answer_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows by the file's extension.
+
+    Args:
+        path: of a csv, tsv or jsonl file.
+        rows: columns by name; a column that some rows lack is empty there. Lists and objects are
+            JSON in a cell of a csv or tsv file, objects one column for each of their keys.
+
+    Raises:
+        DataError: see ``check_answer_file``.
+        WriteError: the file cannot be written; what was there before is unchanged.
+    """
+    check_answer_file(path)
+    extension = path.suffix.lower().lstrip(".")
+    with write_aside(path) as file:
+        if extension in _JSON_LINES:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            return
+        flat = [dict(_cells(row)) for row in rows]
+        names = list(dict.fromkeys(name for row in flat for name in row))
+        writer = csv.DictWriter(file, names, delimiter=_SEPARATORS[extension], restval="")
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _cells(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _cells(value, f"{before}{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield before + name, json.dumps(value, ensure_ascii=False)
+        else:
+            yield before + name, "" if value is None else value
+
+
+def beside(columns: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row and then its answer; names that clash get ``CLASH`` in front.
+
+    >>> beside({"id": "7", "label": "good"}, {"label": "bad", "probability": 0.9})
+    {'id': '7', 'label': 'good', 'predicted_label': 'bad', 'probability': 0.9}
+    """
+    row = dict(columns)
+    for name, value in answer.items():
+        while name in row:
+            name = CLASH + name
+        row[name] = value
+    return row
+
+
+@dataclass(frozen=True)
+class AskedFile:
+    """The rows of a file with inputs, as they are written there.
+
+    Attributes:
+        rows: all of them, in their order.
+        typed: inputs that were given before those of the file.
+    """
+
+    rows: list[Row]
+    typed: int = 0
+
+    @classmethod
+    def of(cls, path: Path, typed: int = 0) -> AskedFile | None:
+        """The rows of a table; None where the file has no columns, such as lines of text.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        form = formats().get(data_extension(path.name), LINES)
+        if not path.is_file() or form == LINES:
+            return None
+        return cls(list(read_rows(path, form=form)), typed)
+
+    def by_line(self) -> dict[int, Mapping[str, Any]]:
+        """Columns of each row by its line; empty where two rows are on one line, as in JSON."""
+        found = {row.line: row.values for row in self.rows}
+        return found if len(found) == len(self.rows) else {}
+
+    def beside_inputs(self, raw: Sequence[Any]) -> list[Mapping[str, Any]]:
+        """Columns of the row that each input was read from; of typed ones none.
+
+        Raises:
+            DataError: the inputs are not the rows of the file.
+        """
+        rows = [row.values for row in self.rows]
+        if len(rows) == len(raw) - self.typed - 1 and rows:
+            # There is no header: what was read as one is the first row, under numbered columns.
+            cells = [list(rows[0]), *(list(row.values()) for row in rows)]
+            rows = [{str(i): cell for i, cell in enumerate(row, 1)} for row in cells]
+        inputs = [str(one).strip() for one in raw[self.typed :]]
+        same = len(rows) == len(inputs) and all(
+            text in {str(cell).strip() for cell in row.values()}
+            for text, row in zip(inputs, rows, strict=True)
+        )
+        if not same:
+            where = self.rows[0].file if self.rows else "the file"
+            raise DataError(
+                f"--out: the columns of {where} cannot be put beside its answers, as its rows are "
+                "not its inputs one by one; redirect --json instead"
+            )
+        return [{}] * self.typed + rows
