@@ -58,7 +58,7 @@ def compare(search: Search) -> Comparison | None:
     """Compares all trials with the best; None with fewer than two, or if no chance is known."""
     rows = [r for r in search.rows if r.score is not None and r.state in ENDED_WITH_MODEL]
     examples = search.about.get("proportion_of")
-    seeds = _variance_of_seeds(rows, search.about.get("executions") or 1)
+    seeds = _margin_of_seeds(rows, search.about.get("executions") or 1)
     if len(rows) < 2 or (not examples and seeds is None):
         return None
     best, rivals, largest = rows[0], [], 0.0
@@ -73,18 +73,21 @@ def compare(search: Search) -> Comparison | None:
 
 def _margin(one: float, other: float, examples: int | None, seeds: float) -> float:
     """Half the width of the interval of the difference between two scores."""
-    variance = 2 * seeds
+    variance = 0.0
     if examples:
         for share in (one, other):
             # One right and one wrong answer more, so that a share of 1 is not taken for certain.
             likely = (share * examples + 1) / (examples + 2)
             variance += likely * (1 - likely) / (examples + 2)
-    return QUANTILE * math.sqrt(variance)
+    return math.hypot(QUANTILE * math.sqrt(variance), seeds)
 
 
-def _variance_of_seeds(rows: Sequence[TrialRow], executions: int) -> float | None:
-    """Variance of a trial's mean score over other seeds, pooled over all trials."""
+def _margin_of_seeds(rows: Sequence[TrialRow], executions: int) -> float | None:
+    """The same for seeds alone: Student's t with the variance pooled over all trials."""
     spreads = [row.spread for row in rows if row.spread is not None]
     if not spreads or executions < 2:
         return None
-    return sum(spread**2 for spread in spreads) / len(spreads) / executions
+    from scipy.stats import t
+
+    variance = sum(spread**2 for spread in spreads) / len(spreads) / executions
+    return float(t.ppf(0.975, len(spreads) * (executions - 1))) * math.sqrt(2 * variance)

@@ -44,8 +44,12 @@ def test_a_share_of_all_is_not_taken_for_certain():
 def test_several_executions_tell_the_chance_of_any_score():
     # Variance of a mean of four: 0.02^2 / 4; of the difference of two such means: twice that.
     found = compare(search([0.50, 0.52, 0.60], "min", spread=0.02, executions=4))
-    assert found.margin == pytest.approx(1.96 * sqrt(2 * 0.02**2 / 4))
+    # Student's t of nine degrees of freedom, three for each trial: 2.262.
+    assert found.margin == pytest.approx(2.262 * sqrt(2 * 0.02**2 / 4), abs=1e-4)
     assert [row.trial for row in found.rivals] == ["0001"]
+    # Two executions of two trials say little about the spread: 4.303 with two degrees.
+    few = compare(search([0.50, 0.58], "min", spread=0.02, executions=2))
+    assert few.margin == pytest.approx(4.303 * 0.02, abs=1e-4)
     assert "validation examples" not in found.sentence
 
 
