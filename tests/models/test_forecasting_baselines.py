@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.forecasting_baselines import ALPHAS, ExponentialSmoothing, Ridge, seasonal_naive
+from models.forecasting_baselines import (
+    ALPHAS,
+    NAIVE,
+    ExponentialSmoothing,
+    Ridge,
+    naive_map,
+    seasonal_naive,
+)
 
 
 @pytest.mark.parametrize(("season", "horizon", "forecast"), [
@@ -27,6 +34,27 @@ def test_seasonal_naive_is_right_about_a_series_that_repeats_itself(season, hori
     rows = np.arange(lookback + horizon) % season
     past, future = rows[None, :lookback, None], rows[None, lookback:, None]
     np.testing.assert_array_equal(seasonal_naive(past, horizon, season), future)
+
+
+@pytest.mark.parametrize(("name", "forecast"), [
+    ("last_value", [7, 7, 7]),
+    ("seasonal_naive", [3, 7, 3]),
+    ("drift", [9, 11, 13]),
+    ("window_mean", [3.5, 3.5, 3.5]),
+])  # fmt: skip
+def test_naive_forecasts_by_hand_and_as_maps(name, forecast):
+    past = np.array([1.0, 3, 3, 7])[None, :, None] * np.array([1, -10])
+    got = NAIVE[name](past, 3, 2)
+    assert got[0, :, 0].tolist() == forecast
+    assert got[0, :, 1].tolist() == [-10 * value for value in forecast]
+    np.testing.assert_allclose(naive_map(name, 4, 3, 2)(past), got, atol=1e-5)
+
+
+def test_a_ridge_as_a_map_says_the_same_of_single_precision():
+    past, future = linear_windows(200, 0)
+    ridge = Ridge(past, future)
+    np.testing.assert_array_equal(ridge.map(past), ridge.predict(past))
+    assert ridge.map.kernel.shape == (2, 6, 3)
 
 
 def linear_windows(count, seed):

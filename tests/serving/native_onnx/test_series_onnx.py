@@ -12,6 +12,7 @@ from models.anomaly_detection import core_model, expectations, scoring_model
 from models.anomaly_detection_config import AnomalyConfig
 from models.forecasting import HEADS, WindowShape, forecaster
 from models.forecasting_config import ForecastConfig
+from models.window_layers import CalibrateQuantiles
 from serving.errors import ServingError
 from serving.native_onnx import build_onnx, export_onnx, step_model
 from tests.serving.native_onnx.parity import BOUND, assert_same, randomise, session_of
@@ -92,6 +93,18 @@ def test_signature_of_a_forecaster():
     assert shapes(graph.input) == {"values": ["batch", 8, 2], "known": ["batch", 12, 3]}
     wanted = {"mean": ["batch", 4, 2], "quantiles": ["batch", 4, 2, 3]}
     assert shapes(graph.output) == wanted
+
+
+def test_quantiles_of_runs_of_earlier_versions():
+    """They are sorted and moved by an offset that such a run has saved."""
+    inputs = keras.Input((3, 2, 3), name="said")
+    layer = CalibrateQuantiles(name="quantiles")
+    model = keras.Model({"said": inputs}, {"quantiles": layer(inputs)})
+    layer.offset.assign(np.random.default_rng(0).normal(size=(3, 2, 3)))
+    said = np.random.default_rng(1).normal(size=(4, 3, 2, 3)).astype(np.float32)
+    found = np.asarray(model({"said": said})["quantiles"])
+    np.testing.assert_allclose(found, np.sort(said, -1) + np.asarray(layer.offset), atol=1e-6)
+    assert_same(model, {"said": said})
 
 
 # ---- detectors
