@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.frequency import Frequency
-from pipelines.series import Series
+from pipelines.series import Series, Written
 from pipelines.splits import PARTS
 
 
@@ -30,6 +30,7 @@ class Table:
         targets: how many of the columns are forecast.
         inputs: how many are seen of the past only, targets included.
         frequency: of all series.
+        written: how their file wrote numbers and dates.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Table:
     targets: int
     inputs: int
     frequency: Frequency
+    written: Written = Written()
 
     @classmethod
     def of(cls, series: Sequence[Series], targets: int, inputs: int) -> Table:
@@ -52,7 +54,8 @@ class Table:
             values = np.concatenate([one.values for one in series])
         offsets = np.cumsum([0, *map(len, series)])
         names = tuple(one.name for one in series)
-        return cls(names, offsets, times, values, first.columns, targets, inputs, first.frequency)
+        about = (first.columns, targets, inputs, first.frequency, first.written)
+        return cls(names, offsets, times, values, *about)
 
     def fingerprint(self, *more: Any) -> str:
         """sha256 over columns, times, values and whatever else decides which rows are used."""

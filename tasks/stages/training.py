@@ -202,10 +202,10 @@ def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
             training part.
     """
     task, started = run.task(), time.perf_counter()
-    splits = task.load(data or run.data())
+    model, preprocessor = run.model(), run.preprocessor()
+    splits = task.as_trained(preprocessor).load(data) if data else task.load(run.data())
     if data is None:
         _same_data(run, splits)
-    model, preprocessor = run.model(), run.preprocessor()
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
         preprocessor.validate(part)

@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import DataError
 from pipelines.records import Records, plain
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.series_sources import load_series
 from pipelines.sources import load_labelled_text
 

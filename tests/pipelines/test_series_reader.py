@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from common.errors import DataError
 from pipelines.frequency import DAY, HOUR, Frequency, iso
-from pipelines.series_reader import SeriesColumns, read_series, read_windows
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series, read_windows
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NAN = float("nan")
@@ -414,9 +415,8 @@ BAD = {
     "minus infinite": (days(1, "-Infinity", 3), {}, ["a.csv:3", "infinite"]),
     "beyond float32": (days(1, "1e39", 3), {}, ["a.csv:3", "1e39 is infinite"]),
     "points and commas": (
-        "date;y\n2020-01-01;1,5\n2020-01-02;1.000\n", {}, ["a.csv:3", "'1.000'", "commas"]
+        "date;y\n2020-01-01;1,5\n2020-01-02;1.0\n", {}, ["a.csv:3", "'1.0'", "'1,5' on line 2"]
     ),
-    "thousands": (days(1, '"1,234,567"', 2), {}, ["a.csv:3", "'1,234,567' is not a number"]),
     "no separator": ("date!y\n2020-01-01!1\n", {}, ["a.csv:1", "'date!y'", "separate"]),
     "ragged": ("date,y\n2020-01-01,1\n2020-01-02,1,5\n", {}, ["a.csv:3", "3 cells"]),
     "cut off": ("date,y\n2020-01-01,1\n2020-01-02", {}, ["a.csv:3", "1 cells"]),
@@ -426,9 +426,8 @@ BAD = {
     "binary": (b"date,y\n\0\1,1\n", {}, ["a.csv", "not text", "NUL"]),
     "cut-off gz": (("a.csv.gz", gzip.compress(days(1, 2).encode())[:-9]), {}, ["a.csv.gz", "gzip"]),
     "one row": (days(1), {}, ["a.csv", "targets"]),
-    "one row of a target": (
-        "date,y,unique_id\n2020-01-01,1,a\n2020-01-02,2,b\n2020-01-03,2,b\n", {},
-        ["series 'a' has one row"],
+    "one row of each series": (
+        "date,y,unique_id\n2020-01-01,1,a\n2020-01-02,2,b\n", {}, ["series 'a' has one row"],
     ),
     "mixed frequencies": (
         minutes(0, 5, 10, 15, 22, 24, 31, 33, 40), {},
@@ -442,12 +441,6 @@ BAD = {
         minutes(*range(0, 40, 2), 41, *range(42, 90, 2)), {}, ["2.2% of the rows", "00:41:00"]
     ),
     "mostly gaps": (minutes(0, 5, 10, 1000), {}, ["between 4 rows 197 are missing", "gaps"]),
-    "two steps": (
-        "unique_id,date,y\n" + "".join(
-            f"{name},2020-01-{1 + day * step:02},{day}\n"
-            for name, step in (("a", 1), ("b", 2)) for day in range(4)
-        ), {}, ["'b' has a step of 2 days", "'a' one of day"],
-    ),
     "many duplicates": (
         days(1, 2, 3, 4) + "2020-01-03,5\n", {}, ["a.csv:6", "1 of 5 rows", "--id-column"]
     ),

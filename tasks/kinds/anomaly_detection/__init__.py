@@ -82,7 +82,7 @@ class AnomalyDetection(SeriesTask):
             replace(windows["validation"], starts=windows["validation"].starts[:: reading.window]),
             test,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.to_dict(), labels),
+            fingerprint=table.fingerprint(split, reading.identity, labels),
             notes=[*loaded.notes, *notes],
         )
 
@@ -196,7 +196,7 @@ class AnomalyDetection(SeriesTask):
         """Each series of a file, whole; it has the columns of training."""
         if not path.is_file():
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
-        columns = self.reading(options).columns_like(preprocessor.columns)
+        columns = self.as_trained(preprocessor).reading(options).columns
         series, notes = read_series(path, columns, regular=False)
         return [SeriesExample(one, 0).raw() for one in series], notes
 
