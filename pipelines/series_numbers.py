@@ -212,11 +212,8 @@ class NumberColumn:
             other = "." if self.decimal == "," else ","
             why = "--decimal says otherwise; correct the one or the other."
             if self.proof:
-                line_before, before = self.proof
-                why = (
-                    f"'{shorten(before)}' {table.at(line_before)} a decimal {TITLES[self.decimal]}"
-                )
-                why += "; write all alike."
+                before = f"'{shorten(self.proof[1])}' {table.at(self.proof[0])}"
+                why = f"{before} a decimal {TITLES[self.decimal]}; write all alike."
             what = f"has a decimal {TITLES[other]}, but {why}"
             raise self._error(table, line, cell, what)
         if not self.decimal and found.point != found.comma:

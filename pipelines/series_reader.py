@@ -225,9 +225,10 @@ def _usable(
 def _tell_left_out(table: RawTable) -> None:
     if table.refused:
         names = name_list([repr(name) for name in table.refused], 5)
+        reason, _, _ = str(next(iter(table.refused.values()))).partition(";")
         table.notes.append(
             f"{len(table.refused)} of {len(table.ids)} series were left out: {names}. The first: "
-            f"{next(iter(table.refused.values()))}"
+            f"{reason}."
         )
 
 

@@ -161,11 +161,13 @@ def one_reading(
     firsts = [way[:2] for way in table.formats]
     if order:
         return readings[firsts.index(ORDERS[order])]
-    fits = [_regularity(times[codes == np.bincount(codes).argmax()]) for times in readings]
-    if abs(fits[0][0] - fits[1][0]) > 0.2:
-        table.date_order = _order(firsts[int(fits[1] > fits[0])])
-        return readings[int(fits[1] > fits[0])]
-    if fits[0][1] != fits[1][1] and "." not in table.formats[0]:
+    most = np.bincount(codes).argmax()
+    jumps, steps = zip(*(_jumps(times[codes == most]) for times in readings), strict=True)
+    if jumps[0] != jumps[1]:
+        better = int(jumps[1] < jumps[0])
+        table.date_order = _order(firsts[better])
+        return readings[better]
+    if steps[0] != steps[1] and "." not in table.formats[0]:
         raise table.error(
             lines[0],
             f"column '{name}': nothing tells whether the month or the day comes first, and the "
@@ -189,14 +191,13 @@ def _order(first: str) -> str:
     return next(order for order, way in ORDERS.items() if way == first)
 
 
-def _regularity(times: np.ndarray) -> tuple[float, str]:
-    """Returns (share of steps that are the commonest one, that step)."""
+def _jumps(times: np.ndarray) -> tuple[int, str]:
+    """Returns (how many steps are not the commonest one, that step)."""
     times = np.unique(times)
     if len(times) < 2:
-        return 1.0, ""
+        return 0, ""
     step = infer_frequency(times)
-    moved = step.after(times[:-1], 1) == times[1:]
-    return float(moved.mean()), str(step)
+    return int((step.after(times[:-1], 1) != times[1:]).sum()), str(step)
 
 
 def _ascii(text: str) -> str:

@@ -287,7 +287,8 @@ TWO = SeriesColumns(targets=("load",))
     ("source", "wanted", "parts"),
     [
         (hours()[:0], TWO, ["DataFrame is empty"]),
-        (hours().reset_index(drop=True), TWO, ["DataFrame", "no column holds dates"]),
+        (hours().reset_index(drop=True).assign(who=[f"x{i}" for i in range(60)]), TWO,
+         ["DataFrame", "no column holds dates", "--time-column none"]),
         (hours(), SeriesColumns(targets=("x",)), ["DataFrame: column 'x'", "time, load, heat"]),
         (hours().assign(load=["?"] * 17 + ["many"] * 43), TWO,
          ["DataFrame, row 17: column 'load': 'many' is not a number"]),
