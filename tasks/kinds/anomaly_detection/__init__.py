@@ -67,6 +67,10 @@ class AnomalyDetection(SeriesTask):
         0.15, epochs=300, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
     )
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The scorer can read in the directions that were asked for."""
+        settings.model.check()
+
     def load(self, options: DataOptions) -> Splits:
         """Windows of train and validation; test is whole series, judged after validation."""
         reading = self.reading(options)

@@ -57,6 +57,11 @@ class Forecasting(SeriesTask):
         "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0,
     })  # fmt: skip
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The segment fits the window, and the head and the channels what they read."""
+        reading = self.reading(options)
+        settings.model.check(reading.lookback, bool(columns_of(reading.covariates)))
+
     def load(self, options: DataOptions) -> Splits:
         """Windows of train, validation and test, in order of time."""
         reading = self.reading(options)
