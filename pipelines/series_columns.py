@@ -15,7 +15,14 @@ from pipelines.series import Written
 from pipelines.series_numbers import MISSING, NumberColumn, file_marks, is_number
 from pipelines.series_stamps import NUMBER, stamp_formats
 from pipelines.series_table import RawTable, TextRows
-from pipelines.series_time_columns import NONE, TimeColumns, find_time, looks_like_clock, text_of
+from pipelines.series_time_columns import (
+    MIN_CLOCKS,
+    NONE,
+    TimeColumns,
+    find_time,
+    looks_like_clock,
+    text_of,
+)
 
 ID_NAME = "unique_id"
 
@@ -161,7 +168,8 @@ def _way_out(
     free = [name for name in head[0].values if name not in (*time.roles, *ids, *wanted.targets)]
     date = next(iter(time.roles))
     for name in free if len(time.roles) == 1 else ():
-        if looks_like_clock(head, name):
+        clocks = {text_of(row, name) for row in head}
+        if looks_like_clock(head, name) and len(clocks) >= MIN_CLOCKS:
             return f"join the clock time to the date with --time-column {date},{name}"
     cells = {name: [text_of(row, name) for row in head] for name in free}
     few = [name for name in free if 1 < len(set(cells[name])) <= len(head) / 2

@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import DataError
 from pipelines.messages import name_list
 from pipelines.readers import Row
-from pipelines.series_numbers import is_number
+from pipelines.series_numbers import is_number, number_cell
 from pipelines.series_stamps import (
     COUNTER,
     NAT,
@@ -30,6 +30,7 @@ TIME_NAMES = (
     "year", "epoch",
 )  # fmt: skip
 COUNTER_NAMES = ("step", "t", "index", "idx", "cycle", "tick", "row", "n", "no")
+MIN_CLOCKS = 6  # different ones in a column, or they are opening hours and the like
 NONE = "none"  # what --time-column says where rows simply follow one another
 _CLOCKS = (
     "time", "clock", "hour", "hr", "hh", "hours", "hhmm", "hhmmss", "time_of_day", "uhrzeit",
@@ -109,7 +110,7 @@ class TimeColumns:
             (what stands in the cells, seconds or numbers ``<int64>[formats, rows]``, `NAT` where
             they cannot be read).
         """
-        if not self.roles:
+        if self.formats == (STEPS,):
             numbers = first + np.arange(len(rows))
             return [""] * len(rows), numbers[None]
         texts = self.texts(rows)
@@ -163,6 +164,9 @@ def find_time(
         if _counts(head, name, ids, bool(wanted)):
             note = f"Column '{name}' counts the rows: there is no calendar."
             return TimeColumns({name: "stamp"}, (COUNTER,), note)
+        if _rises_evenly(head, name):
+            note = f"Column '{name}' rises evenly with the rows: there is no calendar."
+            return TimeColumns({name: "stamp"}, (STEPS,), note)
     if known:
         raise bad_stamp(head[0].where, known[0], text_of(head[0], known[0]))
     _refuse_unread(head, free)
@@ -173,11 +177,17 @@ def find_time(
     return TimeColumns({}, (STEPS,), note)
 
 
-def looks_like_clock(head: Sequence[Row], name: str) -> str:
-    """The role of a column that holds hours or clock times; "" where it holds anything else."""
+def looks_like_clock(head: Sequence[Row], name: str, share: float = 0.9) -> str:
+    """The role of a column that holds hours or clock times; "" where it holds anything else.
+
+    Args:
+        head: the first rows.
+        name: of the column.
+        share: of the cells that must fit.
+    """
     cells = [cell for row in head if (cell := text_of(row, name))]
     for role in ("clock", "hour", "hhmm", "hhmmss"):
-        fits = cells and (clock_seconds(cells, role) != NAT).all()
+        fits = cells and (clock_seconds(cells, role) != NAT).mean() >= share
         if fits and (role == "clock" or _plain(name) in _CLOCKS):
             return role
     return ""
@@ -200,7 +210,7 @@ def _asked(head: list[Row], wanted: tuple[str, ...]) -> TimeColumns:
     roles, formats = {}, ("ISO8601",)
     for name in wanted:
         cells = [cell for row in head[:50] if (cell := text_of(row, name))]
-        role = _part_role(name, cells) or looks_like_clock(head, name)
+        role = _part_role(name, cells) or looks_like_clock(head, name, 0.5)
         ways, share = stamp_formats(cells) if not role else ((), 0.0)
         if not role and not share:
             raise bad_stamp(head[0].where, name, text_of(head[0], name))
@@ -264,10 +274,18 @@ def _with_clock(
                 more = [n for n in free if _part_role(n, [text_of(row, n) for row in head]) == part]
                 roles |= dict.fromkeys(more[:1], part)
         joined = TimeColumns(roles, dated.formats, _joined_note(roles))
-        together = len(set(zip(keys, joined.read(head, 0)[0], strict=True)))
-        if _plain(name) in _CLOCKS or together >= 0.9 * len(head):
+        if _plain(name) in _CLOCKS or _tells_apart(head, joined, keys, name):
             return joined
     return dated
+
+
+def _tells_apart(
+    head: list[Row], joined: TimeColumns, keys: list[tuple[str, ...]], name: str
+) -> bool:
+    """Tells whether the clock times of a column make all stamps different: opening hours do not."""
+    stamps = set(zip(keys, joined.read(head, 0)[0], strict=True))
+    clocks = {text_of(row, name) for row in head}
+    return len(stamps) == len(head) and len(clocks) >= MIN_CLOCKS
 
 
 def _joined_note(roles: dict[str, str]) -> str:
@@ -281,7 +299,7 @@ def _part_role(name: str, cells: Sequence[str]) -> str:
         return ""
     low, high = _LIMITS[role]
     numbers = _part_numbers(cells, role)
-    return role if ((numbers >= low) & (numbers <= high)).all() else ""
+    return role if ((numbers >= low) & (numbers <= high)).mean() >= 0.9 else ""
 
 
 def _part_numbers(cells: Sequence[str], role: str) -> np.ndarray:
@@ -330,6 +348,15 @@ def _counts(head: list[Row], name: str, ids: tuple[str, ...], asked: bool) -> bo
         return len(head) == 1
     usual = max(set(gaps), key=gaps.count)
     return usual > 0 and gaps.count(usual) >= 0.8 * len(gaps)
+
+
+def _rises_evenly(head: list[Row], name: str) -> bool:
+    """Tells whether a column holds seconds or the like since the first row, as decimals."""
+    cells = [number_cell(text_of(row, name)) for row in head]
+    if len(cells) < 3 or not all(cell and cell.point is not None for cell in cells):
+        return False
+    gaps = np.diff([cell.point for cell in cells])
+    return bool(gaps.min() > 0 and np.ptp(gaps) < 0.01 * gaps.mean())
 
 
 def _refuse_unread(head: list[Row], free: list[str]) -> None:
