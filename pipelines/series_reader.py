@@ -89,6 +89,11 @@ def read_series(
         table, parts, lambda part: part.placed(step if regular else None, raw, keep, open_end)
     )
     _tell_left_out(table)
+    if regular and step.sessions:
+        table.notes.append(
+            "Rows pause at the same hours each day: the steps go from session to session, without "
+            "calendar."
+        )
     ends = np.cumsum([len(part.grid) for part in parts])
     with tempfile.TemporaryFile() as file:
         file.truncate(int(ends[-1]) * len(keep) * 4)

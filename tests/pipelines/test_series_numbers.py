@@ -140,9 +140,7 @@ def test_another_column_decides_even_one_that_is_not_read(read):
     "cells", [["1,020", "1,998"], ["1,234", "5", "2,345"], ["1,020", "1500"], ["1,020", "1.030"]]
 )
 def test_what_nothing_decides_is_refused_with_the_flag(read, cells):
-    with pytest.raises(
-        DataError, match=r"a\.tsv:2: column .y.*--decimal \. or --decimal ,"
-    ):
+    with pytest.raises(DataError, match=r"a\.tsv:2: column .y.*--decimal \. or --decimal ,"):
         read(cells)
     assert read(cells, decimal=".")[0].values[0, 0] in (1020, 1234)
 
