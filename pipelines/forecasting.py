@@ -286,7 +286,8 @@ def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str
     first, end = now - pre.lookback, now + pre.horizon if pre.known else now
     if first < 0:
         raise DataError(
-            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}"
+            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}; "
+            "give at least so many"
         )
     if end > len(one):
         raise DataError(

@@ -165,7 +165,7 @@ def split_windows(
         DataError: no series is long enough for one window in each part.
     """
     starts: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
-    left_out, shortest = [], None
+    left_out, longest = [], (-1, "", np.zeros(4, np.int64))
     for number, name in enumerate(table.names):
         offset, rows = table.offsets[number], table.offsets[number + 1] - table.offsets[number]
         borders = np.cumsum([0, *parse_split(split, int(rows))])
@@ -180,18 +180,13 @@ def split_windows(
         }
         if not all(map(len, found.values())):
             left_out.append(name)
-            shortest = shortest or (name, rows, np.diff(borders))
+            longest = max(longest, (int(rows), name, borders), key=lambda each: each[0])
             continue
         for part, positions in found.items():
             starts[part].append(positions + offset)
     if not starts["train"]:
-        name, rows, sizes = shortest
-        parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
-        raise DataError(
-            f"{name} has {rows} rows ({parts}): "
-            f"too few for a window of {lookback} rows of the past and {horizon} of the future; "
-            "shorten --lookback or --horizon, change --split, or give more rows"
-        )
+        rows, name, borders = longest
+        raise DataError(_too_few(name, rows, np.diff(borders).tolist(), lookback, horizon))
     notes = []
     if left_out:
         notes.append(
@@ -203,6 +198,27 @@ def split_windows(
         for part, found in starts.items()
     }
     return made, notes
+
+
+def _too_few(name: str, rows: int, sizes: list[int], lookback: int, horizon: int) -> str:
+    """The sentence for a series without a window in each part, with flags that would do."""
+    parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
+    start = f"{name} has {rows} rows ({parts}): too few for a window of {lookback} rows"
+    train, ahead = sizes[0], min(sizes[1:])
+    if not horizon:
+        fits = f"add --window {min(sizes)} or less, or " if min(sizes) > 3 else ""
+        return f"{start}; {fits}change --split, or give more rows"
+    start += f" of the past and {horizon} of the future"
+    if horizon <= ahead and train - horizon > 1:
+        fits = f"add --lookback {train - horizon} or less, "
+    elif min(ahead, train - lookback) > 0:
+        fits = f"add --horizon {min(ahead, train - lookback)} or less, "
+    elif ahead and train > 2:
+        future = min(ahead, train // 3)
+        fits = f"add --lookback {train - future} --horizon {future} or less, "
+    else:
+        fits = ""
+    return f"{start}; {fits}change --split, or give more rows"
 
 
 def covered_spans(windows: Windows) -> list[slice]:
