@@ -161,9 +161,8 @@ def test_rows_without_a_calendar(tmp_path, name, header):
     task, path = tasks.get(name), tmp_path / "steps.csv"
     rows = [[10 * i, i * i % 7] if "," in header else [i * i % 7] for i in range(200)]
     path.write_text(header + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
-    options = task.data_options(
-        path, **({"lookback": 8, "horizon": 3} if name == "forecast" else {})
-    )
+    sizes = {"lookback": 8, "horizon": 3} if name == "forecast" else {"window": 16}
+    options = task.data_options(path, **sizes)
     splits = task.load(options)
     pre = task.adapt(task.settings, splits.train)
     assert (pre.calendar, pre.frequency.counter) == ((), True)
@@ -192,7 +191,7 @@ def test_sessions_are_saved_and_have_no_calendar_in_forecasts(tmp_path):
     rows = [f"{stamp},{i * i % 7}\n" for i, stamp in enumerate(stamps)]
     (tmp_path / "bars.csv").write_text("time,close\n" + "".join(rows))
     task = tasks.get("forecast")
-    options = task.data_options(tmp_path / "bars.csv", lookback=24, horizon=100)
+    options = task.data_options(tmp_path / "bars.csv", lookback=24, horizon=78)
     pre = task.adapt(task.settings, task.load(options).train)
     pre.save(tmp_path)
     again = load_preprocessor(tmp_path)
