@@ -11,7 +11,7 @@ from typing import Any
 from common.errors import DataError
 from pipelines.encodings import check_encoding
 from pipelines.messages import name_list, shorten
-from pipelines.readers import LINES, Row, data_extension, formats, read_rows
+from pipelines.readers import LINES, Row, read_rows, told_format
 from pipelines.readers.delimited import first_cells
 from pipelines.records import Records, is_table
 from pipelines.series_table import TextRows
@@ -37,7 +37,7 @@ def open_rows(source: Any, encoding: str = "") -> TextRows:
         opened = _typed(source.name, source.name, source.rows(), "row")
     else:
         file = inspect_file(Path(source), check_encoding(encoding))
-        form = formats().get(data_extension(file.path.name), LINES)
+        form = told_format(file)
         if form in (LINES, "delimited"):
             return _delimited(file)
         rows = read_rows(file, form=form)
