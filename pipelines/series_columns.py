@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from common.errors import DataError
 from pipelines.frequency import Frequency
 from pipelines.messages import name_list
+from pipelines.missing import is_missing
 from pipelines.readers import Row
 from pipelines.series import Written
-from pipelines.series_numbers import MISSING, NumberColumn, file_marks, is_number
+from pipelines.series_numbers import NumberColumn, file_marks, is_number
 from pipelines.series_stamps import NUMBER, stamp_formats
 from pipelines.series_table import RawTable, TextRows
 from pipelines.series_time_columns import (
@@ -37,6 +38,7 @@ class SeriesColumns:
         targets: columns that matter.
         others: columns beside them.
         timezone: where stamps without an offset are.
+        encoding: of files that are not UTF-8; "" to find it.
         decimal: the mark of decimals, "." or ","; "" to find it.
         date_order: "dmy" or "mdy"; "" to find it.
         flat: take targets that never change: there is nothing to learn from them, but a trained
@@ -51,6 +53,7 @@ class SeriesColumns:
     targets: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     timezone: str = ""
+    encoding: str = ""
     decimal: str = ""
     date_order: str = ""
     flat: bool = False
@@ -92,7 +95,7 @@ def find_columns(source: TextRows, head: list[Row], wanted: SeriesColumns) -> Fo
     for name, title in zip(names, header, strict=True) if not targets else ():
         if name in (*time.roles, *ids, *wanted.others):
             continue
-        texts = [text for row in head if (text := text_of(row, name).lower()) not in MISSING]
+        texts = [text for row in head if not is_missing(text := text_of(row, name))]
         bad = sum(not is_number(text) for text in texts)
         if title and 2 * bad <= len(texts):
             targets.append(name)

@@ -17,9 +17,9 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.messages import shorten
+from pipelines.missing import is_missing
 from pipelines.series_table import RawTable
 
-MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "?"))
 TITLES = {".": "point", ",": "comma"}
 # Minus signs, apostrophes and Arabic marks as ASCII has them; marks of direction are nothing.
 _ALIKE = {0x2212: "-", 0x2013: "-", 0x2019: "'", 0x2018: "'", 0xB4: "'", 0x66C: "'", 0x66A: "%"}
@@ -146,7 +146,7 @@ class NumberColumn:
                 continue
             cell = str(cells[index])
             if (found := number_cell(cell)) is None:
-                if cell.strip().lower() not in MISSING and lost[index]:
+                if not is_missing(cell) and lost[index]:
                     what = "is not a number; correct it or leave it empty."
                     raise self._error(table, lines[index], cell, what)
                 continue

@@ -69,7 +69,7 @@ def read_series(
     """
     zone = time_zone(wanted.timezone)
     with tempfile.TemporaryFile() as spool:
-        found = _read_table(open_rows(source), wanted, spool)
+        found = _read_table(open_rows(source, wanted.encoding), wanted, spool)
         table = found.table
         readings, codes, lines = (
             np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)

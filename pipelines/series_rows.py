@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
+from pipelines.encodings import check_encoding
 from pipelines.messages import name_list, shorten
-from pipelines.readers import LINES, Row, data_extension, formats, read_rows
+from pipelines.readers import LINES, Row, read_rows, told_format
 from pipelines.readers.delimited import first_cells
 from pipelines.records import Records, is_table
 from pipelines.series_numbers import is_number
@@ -17,12 +19,13 @@ from pipelines.series_table import TextRows, cell_text
 from pipelines.textfile import TextFile, inspect_file
 
 
-def open_rows(source: Any) -> TextRows:
+def open_rows(source: Any, encoding: str = "") -> TextRows:
     """Opens a source of series.
 
     Args:
         source: path of a file; a DataFrame, a list of dicts, or `Records`. A file whose extension
             is unknown or that of lines of text is read as csv.
+        encoding: of a file that is not UTF-8, as Python names it; guessed if "".
 
     Raises:
         DataError: there are no rows, or the file cannot be read.
@@ -32,11 +35,12 @@ def open_rows(source: Any) -> TextRows:
     if isinstance(source, Records):
         opened = _typed(source.name, source.name, source.rows(), "row")
     else:
-        file = inspect_file(Path(source))
-        form = formats().get(data_extension(file.path.name), LINES)
+        file = inspect_file(Path(source), check_encoding(encoding))
+        form = told_format(file)
         if form in (LINES, "delimited"):
             return _delimited(file)
-        opened = _typed(str(file.path), file.path.name, read_rows(file, form=form), "line")
+        rows = read_rows(file, form=form)
+        opened = replace(_typed(str(file.path), file.path.name, rows, "line"), note=file.note)
     if not opened.header:
         raise DataError(f"{opened.name} is empty; give rows with a time and numbers.")
     return opened
@@ -55,13 +59,8 @@ def _delimited(file: TextFile) -> TextRows:
             "is needed; separate the cells by comma, semicolon, tab, bar (|) or "
             "spaces, in all rows alike."
         )
-    note = ""
-    if file.bad_line:
-        note = (
-            f"{file.path.name} is not UTF-8 (line {file.bad_line}) and read as {file.encoding}; "
-            "convert it to UTF-8 if that is wrong."
-        )
-    return TextRows(name, file.path.name, header, itertools.chain(first, rows), note=note)
+    rows = itertools.chain(first, rows)
+    return TextRows(name, file.path.name, header, rows, note=file.note)
 
 
 def _typed(name: str, short: str, rows: Iterator[Row], unit: str) -> TextRows:

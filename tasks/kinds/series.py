@@ -7,6 +7,7 @@ from typing import Any
 
 from common.config import Config, choice, number, text
 from common.errors import DataError
+from pipelines.encodings import ENCODING_HELP
 from pipelines.raw_windows import window_from_json
 from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
@@ -27,6 +28,7 @@ class SeriesReading(Config):
     timezone: str = text("", "where times without an offset are, such as Europe/Berlin")
     decimal: str = choice("auto", ("auto", ".", ","), "mark of decimals; told by the file")
     date_order: str = choice("auto", ("auto", "dmy", "mdy"), "of 01/02/2020; told by the file")
+    encoding: str = text("", ENCODING_HELP)
     stride: int = number(1, 1, 100_000, "rows from one window to the next")
     split: str = text("0.7,0.1,0.2", "train, validation, test in order of time: shares or rows")
 
@@ -38,10 +40,9 @@ class SeriesReading(Config):
         """Columns that are no targets."""
         return ()
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The settings by which data is recognised: how it is written is in its values."""
-        written = ("decimal", "date_order")
+    def deciding(self) -> dict[str, Any]:
+        """What decides which rows are used, for a fingerprint: not how they are written."""
+        written = ("encoding", "decimal", "date_order")
         return {name: value for name, value in self.to_dict().items() if name not in written}
 
     @property
@@ -52,6 +53,7 @@ class SeriesReading(Config):
             time=self.time_column,
             id=self.id_column,
             timezone=self.timezone,
+            encoding=self.encoding,
             decimal=self.decimal.removeprefix("auto"),
             date_order=self.date_order.removeprefix("auto"),
         )

@@ -190,7 +190,8 @@ def test_encodings(read, kind):
     assert series.columns == ("größe",)
     assert series.values[:, 0].tolist() == [1, 2, 4]
     assert notes == ([] if kind != "latin-1" else [
-        "a.csv is not UTF-8 (line 1) and read as cp1252; convert it to UTF-8 if that is wrong."
+        "1 file is not UTF-8 and read as cp1252: a.csv (line 1); if that is wrong, name the "
+        "encoding with --encoding."
     ])  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class AnomalyDetection(SeriesTask):
             replace(windows["validation"], starts=windows["validation"].starts[:: reading.window]),
             test,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.identity, labels),
+            fingerprint=table.fingerprint(split, reading.deciding(), labels),
             notes=[*loaded.notes, *notes],
         )
 

@@ -78,7 +78,7 @@ class Forecasting(SeriesTask):
         return Splits(
             **windows,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.identity),
+            fingerprint=table.fingerprint(split, reading.deciding()),
             notes=[*loaded.notes, *notes],
         )
 
