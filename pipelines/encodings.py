@@ -175,10 +175,22 @@ def special_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
+def _detect(data: bytes, *encodings: str) -> tuple[str, float]:
+    """Returns what chardet takes the bytes for, one of the encodings: (codec or "", confidence)."""
+    try:
+        import chardet
+    except ImportError as error:  # a server is installed without it
+        raise DataError(
+            "A file is not UTF-8, and chardet, which guesses encodings, is not installed: install "
+            "it, or name the encoding with --encoding."
+        ) from error
+    found = chardet.detect(data, include_encodings=encodings, max_bytes=len(data) or 1)
+    codec = codecs.lookup(found["encoding"]).name if found["encoding"] else ""
+    return codec, found["confidence"]
+
+
 def _guesses(lines: Sequence[bytes]) -> list[str]:
     """Returns encodings of these lines, the likeliest first."""
-    import chardet
-
     text = b"\n".join(lines)
     high = sum(byte > 127 for byte in text)
     if 0 < high <= _FEW and _is_western(text):
@@ -190,10 +202,9 @@ def _guesses(lines: Sequence[bytes]) -> list[str]:
         groups = [b"\n".join(lines[size * at : size * (at + 1)]) for at in range(_GROUPS)]
     votes: Counter[str] = Counter()
     for group in groups:
-        found = chardet.detect(group, include_encodings=_KNOWN, max_bytes=len(group))
-        if found["encoding"]:
-            votes[codecs.lookup(found["encoding"]).name] += found["confidence"]
-    ranked = [codec for codec, _ in votes.most_common() if not codec.startswith("utf")]
+        codec, confidence = _detect(group, *_KNOWN)
+        votes[codec] += confidence
+    ranked = [codec for codec, _ in votes.most_common() if codec and not codec.startswith("utf")]
     return [codec for codec in ranked if _is_writing(text.decode(codec, "replace"))]
 
 
@@ -246,11 +257,9 @@ def _wide(
     read: Callable[[], Iterable[bytes]], start: bytes, name: str, wanted: str
 ) -> tuple[Fit, int]:
     """Finds which encoding with NUL bytes it is: UTF-16 or UTF-32 without a mark."""
-    import chardet
-
     if wanted and not _is_ascii_alike(wanted):
         return _checked(_measure(read(), wanted), name), 0
-    codec = chardet.detect(start[: _SAMPLE - _SAMPLE % 4])["encoding"] or ""
+    codec, _ = _detect(start[: _SAMPLE - _SAMPLE % 4], *_WIDE)
     found = _measure(read(), codec) if codec in _WIDE else None
     if found is None or found.bad or wanted:
         raise DataError(

@@ -22,6 +22,7 @@ from pipelines.layout import PART_WORDS, Layout, PartFile, locate_members, locat
 from pipelines.messages import name_list, shorten
 from pipelines.readers import data_extension, formats
 from pipelines.records import Records, is_table
+from pipelines.submissions import without_unanswered_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def located(source: Source) -> Layout:
             train.
     """
     if isinstance(source, (str, os.PathLike)):
-        return locate_parts(os.fspath(source))
+        return without_unanswered_test(locate_parts(os.fspath(source)))
     if is_table(source):
         return Layout(NAME, {"train": [Records.of(source)]})
     if not isinstance(source, Mapping):

@@ -14,13 +14,20 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
 from pipelines.messages import name_list
-from pipelines.readers import LINES, data_extension, file_format, formats, listed_extensions
+from pipelines.readers import (
+    LINES,
+    data_extension,
+    file_format,
+    formats,
+    is_foreign,
+    listed_extensions,
+)
 
 PART_WORDS = {
     "train": "train",
@@ -38,6 +45,7 @@ _EXPLANATORY = re.compile(
     r"|.*\.(md|rst|pdf|html?|py|ipynb|bib|sha256|md5|ya?ml|toml)",
     re.IGNORECASE,
 )
+_SUBMISSION = re.compile(r"submission.*\.(csv|tsv|json|jsonl)(\.gz)?$", re.IGNORECASE)
 _SHARD = re.compile(r"[._\-]\d{5}[._\-]of[._\-]\d{5}")
 
 
@@ -66,11 +74,14 @@ class Layout:
         name: a short name.
         parts: sorted files by part; "train" is always there. Of a source in memory its tables.
         notes: plain sentences that the user should see.
+        submission: name of a file beside them that shows what predictions of test should look
+            like, as in competitions; "" if there is none.
     """
 
     name: str
     parts: dict[str, list[Any]]
     notes: list[str] = field(default_factory=list)
+    submission: str = ""
 
 
 def locate_parts(spec: str | Path) -> Layout:
@@ -146,7 +157,8 @@ def _locate_in_directory(directory: Path) -> Layout:
     name = directory.resolve().name or "data"
     found = _part_files(files, directory, name) or _part_directories(folders, name)
     if found:
-        return found
+        submission = next((file.name for file in files if _SUBMISSION.search(file.name)), "")
+        return replace(found, submission=submission)
     members, notes = _members(directory)
     if members:
         return Layout(name, {"train": members}, notes)
@@ -195,17 +207,13 @@ def _locate_by_prefix(path: Path) -> Layout:
 
 def _part_files(files: Sequence[Path], directory: Path, name: str) -> Layout | None:
     """Layout 1. Several data sets side by side: the first by name that has a train part."""
-    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    unknown = []
-    for path in files:
-        found = part_of(path.name)
-        if found and _has_form(path):
-            groups[found[1]][found[0]].append(path)
-        elif found:
-            unknown.append(path)
-    complete = sorted(group for group, parts in groups.items() if "train" in parts)
+    named = [path for path in files if part_of(path.name)]
+    groups = _grouped(path for path in named if _has_form(path))
+    if not groups:  # the content tells what they are
+        groups = _grouped(path for path in named if not is_foreign(path))
+    complete = sorted(groups)
     if not complete:
-        for path in unknown:
+        for path in named:
             if part_of(path.name)[0] == "train":
                 file_format(path)  # its message names the extension and those that are known
         return None
@@ -218,6 +226,15 @@ def _part_files(files: Sequence[Path], directory: Path, name: str) -> Layout | N
         )
     parts = {part: _one_or_shards(paths, part) for part, paths in groups[group].items()}
     return Layout(group or name, parts, notes)
+
+
+def _grouped(paths: Iterable[Path]) -> dict[str, dict[str, list[Path]]]:
+    """Files by data set and part; data sets without a train part are left out."""
+    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in paths:
+        part, group = part_of(path.name)
+        groups[group][part].append(path)
+    return {group: parts for group, parts in groups.items() if "train" in parts}
 
 
 def _one_or_shards(paths: Sequence[Path], part: str) -> list[PartFile]:
@@ -260,6 +277,7 @@ def _members(directory: Path) -> tuple[list[PartFile], list[str]]:
     if members:
         return members, [_label_note(members, "file names")]
     data = [path for path in files if data_extension(path.name) in formats()]
+    data = data or [path for path in files if not is_foreign(path)]
     if len(data) == 1 or (data and all(_SHARD.search(path.name) for path in data)):
         return [PartFile(path, _form(path)) for path in data], []
     return [], []

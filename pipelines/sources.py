@@ -32,6 +32,7 @@ def load_labelled_text(
     text_column: str | None = None,
     label_column: str | None = None,
     encoding: str = "",
+    drop_unlabelled: bool = False,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
@@ -45,6 +46,7 @@ def load_labelled_text(
         text_column: the text's column (csv, tsv, jsonl, json, TFDS feature); found by name if None.
         label_column: the label's column; found by name if None.
         encoding: of files that are not UTF-8, as Python names it; guessed if "".
+        drop_unlabelled: leave rows out whose label is missing, rather than refuse them.
         seed: which examples are split off for missing parts, and which synthetic ones are made.
         validation_fraction: share of the training examples for a missing validation part.
         test_fraction: share of the training examples for a missing test part.
@@ -81,7 +83,9 @@ def load_labelled_text(
         if not source.strip():
             raise DataError("the data source is empty: give a path, tfds:NAME or synthetic.")
     layout = located(source)
-    parts, notes = read_labelled(layout, **columns, encoding=encoding)
+    parts, notes = read_labelled(
+        layout, **columns, encoding=encoding, drop_unlabelled=drop_unlabelled
+    )
     return labelled_splits(parts, name=layout.name, notes=notes, **split)
 
 

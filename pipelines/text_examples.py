@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import DataError
 from pipelines.messages import name_list, place, shorten
+from pipelines.missing import is_missing
+from pipelines.problems import Problems
 from pipelines.splits import Splits, check_not_empty, make_splits
 
 # Columns and features that are the text or the label where nothing else is said.
 TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "body", "message",
               "utterance", "tweet", "phrase")  # fmt: skip
 LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "polarity", "intent", "topic")
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,0{1,2})")  # 1,000 may be a thousand
 
 
 @dataclass(frozen=True)
@@ -95,30 +98,57 @@ def text_fields(example: TextExample) -> tuple[bytes, bytes]:
     return example.text.encode("utf-8"), example.label.encode("utf-8")
 
 
+def label_name(value: Any) -> str:
+    """Returns a label as a string, "" where it is missing.
+
+    Numbers in any form are the same label, in a DataFrame, in JSON and as text: pandas writes 1 as
+    1.0 when a column had a gap, and spreadsheets as 1,0. So are truth values. A word for missing
+    is no label.
+
+    >>> [label_name(value) for value in (1, 1.0, "1.0", "1,0", " x ", True, "TRUE", "NaN", None)]
+    ['1', '1', '1', '1', 'x', 'true', 'true', '', '']
+
+    Args:
+        value: what the data holds: a string, a number, a truth value, or None.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if value is None:
+        return ""
+    text = str(value).strip()
+    if is_missing(text):
+        return ""
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    whole = _WHOLE.fullmatch(text)
+    return str(int(whole[1])) if whole else text
+
+
 def label_text(value: Any, where: str) -> str:
-    """Returns a label as a string: 1 and 1.0 are "1", True is "true", white space is stripped.
+    """Returns a label as `label_name` does.
 
     Args:
         value: what the data holds.
         where: file and line, for the message.
 
     Raises:
-        DataError: it is empty, null, NaN, a list or an object.
+        DataError: it is missing.
     """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # pandas writes 1 as 1.0 when a column had a gap
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        value = ""
-    if isinstance(value, (list, dict)):
-        raise DataError(
-            f"{where}: the label is {shorten(value)}; give one string or number per example."
-        )
-    label = str(value).strip()
+    label = label_name(value)
     if not label:
-        raise DataError(f"{where}: the label is empty; give one or remove the row.")
+        raise DataError(f"{where}: the label is {missing_label(value)}")
     return label
+
+
+def missing_label(value: Any) -> str:
+    """Returns what a missing label is, and the way out, for "the label is ..."."""
+    text = "" if value is None or value != value else str(value).strip()
+    if not text:
+        return "empty; give one, remove the row, or leave such rows out with --drop-unlabelled."
+    return (
+        f"'{shorten(text)}', which means that it is missing; give one, remove the row, or leave "
+        "such rows out with --drop-unlabelled (if it is a class, call it otherwise)."
+    )
 
 
 def _check_labels(parts: Mapping[str, Sequence[TextExample]], name: str) -> None:
@@ -129,10 +159,12 @@ def _check_labels(parts: Mapping[str, Sequence[TextExample]], name: str) -> None
             f"{name}: every one of the {len(train)} training examples has the label "
             f"'{train[0].label}'; a classifier needs at least two labels (is a file missing?)."
         )
-    known = set(labels)
+    known, problems = set(labels), Problems()
     for example in (one for part, found in parts.items() if part != "train" for one in found):
         if example.label not in known:
-            raise DataError(
-                f"{example.where}: label '{shorten(example.label)}' does not occur in train, whose "
-                f"labels are {name_list(labels)}; correct it, or add training examples of it."
+            message = (
+                f"label '{shorten(example.label)}' does not occur in train, whose labels are "
+                f"{name_list(labels)}; correct it, or add training examples of it."
             )
+            problems.add("unknown label", message, example.file, example.line, example.unit)
+    problems.raise_if_any()

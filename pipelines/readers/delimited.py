@@ -10,7 +10,14 @@ from dataclasses import replace
 
 from common.errors import DataError
 from pipelines.readers import Row, data_extension
-from pipelines.readers._separators import Dialect, find_dialect, split_lines, without_blank_end
+from pipelines.readers._separators import (
+    SPACE,
+    SPACES,
+    Dialect,
+    find_dialect,
+    split_lines,
+    without_blank_end,
+)
 from pipelines.textfile import TextFile
 
 EXTENSIONS = ("csv", "tsv", "tab")
@@ -28,10 +35,10 @@ def rows(source: TextFile, *, header: bool = True) -> Iterator[Row]:
         header: whether the first row names the columns. Without, they are named "1", "2", ...
 
     Yields:
-        One `Row` per row, its values strings.
+        One `Row` per row, its values strings; with its problem, one of another width.
 
     Raises:
-        DataError: with file and line, for broken quotes and rows of another width.
+        DataError: with file and line, for broken quotes.
     """
     file, names, dialect = str(source.path), [], _dialect(source)
     for cells, line in _cells(source, dialect):
@@ -40,13 +47,14 @@ def rows(source: TextFile, *, header: bool = True) -> Iterator[Row]:
             if header:
                 continue
         cells = without_blank_end(cells, len(names))
+        problem = ""
         if len(cells) != len(names):
-            raise DataError(
-                f"{file}:{line}: this row has {len(cells)} cells between separators ("
-                f"{dialect.title}), the first row has {len(names)}; a cell that holds the "
-                "separator or a line end must be in double quotes."
+            problem = (
+                f"this row has {len(cells)} cells between separators ({dialect.title}), the first "
+                f"row has {len(names)}; a cell that holds the separator or a line end must be in "
+                "double quotes."
             )
-        yield Row(dict(zip(names, cells, strict=True)), file, line)
+        yield Row(dict(zip(names, cells, strict=False)), file, line, problem=problem)
 
 
 def first_cells(source: TextFile) -> list[str]:
@@ -55,6 +63,11 @@ def first_cells(source: TextFile) -> list[str]:
     for cells, _ in _cells(source, dialect):
         return _first_row(cells, dialect)
     return []
+
+
+def has_marks(source: TextFile) -> bool:
+    """Tells whether the cells are separated by a mark, so that lines of words are no table."""
+    return _dialect(source).separator not in (SPACE, SPACES) and len(first_cells(source)) > 1
 
 
 def _first_row(cells: list[str], dialect: Dialect) -> list[str]:

@@ -55,7 +55,7 @@ def _list_rows(text: str, file: str) -> Iterator[Row]:
                 f"{file}:{line}: the list's element that begins here is not valid JSON "
                 f"({error}); correct it."
             ) from error
-        yield Row(json_lines.check_object(value, file, line), file, line)
+        yield json_lines.object_row(value, file, line)
         position, after_value = _skip_blanks(text, position), True
     if text[position + 1 :].strip():
         raise DataError(f"{file}:{line}: there is text after the list's closing ']'; remove it.")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-from common.errors import DataError
 from pipelines.readers import Row
 from pipelines.textfile import TextFile
 
@@ -16,39 +14,33 @@ EXTENSIONS = ("jsonl", "ndjson")
 def rows(source: TextFile) -> Iterator[Row]:
     """Streams the objects of the lines that are not empty.
 
-    Raises:
-        DataError: with file and line, for a line that is not one JSON object.
+    Yields:
+        One `Row` per line; with its problem, a line that is not one JSON object.
     """
     file = str(source.path)
     with source.open() as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield Row(_json_object(line, file, number), file, number)
+                yield _row(line, file, number)
 
 
-def _json_object(text: str, file: str, line: int) -> dict[str, Any]:
+def _row(text: str, file: str, line: int) -> Row:
     try:
-        value = json.loads(text)
+        return object_row(json.loads(text), file, line)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{file}:{line}: this line is not valid JSON ({error.msg}, column {error.colno}); each "
+        problem = (
+            f"this line is not valid JSON ({error.msg}, column {error.colno}); each "
             'line must be one object such as {"text": "...", "label": "..."}.'
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}:{line}: this JSON cannot be read ({error}).") from error
-    return check_object(value, file, line)
-
-
-def check_object(value: object, file: str, line: int) -> dict[str, Any]:
-    """Returns the value if it is a JSON object.
-
-    Raises:
-        DataError: it is not; names file and line.
-    """
-    if not isinstance(value, dict):
-        kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
-        raise DataError(
-            f'{file}:{line}: expected a JSON object such as {{"text": "...", "label": "..."}}, '
-            f"found {kind}."
         )
-    return value
+    except (ValueError, RecursionError) as error:
+        problem = f"this JSON cannot be read ({error})."
+    return Row({}, file, line, problem=problem)
+
+
+def object_row(value: object, file: str, line: int) -> Row:
+    """Returns the row of a JSON object; with its problem, of any other value."""
+    if isinstance(value, dict):
+        return Row(value, file, line)
+    kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
+    problem = f'expected a JSON object such as {{"text": "...", "label": "..."}}, found {kind}.'
+    return Row({}, file, line, problem=problem)

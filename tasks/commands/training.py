@@ -124,10 +124,11 @@ def evaluate(
     # With the seed of the run, the same data in another place is split as it was for training.
     mixed = {**before.reading, **reading}
     where = chosen.data_options(data, before.seed, **mixed) if data else None
-    splits = load_quick(chosen, where) if where else load_run(found)
+    preprocessor = found.preprocessor()
+    splits = load_quick(chosen.as_trained(preprocessor), where) if where else load_run(found)
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
-        found.preprocessor().validate(part)
+        preprocessor.validate(part)
     spent = time.perf_counter() - STARTED
     load_tensorflow()
     from reports.tables import score_rows

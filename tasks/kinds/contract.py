@@ -183,6 +183,10 @@ class Task(ABC):
         """What epochs are chosen by."""
         return self.monitor or self.metric
 
+    def as_trained(self, preprocessor: Preprocessor) -> Task:
+        """The task as it reads further data for a trained model: the same, unless a kind knows."""
+        return self
+
     # ---- learn
 
     @abstractmethod

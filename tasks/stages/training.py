@@ -238,9 +238,10 @@ def evaluate(
         spent: seconds that the caller took to read the examples.
     """
     task, started = run.task(), time.perf_counter() - spent
+    preprocessor = run.preprocessor()
     if splits is None:
-        splits = task.load(data) if data else load_run(run)
-    model, preprocessor = run.model(), run.preprocessor()
+        splits = task.as_trained(preprocessor).load(data) if data else load_run(run)
+    model = run.model()
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
         preprocessor.validate(part)

@@ -8,7 +8,8 @@ import pytest
 
 from common.errors import ConfigError, DataError
 from pipelines.encodings import check_encoding
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.sources import load_labelled_text
 from pipelines.textfile import inspect_file
 

@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import DataError
 from pipelines.records import Records, plain
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.series_sources import load_series
 from pipelines.sources import load_labelled_text
 
@@ -77,7 +78,7 @@ def test_labels_have_the_text_form_of_other_readers():
 )
 def test_missing_labels_are_refused_whatever_the_columns_type(column, expected):
     frame = pd.DataFrame({"text": list("abc"), "label": column})
-    assert refused(frame) == "DataFrame, row 2: the label is empty; give one or remove the row."
+    assert refused(frame).startswith("DataFrame, row 2: the label is empty; give one, remove")
     assert [e.label for e in load_labelled_text(frame[:2], **WHOLE).train] == expected
 
 
@@ -86,7 +87,7 @@ def test_rows_without_text_are_dropped_as_from_csv(missing):
     frame = pd.concat([EIGHT, pd.DataFrame({"text": [missing], "label": [1]})])
     splits = load_labelled_text(frame, **WHOLE)
     assert len(splits.train) == 8
-    assert "1 examples without text were dropped." in splits.notes
+    assert "1 example without text was dropped: DataFrame, row 8." in splits.notes
 
 
 def test_parts_of_every_kind(tmp_path):
@@ -286,7 +287,8 @@ TWO = SeriesColumns(targets=("load",))
     ("source", "wanted", "parts"),
     [
         (hours()[:0], TWO, ["DataFrame is empty"]),
-        (hours().reset_index(drop=True), TWO, ["DataFrame", "no column holds dates"]),
+        (hours().reset_index(drop=True).assign(who=[f"x{i}" for i in range(60)]), TWO,
+         ["DataFrame", "no column holds dates", "--time-column none"]),
         (hours(), SeriesColumns(targets=("x",)), ["DataFrame: column 'x'", "time, load, heat"]),
         (hours().assign(load=["?"] * 17 + ["many"] * 43), TWO,
          ["DataFrame, row 17: column 'load': 'many' is not a number"]),

@@ -212,7 +212,7 @@ def test_rows_without_text_are_dropped_and_counted(tmp_path):
     write(tmp_path, {"train.csv": table([*EIGHT, (" ", "1"), ("", "0")], "csv")})
     splits = load_labelled_text(str(tmp_path))
     assert sum(counts(splits)) == 8
-    assert "2 examples without text were dropped." in splits.notes
+    assert f"2 examples without text were dropped: {tmp_path}/train.csv:10, 11." in splits.notes
 
 
 def test_broken_surrogates_are_replaced(tmp_path):

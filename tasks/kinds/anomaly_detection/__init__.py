@@ -219,7 +219,7 @@ class AnomalyDetection(SeriesTask):
         """Each series of a file, whole; it has the columns of training."""
         if not path.is_file():
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
-        columns = self.reading(options).columns_like(preprocessor.columns)
+        columns = self.as_trained(preprocessor).reading(options).columns
         series, notes = read_series(path, columns, regular=False)
         return [{**SeriesExample(one, 0).raw(), "lines": one.lines} for one in series], notes
 

@@ -184,8 +184,7 @@ class Forecasting(SeriesTask):
         self, path: Path, options: DataOptions, preprocessor: ForecastPreprocessor
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """The last window of each series of a file, which has the columns of training."""
-        others = (*preprocessor.covariates, *preprocessor.known)
-        columns = self.reading(options).columns_like(preprocessor.targets, others)
+        columns = self.as_trained(preprocessor).reading(options).columns
         return last_windows(path, columns, preprocessor)
 
     def write_answers(

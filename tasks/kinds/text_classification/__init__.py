@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from common.config import Config, text
+from common.config import Config, switch, text
 from models.metric import Metric
 from models.text_classification_config import TextConfig
 from pipelines.encodings import ENCODING_HELP
@@ -33,6 +33,7 @@ class LabelledText(Config):
     text_column: str = text("", "column of the text; found by its name if absent")
     label_column: str = text("", "column of the label; found by its name if absent")
     encoding: str = text("", ENCODING_HELP)
+    drop_unlabelled: bool = switch(False, "leave rows out whose label is missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class TextClassification(Task):
             text_column=reading.text_column or None,
             label_column=reading.label_column or None,
             encoding=reading.encoding,
+            drop_unlabelled=reading.drop_unlabelled,
             seed=options.seed,
         )
 
@@ -162,12 +164,12 @@ class TextClassification(Task):
     def read_inputs(
         self, path: Path, options: DataOptions, preprocessor: TextClassificationPreprocessor
     ) -> tuple[list[str], list[str]]:
-        """Texts of a file: each line of a .txt, one column of a csv, tsv, jsonl or json; .gz too.
+        """Texts of whatever training reads as one part: a file, or a directory of classes.
 
         Raises:
             DataError: the file cannot be read, or its text column is not clear.
         """
-        from pipelines.labelled import read_texts
+        from pipelines.unlabelled import read_texts
 
         reading = self.reading(options)
-        return read_texts(path, reading.text_column, reading.encoding)
+        return read_texts(path, reading.text_column, reading.encoding, preprocessor.labels)
