@@ -19,8 +19,11 @@ def main() -> None:
     # What a cluster or a person ends politely leaves the same state as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # What stands after -- are inputs, whatever they look like.
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    flags, rest = sys.argv[1:end], sys.argv[end:]
+    debug = "--debug" in flags
+    arguments = [*(flag for flag in flags if flag != "--debug"), *rest]
 
     def command() -> None:
         app(arguments, prog_name="seqloom", standalone_mode=True)

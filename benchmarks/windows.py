@@ -223,7 +223,8 @@ def alone(options, scratch: str, reader: str = "", **what: Any) -> dict:
     if reader:
         import pandas as pd
 
-        from pipelines.series_reader import SeriesColumns, read_series
+        from pipelines.series_columns import SeriesColumns
+        from pipelines.series_reader import read_series
 
         def read(path: Path) -> Any:
             if reader == "read_series":

@@ -13,5 +13,9 @@ class DataError(SeqloomError, ValueError):
     """Input that cannot be used."""
 
 
+class WriteError(SeqloomError, OSError):
+    """A file or directory that cannot be written; the message names it and the reason."""
+
+
 class ConfigError(SeqloomError, ValueError):
     """A setting that cannot be used; the message names it and what would do."""

@@ -18,7 +18,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.errors import ConfigError
 from models.anomaly_detection_config import AnomalyConfig
 from models.recurrent import CELLS, recurrent_stack
 from models.training import compile_model
@@ -45,8 +44,7 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
     """
     if config.scorer == "autoencoder":
         return _autoencoder(config, columns, window)
-    if config.bidirectional:
-        raise ConfigError("scorer residual reads forward; take --unidirectional or autoencoder")
+    config.check()
     previous = keras.Input((None, columns), name="previous")
     inputs = {"previous": previous}
     seen = [previous]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 
 
@@ -25,3 +26,14 @@ class AnomalyConfig(RecurrentConfig):
         "evt", ("evt", "quantile"), "from train's scores: tail fit, or quantile"
     )
     alarm_rate: float = number(1e-4, 1e-9, 0.5, "share of normal rows that may raise an alarm")
+
+    def check(self) -> None:
+        """Refuses settings that do not go together.
+
+        Raises:
+            ConfigError: names the flags, and what would do.
+        """
+        if self.scorer == "residual" and self.bidirectional:
+            raise ConfigError(
+                "scorer residual reads forward; take --unidirectional or --scorer autoencoder"
+            )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +14,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 from keras import ops
+from keras.src.saving import saving_lib
+
+from common.files import write_aside
 
 
 class Backup(keras.callbacks.BackupAndRestore):
@@ -34,14 +37,31 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def _save_model(self) -> None:
         directory = Path(self.backup_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        # Keras looks at the suffix, hence a prefix for what is being written.
-        aside = directory / "writing.weights.h5"
-        self.model.save_weights(aside, overwrite=True)
         older = list(directory.glob("epoch-*.weights.h5"))
-        os.replace(aside, directory / f"epoch-{self._current_epoch:06d}.weights.h5")
+        newest = directory / f"epoch-{self._current_epoch:06d}.weights.h5"
+        write_weights(self.model, newest)
         for path in older:
-            path.unlink(missing_ok=True)
+            if path != newest:
+                path.unlink(missing_ok=True)
+
+
+def write_weights(model: keras.Model, path: Path) -> None:
+    """``model.save_weights`` by a rename, and through memory.
+
+    HDF5 that meets a full disk while it writes a file ends the process by a segmentation fault; the
+    bytes of a file in memory are written by Python, which raises an error.
+
+    Raises:
+        WriteError: the file cannot be written; what was there before is unchanged.
+    """
+    memory = io.BytesIO()
+    store = saving_lib.H5IOStore(memory, mode="w")
+    saving_lib._save_state(
+        model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()
+    )
+    store.close()
+    with write_aside(path, "wb") as file:
+        file.write(memory.getbuffer())
 
 
 def newest_backup(directory: Path) -> Path | None:
@@ -101,15 +121,9 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
         return finite and super()._should_save_model(epoch, batch, logs, filepath)
 
     def _save_model(self, epoch, batch, logs):
-        final, aside = self.filepath, f"{self.filepath[: -len('.weights.h5')]}-new.weights.h5"
-        self.filepath = aside
-        try:
+        if self._should_save_model(epoch, batch, logs, self.filepath):
             with averaged_weights(self.model):
-                super()._save_model(epoch, batch, logs)
-        finally:
-            self.filepath = final
-        if Path(aside).exists():
-            os.replace(aside, final)
+                write_weights(self.model, Path(self.filepath))
 
 
 class Replay(keras.callbacks.Callback):
@@ -141,12 +155,10 @@ class HistoryFile(keras.callbacks.Callback):
         """Adds the epoch's row; the file is whole at any moment."""
         row = {"epoch": epoch, **(logs or {}), "seconds": time.perf_counter() - self.started}
         self.rows.append({key: float(value) for key, value in row.items()})
-        aside = self.path.with_suffix(".csv.new")
-        with aside.open("w", newline="", encoding="utf-8") as file:
+        with write_aside(self.path) as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(aside, self.path)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from common.errors import ConfigError
 from models.forecasting_config import ForecastConfig
 from models.recurrent import CELLS, recurrent_stack
 from models.training import compile_model
@@ -73,7 +72,7 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
     Raises:
         ConfigError: settings that do not go together.
     """
-    _check(config, shape)
+    config.check(shape.lookback, shape.inputs > shape.targets)
     values = keras.Input((shape.lookback, shape.inputs), name="values")
     inputs = {"values": values}
     known = None
@@ -101,21 +100,6 @@ def compile_forecaster(model: keras.Model, config: ForecastConfig, levels: Seque
     loss = {"mean": point, "quantiles": Pinball(levels)}
     mse = keras.metrics.MeanSquaredError(name="mse")
     compile_model(model, config, loss, {"mean": [mse]})
-
-
-def _check(config: ForecastConfig, shape: WindowShape) -> None:
-    if config.head == "segment" and config.segment > shape.lookback:
-        raise ConfigError(
-            f"segment is {config.segment}, longer than the lookback of {shape.lookback}; "
-            "shorten it or lengthen --lookback"
-        )
-    if config.bidirectional and config.head == "segment":
-        raise ConfigError("head segment reads forward; take --unidirectional or another head")
-    if config.channels == "independent" and shape.inputs > shape.targets:
-        raise ConfigError(
-            "channels is 'independent', which cannot use covariates of the past; "
-            "set --channels joint"
-        )
 
 
 def _segment_head(config, shape: WindowShape, x, known):

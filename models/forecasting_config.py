@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
+from common.errors import ConfigError
 from models.config import RecurrentConfig
 
 
@@ -28,3 +29,26 @@ class ForecastConfig(RecurrentConfig):
     normalise: str = choice("last", ("last", "mean_std", "none"), "of each window by itself")
     linear: bool = switch(True, "add a linear path from the window to the forecast")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")
+
+    def check(self, lookback: int, covariates: bool) -> None:
+        """Refuses settings that do not go together.
+
+        Args:
+            lookback: rows of the past that are seen.
+            covariates: whether there are columns of which only the past is known.
+
+        Raises:
+            ConfigError: names the flags, and what would do.
+        """
+        if self.head == "segment" and self.segment > lookback:
+            raise ConfigError(
+                f"segment is {self.segment}, longer than the lookback of {lookback}; "
+                f"add --segment {lookback} or less, or lengthen --lookback"
+            )
+        if self.bidirectional and self.head == "segment":
+            raise ConfigError("head segment reads forward; take --unidirectional or another --head")
+        if self.channels == "independent" and covariates:
+            raise ConfigError(
+                "channels is 'independent', which cannot use covariates of the past; "
+                "set --channels joint"
+            )

@@ -11,13 +11,13 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.encoded import EncodedWindows
-from pipelines.frequency import HARMONICS, Frequency, calendar_features, calendar_names, iso
+from pipelines.frequency import HARMONICS, Frequency, calendar_features, calendar_names
 from pipelines.preprocessor import save_state
 from pipelines.program import DEFAULT, Program
 from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
-from pipelines.series import Series
+from pipelines.series import Series, Written
 from pipelines.windows import Windows, covered_spans, joined
 
 
@@ -50,6 +50,7 @@ class AnomalyPreprocessor(Program):
         quiet: rows after an alarm in which no other is raised.
         window: rows of a training window, and that an autoencoder sees.
         scaler: of the columns.
+        written: how the data of training wrote numbers and dates.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +60,7 @@ class AnomalyPreprocessor(Program):
     quiet: int
     window: int
     scaler: Scaler
+    written: Written = Written()
 
     @classmethod
     def adapt(
@@ -82,7 +84,13 @@ class AnomalyPreprocessor(Program):
             quiet or max(1, table.frequency.season // 4),
             windows.lookback,
             Scaler.adapt(scaler, rows),
+            table.written,
         )
+
+    @property
+    def roles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns that are watched, as series are read; none beside them."""
+        return self.columns, ()
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -174,7 +182,7 @@ class AnomalyPreprocessor(Program):
         for i, one in enumerate(raw):
             answer: dict[str, Any] = {"series": one.get("series", "")}
             if "time" in one:
-                answer["times"] = iso(one["time"])
+                answer["times"] = self.frequency.label(one["time"])
             answer["score"] = response["score"][i].tolist()
             answer["anomaly"] = response["anomaly"][i].tolist()
             answer["alarms"] = np.flatnonzero(alarms(response["anomaly"][i], self.quiet)).tolist()
@@ -219,7 +227,8 @@ class AnomalyPreprocessor(Program):
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json``."""
         plain = {name: getattr(self, name) for name in _PLAIN}
-        state = {**plain, "frequency": vars(self.frequency), "scaler": self.scaler.to_json()}
+        about = {"frequency": vars(self.frequency), "written": vars(self.written)}
+        state = {**plain, **about, "scaler": self.scaler.to_json()}
         save_state(directory, "anomaly_detection", state)
 
     @classmethod
@@ -227,12 +236,13 @@ class AnomalyPreprocessor(Program):
         """Reads back what ``save`` wrote."""
         return cls(
             tuple(state["columns"]),
-            Frequency(**state["frequency"]),
+            Frequency.from_json(state["frequency"]),
             tuple(state["calendar"]),
             state["previous"],
             state["quiet"],
             state["window"],
             Scaler.from_json(state["scaler"]),
+            Written(**state.get("written", {})),
         )
 
 

@@ -11,13 +11,15 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.encoded import EncodedWindows
-from pipelines.frequency import Frequency, calendar_features, calendar_names, iso
+from pipelines.frequency import Frequency, calendar_features, calendar_names
+from pipelines.messages import name_list
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
 from pipelines.scaling import Scaler
-from pipelines.series import Series
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series import Series, Written
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.windows import Windows, covered_spans, joined
 
 
@@ -38,6 +40,7 @@ class ForecastPreprocessor(OneProgram):
         known_scaler: of the known columns.
         seasonal_error: mean absolute difference of each target from the season before, on train;
             what MASE is measured in.
+        written: how the data of training wrote numbers and dates.
     """
 
     targets: tuple[str, ...]
@@ -51,6 +54,7 @@ class ForecastPreprocessor(OneProgram):
     scaler: Scaler
     known_scaler: Scaler
     seasonal_error: tuple[float, ...]
+    written: Written = Written()
 
     @classmethod
     def adapt(
@@ -60,6 +64,8 @@ class ForecastPreprocessor(OneProgram):
         table, spans = windows.table, covered_spans(windows)
         rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
         columns = table.columns
+        # Steps over the pauses of sessions are of no one length: the future's phases are not known.
+        calendar = calendar and not table.frequency.sessions
         return cls(
             columns[: table.targets],
             columns[table.targets : table.inputs],
@@ -74,7 +80,13 @@ class ForecastPreprocessor(OneProgram):
             _seasonal_error(
                 [table.values[span, : table.targets] for span in spans], table.frequency.season
             ),
+            table.written,
         )
+
+    @property
+    def roles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Targets, and the columns beside them, as series are read."""
+        return self.targets, (*self.covariates, *self.known)
 
     @property
     def known_width(self) -> int:
@@ -163,7 +175,9 @@ class ForecastPreprocessor(OneProgram):
             answer: dict[str, Any] = {"series": window.get("series", "")}
             if "time" in window:
                 steps = np.arange(1, self.horizon + 1)
-                answer["times"] = iso(self.frequency.after(np.int64(window["time"]), steps))
+                answer["times"] = self.frequency.label(
+                    self.frequency.after(np.int64(window["time"]), steps)
+                )
             for i, column in enumerate(self.targets):
                 levels = {
                     f"{level:g}": quantiles[:, i, k].tolist() for k, level in enumerate(self.levels)
@@ -201,7 +215,8 @@ class ForecastPreprocessor(OneProgram):
         """Writes ``preprocessor.json``."""
         plain = {name: getattr(self, name) for name in _PLAIN}
         scalers = {"scaler": self.scaler.to_json(), "known_scaler": self.known_scaler.to_json()}
-        state = {**plain, "frequency": vars(self.frequency), **scalers}
+        about = {"frequency": vars(self.frequency), "written": vars(self.written)}
+        state = {**plain, **about, **scalers}
         save_state(directory, "forecasting", state)
 
     @classmethod
@@ -213,7 +228,8 @@ class ForecastPreprocessor(OneProgram):
         }
         return cls(
             **plain,
-            frequency=Frequency(**state["frequency"]),
+            frequency=Frequency.from_json(state["frequency"]),
+            written=Written(**state.get("written", {})),
             scaler=Scaler.from_json(state["scaler"]),
             known_scaler=Scaler.from_json(state["known_scaler"]),
         )
@@ -247,7 +263,21 @@ def last_windows(
     if not path.is_file():
         raise DataError(f"--file {path} is not there; name a csv or tsv file")
     series, notes = read_series(path, columns, open_end=bool(pre.known))
-    return [_last_window(one, path, pre) for one in series], notes
+    found, refused = [], {}
+    for one in series:
+        try:
+            found.append(_last_window(one, path, pre))
+        except DataError as error:
+            refused[one.name] = error
+    if not found:
+        raise next(iter(refused.values()))
+    if refused:
+        names = name_list([repr(name) for name in refused], 5)
+        first = next(iter(refused.values()))
+        notes.append(
+            f"{len(refused)} of {len(series)} series were left out: {names}. The first: {first}"
+        )
+    return found, notes
 
 
 def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str, Any]:
@@ -256,7 +286,8 @@ def _last_window(one: Series, path: Path, pre: ForecastPreprocessor) -> dict[str
     first, end = now - pre.lookback, now + pre.horizon if pre.known else now
     if first < 0:
         raise DataError(
-            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}"
+            f"{path}: {one.name} has {now} rows; this model looks back over {pre.lookback}; "
+            "give at least so many"
         )
     if end > len(one):
         raise DataError(

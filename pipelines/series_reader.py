@@ -9,72 +9,49 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from common.errors import DataError
-from pipelines.frequency import infer_frequency, iso
+from pipelines.frequency import Frequency, infer_frequency
 from pipelines.messages import name_list, shorten
 from pipelines.readers import Row
-from pipelines.series import Series
+from pipelines.series import Series, Written
+from pipelines.series_columns import FoundColumns, SeriesColumns, find_columns
+from pipelines.series_numbers import settle_decimals
 from pipelines.series_rows import open_rows
-from pipelines.series_table import RawTable, TextRows
-from pipelines.series_times import (
+from pipelines.series_stamps import (
+    COUNTER,
     NAT,
-    NUMBER,
     OFFSET,
+    STEPS,
     bad_stamp,
-    fill,
-    in_order,
-    on_grid,
+    date_order,
     one_reading,
-    stamp_formats,
     stamp_seconds,
-    time_zone,
 )
+from pipelines.series_table import RawTable, TextRows
+from pipelines.series_time_columns import text_of
+from pipelines.series_times import check_filled, fill, in_order, on_grid, time_zone
 from pipelines.textfile import read_document
 
-# The earlier ones before the later ones.
-TIME_NAMES = (
-    "datetime", "timestamp", "date", "ds", "time", "date_time", "period", "month", "week", "day",
-    "year", "epoch",
-)  # fmt: skip
-ID_NAME = "unique_id"
 HEAD, CHUNK_ROWS, CHUNK_CELLS = 1000, 50_000, 400_000
 ON_DISK = 200_000  # rows from which values are mapped from a file
-_MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "?"))
-_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-
-
-@dataclass(frozen=True)
-class SeriesColumns:
-    """Which columns are what (empty: found in the file); `timezone` is of stamps without offset.
-
-    `encoding` is of files that are not UTF-8.
-
-    With `flat`, targets that never change are taken: there is nothing to learn from them, but a
-    trained model may be asked about them.
-    """
-
-    time: str = ""
-    id: str = ""
-    targets: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    timezone: str = ""
-    encoding: str = ""
-    flat: bool = False
+_SURE = 0.8  # share of a series's steps that must be alike to say what its step is
 
 
 def read_series(
     source: Any, wanted: SeriesColumns, *, regular: bool = True, open_end: bool = False
 ) -> tuple[list[Series], list[str]]:
     """Reads every series of a file or of a table in memory.
+
+    Of several series those that cannot be used are left out, with a note.
 
     Args:
         source: path of a csv, tsv or JSON file, perhaps gzip; a DataFrame, a list of dicts, or
@@ -92,37 +69,39 @@ def read_series(
     """
     zone = time_zone(wanted.timezone)
     with tempfile.TemporaryFile() as spool:
-        table = _read_table(open_rows(source, wanted.encoding), wanted, spool)
+        found = _read_table(open_rows(source, wanted.encoding), wanted, spool)
+        table = found.table
         readings, codes, lines = (
             np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)
         )
         raw = _values(spool, len(lines), len(table.columns))
-    times = one_reading(table, readings, lines)
+    decimal = settle_decimals(table, found.numbers, raw, found.marks, wanted.like.decimal)
+    order = wanted.date_order or wanted.like.date_order
+    times = one_reading(table, readings, lines, codes, order)
+    proved = table.date_order or date_order(table.formats, readings)
+    written = Written(decimal or wanted.like.decimal, proved or order)
     keep = _useful(table, raw, bool(wanted.targets), wanted.flat)
     groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    parts = []
-    for name, rows in zip(table.ids, groups, strict=True):
-        where = f"{table.name}, series '{name}'" if table.id else table.name
-        rows, stamps = in_order(table, where, rows, times[rows], lines, zone)
-        step, places = infer_frequency(stamps)[0], np.arange(len(rows))
-        if regular:
-            if parts and parts[0][3] != step:
-                raise DataError(
-                    f"{where} has a step of {step}, but '{parts[0][0]}' one of {parts[0][3]}; "
-                    "resample them to one step or give them in files of their own."
-                )
-            kept, stamps, places = on_grid(table, where, stamps, step)
-            rows = rows[kept]
-        parts.append((name, rows, stamps, step, places, where))
-    ends = np.cumsum([len(part[2]) for part in parts])
+    parts = [_Part(table, key, rows) for key, rows in zip(table.ids, groups, strict=True)]
+    parts = _usable(table, parts, lambda part: part.ordered(times, lines, zone))
+    step = wanted.step or _common_step(parts)
+    parts = _usable(
+        table, parts, lambda part: part.placed(step if regular else None, raw, keep, open_end)
+    )
+    _tell_left_out(table)
+    if regular and step.sessions:
+        table.notes.append(
+            "Rows pause at the same hours each day: the steps go from session to session, without "
+            "calendar."
+        )
+    ends = np.cumsum([len(part.grid) for part in parts])
     with tempfile.TemporaryFile() as file:
         file.truncate(int(ends[-1]) * len(keep) * 4)
         out = _values(file, int(ends[-1]), len(keep))
     columns, series = tuple(table.columns[index] for index in keep), []
-    blocks = np.split(out, ends[:-1])
-    for (name, rows, stamps, step, places, where), block in zip(parts, blocks, strict=True):
-        fill(table, where, raw, rows, places, stamps, keep, block, open_end)
-        series.append(Series(name, stamps, block, columns, step))
+    for part, block in zip(parts, np.split(out, ends[:-1]), strict=True):
+        fill(table, raw, part.rows, part.places, part.grid, keep, block, open_end)
+        series.append(Series(part.name, part.grid, block, columns, step, written=written))
     return series, table.all_notes()
 
 
@@ -151,7 +130,8 @@ def read_windows(path: str | Path, series: Series, file_name: str) -> tuple[tupl
     windows = []
     for entry in found[0]:
         pair = entry if isinstance(entry, list) else [entry, entry]
-        stamps = stamp_seconds([str(stamp) for stamp in pair], "ISO8601")
+        way = COUNTER if series.frequency.counter else "ISO8601"
+        stamps = stamp_seconds([str(stamp) for stamp in pair], way)
         if len(stamps) != 2 or NAT in stamps:
             raise DataError(
                 f"{path}: {shorten(entry)} of {file_name} is no pair of stamps; correct it."
@@ -159,98 +139,141 @@ def read_windows(path: str | Path, series: Series, file_name: str) -> tuple[tupl
         first = int(np.searchsorted(series.times, stamps[0]))
         last = int(np.searchsorted(series.times, stamps[1], side="right")) - 1
         if first > last:
+            begin, end = series.frequency.label(series.times[[0, -1]])
             raise DataError(
                 f"{path}: the window {shorten(entry)} holds no row of {file_name}, which goes from "
-                f"{' to '.join(iso(series.times[[0, -1]]))}; correct or remove it."
+                f"{begin} to {end}; correct or remove it."
             )
         windows.append((first, last))
     return tuple(sorted(windows))
 
 
+# ---- rows of one series
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One series on its way: its rows in the table, their times, places and grid."""
+
+    table: RawTable
+    key: tuple[str, ...]
+    rows: np.ndarray
+    times: np.ndarray | None = None
+    places: np.ndarray | None = None
+    grid: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.key)
+
+    @property
+    def where(self) -> str:
+        return f"{self.table.name}, series '{self.name}'" if self.table.id else self.table.name
+
+    def ordered(self, times: np.ndarray, lines: np.ndarray, zone: Any) -> _Part:
+        """With its rows in order of time."""
+        if self.table.formats == (STEPS,):
+            found = self.rows, np.arange(len(self.rows))
+            if len(self.rows) < 2:
+                raise DataError(f"{self.where} has one row; give at least 2.")
+        else:
+            found = in_order(self.table, self.where, self.rows, times[self.rows], lines, zone)
+        return replace(self, rows=found[0], times=found[1])
+
+    def step(self) -> Frequency:
+        return infer_frequency(self.times, self.table.formats[0] in (COUNTER, STEPS))
+
+    def placed(
+        self, step: Frequency | None, raw: np.ndarray, keep: list[int], open_end: bool
+    ) -> _Part:
+        """With its rows on the grid of a step, or as they are where there is none."""
+        rows, grid, places = self.rows, self.times, np.arange(len(self.rows))
+        if step:
+            self._check_step(step)
+            kept, grid, places = on_grid(self.table, self.where, self.times, step)
+            rows = rows[kept]
+        known = np.stack([~np.isnan(raw[rows, column]) for column in keep])
+        names = [self.table.columns[column] for column in keep]
+        targets = sum(column < self.table.targets for column in keep)
+        check_filled(self.where, known, names, targets, open_end)
+        return replace(self, rows=rows, grid=grid, places=places)
+
+    def _check_step(self, step: Frequency) -> None:
+        own, gaps = self.step(), np.diff(self.times)
+        alike = (own.count, own.months, own.counter) == (step.count, step.months, step.counter)
+        sure = len(gaps) > 2 and np.mean(own.after(self.times[:-1], 1) == self.times[1:]) >= _SURE
+        if not alike and (sure or own.counter != step.counter):
+            raise DataError(
+                f"{self.where} has a step of {own}, where {step} is expected; resample it to that "
+                "step or use it alone (--time-column names the time, or none if the rows simply "
+                "follow one another)."
+            )
+
+
+def _usable(
+    table: RawTable, parts: Sequence[_Part], action: Callable[[_Part], _Part]
+) -> list[_Part]:
+    """The parts on which the action succeeds; the others are remembered with the reason."""
+    kept = []
+    for part in parts:
+        before = dict(table.mended)
+        try:
+            kept.append(action(part))
+        except DataError as error:
+            table.mended = before
+            table.refused[part.name] = error
+    if not kept:
+        raise next(iter(table.refused.values()))
+    return kept
+
+
+def _tell_left_out(table: RawTable) -> None:
+    if table.refused:
+        names = name_list([repr(name) for name in table.refused], 5)
+        reason, _, _ = str(next(iter(table.refused.values()))).partition(";")
+        table.notes.append(
+            f"{len(table.refused)} of {len(table.ids)} series were left out: {names}. The first: "
+            f"{reason}."
+        )
+
+
+def _common_step(parts: Sequence[_Part]) -> Frequency:
+    """The step of most rows; the first of those that are equally common."""
+    votes: Counter[Frequency] = Counter()
+    for part in parts:
+        votes[part.step()] += len(part.rows)
+    return votes.most_common(1)[0][0]
+
+
 # ---- columns and cells
 
 
-def _read_table(source: TextRows, wanted: SeriesColumns, spool: IO[bytes]) -> RawTable:
+def _read_table(source: TextRows, wanted: SeriesColumns, spool: IO[bytes]) -> FoundColumns:
     rows = source.rows
     head = list(itertools.islice(rows, HEAD))
-    table = _find_columns(source, head, wanted)
+    found = find_columns(source, head, wanted)
+    table = found.table
     if not table.targets:
         raise _no_target(table)
-    table.notes += [source.note] * bool(source.note)
     rows, size = itertools.chain(head, rows), min(CHUNK_ROWS, CHUNK_CELLS // len(source.header) + 1)
     while chunk := list(itertools.islice(rows, size)):
-        _add_rows(table, chunk, spool)
+        _add_rows(found, chunk, spool)
     spool.flush()
-    for name in sorted(table.commas):
-        table.notes.append(f"The commas in column '{name}' were read as decimal marks.")
     if table.offset:
         table.notes.append(f"The stamps of column '{table.time}' were converted to UTC.")
-    elif wanted.timezone and table.formats[0] != "epoch":
+    elif wanted.timezone and table.has_stamps:
         table.notes.append(
             f"The stamps of column '{table.time}' were read as {wanted.timezone} and converted to "
             "UTC."
         )
-    return table
+    return found
 
 
-def _find_columns(source: TextRows, head: list[Row], wanted: SeriesColumns) -> RawTable:
-    file, header = source.name, source.header
-    names, targets = list(head[0].values), list(wanted.targets)
-    data = [name for name in header if NUMBER.fullmatch(name) or stamp_formats([name])[1]]
-    if source.unit == "line" and data == header:
-        raise DataError(f"{file}:1: the first line is data; put a line of column names above it.")
-    asked = [*filter(None, (wanted.time, wanted.id)), *targets, *wanted.others]
-    for name, count in Counter(asked).items():
-        if name not in names or count > 1:
-            flags = dict.fromkeys(wanted.others, "--covariates or --known")
-            flags |= {wanted.time: "--time-column", wanted.id: "--id-column"}
-            raise DataError(
-                f"{file}: column '{name}' {'is not there' if count == 1 else 'has two roles'}; "
-                f"the columns are {name_list(names)}; correct "
-                f"{flags.get(name, '--target')}."
-            )
-    identity = wanted.id or (ID_NAME if ID_NAME in names and ID_NAME not in asked else "")
-    time, formats = _find_time(head, {*asked, identity}, wanted.time)
-    left_out = []
-    for name, title in zip(names, header, strict=True) if not targets else ():
-        if name in (time, identity, *wanted.others):
-            continue
-        texts = [text for row in head if (text := row.values[name].strip().lower()) not in _MISSING]
-        bad = sum(not _is_number(text) for text in texts)
-        if title and 2 * bad <= len(texts):
-            targets.append(name)
-        else:
-            left_out.append(f"'{name}' ({'not numeric' if title else 'without a name'})")
-    ids = {} if identity else {source.short: 0}
-    columns = (*targets, *wanted.others)
-    about = (source.name, source.unit, time, formats, identity)
-    return RawTable(*about, columns, len(targets), left_out, ids)
-
-
-def _find_time(head: list[Row], taken: set[str], wanted: str) -> tuple[str, tuple[str, ...]]:
-    """Returns the column of the stamps and the ways to read them."""
-    free = [name for name in head[0].values if name not in taken]
-    known = [name for name in free if name.lower() in TIME_NAMES]
-    known = [wanted] if wanted else sorted(known, key=lambda name: TIME_NAMES.index(name.lower()))
-    for name in known + (free if not wanted else []):
-        cells = [cell for row in head[:50] if (cell := row.values[name].strip())]
-        formats, share = stamp_formats(cells)
-        if share == 1 and not NUMBER.fullmatch(cells[0]) or share and name in known:
-            return name, formats
-    if known:
-        raise bad_stamp(head[0], known[0])
-    raise DataError(
-        f"{head[0].file}: no column holds dates or times; the columns are "
-        f"{name_list(list(head[0].values))}; name the stamps' with --time-column."
-    )
-
-
-def _add_rows(table: RawTable, rows: list[Row], spool: IO[bytes]) -> None:
-    lines = np.array([row.line for row in rows])
-    cells = [row.values[table.time].strip() for row in rows]
-    readings = np.stack([stamp_seconds(cells, way) for way in table.formats])
+def _add_rows(found: FoundColumns, rows: list[Row], spool: IO[bytes]) -> None:
+    table, lines = found.table, np.array([row.line for row in rows])
+    cells, readings = found.time.read(rows, table.rows)
     for index in np.flatnonzero((readings == NAT).all(0))[:1]:
-        raise bad_stamp(rows[index], table.time)
+        raise bad_stamp(rows[index].where, table.time, cells[index])
     offsets = [bool(OFFSET.search(cell)) for cell in cells]
     table.offset = offsets[0] if table.offset is None else table.offset
     for index in np.flatnonzero(np.array(offsets) != table.offset)[:1]:
@@ -260,47 +283,20 @@ def _add_rows(table: RawTable, rows: list[Row], spool: IO[bytes]) -> None:
             f"{'no' if table.offset else 'an'} offset from UTC, unlike the stamps before it; write "
             "all alike.",
         )
-    names = [row.values[table.id].strip() for row in rows] if table.id else []
-    if "" in names:
-        line = lines[names.index("")]
-        raise table.error(line, f"column '{table.id}' is empty; write which series the row is of.")
-    codes = [table.ids.setdefault(name, len(table.ids)) for name in names] or [0] * len(rows)
+    keys = list(zip(*([text_of(row, name) for row in rows] for name in table.id), strict=True))
+    for index, key in enumerate(keys):
+        if "" in key:
+            name = table.id[key.index("")]
+            raise table.error(
+                lines[index], f"column '{name}' is empty; write which series the row is of."
+            )
+    codes = [table.ids.setdefault(key, len(table.ids)) for key in keys] or [0] * len(rows)
     table.pieces.append((readings, np.array(codes), lines))
     values = np.empty((len(rows), len(table.columns)), np.float32)
-    for index, name in enumerate(table.columns):
-        values[:, index] = _numbers(table, name, [row.values[name] for row in rows], lines)
+    for index, column in enumerate(found.numbers):
+        values[:, index] = column.read(table, [row.values[column.name] for row in rows], lines)
+    table.rows += len(rows)
     spool.write(values.tobytes())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(_COMMA.fullmatch(text)) or float(text) is not None
-    except ValueError:
-        return False
-
-
-def _numbers(table: RawTable, name: str, cells: list[str], lines: np.ndarray) -> np.ndarray:
-    import pandas as pd
-
-    numbers = np.array(pd.to_numeric(np.array(cells, object), errors="coerce"), np.float64)
-    for index in np.flatnonzero(np.isnan(numbers)):
-        text = cells[index].strip()
-        if _COMMA.fullmatch(text):
-            table.commas.add(name)
-            numbers[index] = float(text.replace(",", "."))
-        elif text.lower() not in _MISSING:
-            what = "is not a number; correct it or leave it empty."
-            raise table.error(lines[index], f"column '{name}': '{shorten(text)}' {what}")
-    with np.errstate(over="ignore"):
-        numbers = numbers.astype(np.float32)
-    for index in np.flatnonzero(np.isinf(numbers))[:1]:
-        what = "is infinite (in float32); correct it or leave it empty."
-        raise table.error(lines[index], f"column '{name}': {shorten(cells[index])} {what}")
-    if name in table.commas and any("." in cell for cell in cells):
-        index = next(index for index, cell in enumerate(cells) if "." in cell)
-        what = "has a point where other cells have decimal commas; write all alike."
-        raise table.error(lines[index], f"column '{name}': '{shorten(cells[index])}' {what}")
-    return numbers
 
 
 def _values(file: IO[bytes], rows: int, columns: int) -> np.ndarray:

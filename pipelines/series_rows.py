@@ -14,18 +14,17 @@ from pipelines.messages import name_list, shorten
 from pipelines.readers import LINES, Row, read_rows, told_format
 from pipelines.readers.delimited import first_cells
 from pipelines.records import Records, is_table
-from pipelines.series_table import TextRows
+from pipelines.series_numbers import is_number
+from pipelines.series_table import TextRows, cell_text
 from pipelines.textfile import TextFile, inspect_file
-
-_EXACT = 2**53  # below this a float that is whole is one integer
 
 
 def open_rows(source: Any, encoding: str = "") -> TextRows:
     """Opens a source of series.
 
     Args:
-        source: path of a file; a DataFrame, a list of dicts, or `Records`. A file whose extension
-            is unknown or that of lines of text is read as csv.
+        source: path of a file; a DataFrame, a list of dicts, or `Records`. A file of which
+            neither name nor content says more is read as csv.
         encoding: of a file that is not UTF-8, as Python names it; guessed if "".
 
     Raises:
@@ -47,36 +46,19 @@ def open_rows(source: Any, encoding: str = "") -> TextRows:
     return opened
 
 
-def cell_text(value: Any) -> str:
-    """Returns a cell as a csv file would have it.
-
-    >>> [cell_text(value) for value in ("a", 2, 2.0, 0.1, True, None, float("nan"))]
-    ['a', '2', '2', '0.1', '1', '', '']
-    """
-    if isinstance(value, str):
-        return value
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bool) or (
-        isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
-    ):
-        return str(int(value))
-    return str(value)
-
-
 def _delimited(file: TextFile) -> TextRows:
     name, header = str(file.path), [cell.strip() for cell in first_cells(file)]
-    if len(header) == 1:
-        raise DataError(
-            f"{name}:1: the header is one column, '{shorten(header[0])}', but a time and a value "
-            "are needed; separate the cells by comma, semicolon, tab, bar (|) or "
-            "spaces, in all rows alike."
-        )
     rows = read_rows(file, form="delimited")
     first = list(itertools.islice(rows, 1))
     if not first:
         what = "has a header but no rows" if header else "is empty"
         raise DataError(f"{name} {what}; give a csv or tsv file with a header and rows.")
+    if len(header) == 1 and not any(is_number(cell) for cell in first[0].values.values()):
+        raise DataError(
+            f"{name}:1: the header is one column, '{shorten(header[0])}', but a column of numbers "
+            "is needed; separate the cells by comma, semicolon, tab, bar (|) or "
+            "spaces, in all rows alike."
+        )
     rows = itertools.chain(first, rows)
     return TextRows(name, file.path.name, header, rows, note=file.note)
 
@@ -85,13 +67,19 @@ def _typed(name: str, short: str, rows: Iterator[Row], unit: str) -> TextRows:
     """Rows whose cells have types: each must have the columns of the first."""
     first = list(itertools.islice(rows, 1))
     header = list(first[0].values) if first else []
-    texts = (_as_text(row, header) for row in itertools.chain(first, rows))
-    return TextRows(name, short, header, texts, unit)
+    plain = (_plain_row(row, header) for row in itertools.chain(first, rows))
+    return TextRows(name, short, header, plain, unit)
 
 
-def _as_text(row: Row, header: list[str]) -> Row:
+def _plain(value: Any) -> Any:
+    """A number as it is: how text writes numbers says nothing about it. All else as text."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and value == value else cell_text(value)
+
+
+def _plain_row(row: Row, header: list[str]) -> Row:
     try:
-        values = {name: cell_text(row.values[name]) for name in header}
+        values = {name: _plain(row.values[name]) for name in header}
     except KeyError as error:
         raise DataError(
             f"{row.where}: there is no '{error.args[0]}' here, only "

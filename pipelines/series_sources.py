@@ -12,7 +12,8 @@ from pipelines.frames import Source, located
 from pipelines.layout import Layout
 from pipelines.records import Records
 from pipelines.series import Series
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.splits import PARTS
 
 
@@ -98,14 +99,23 @@ def _parts(layout: Layout, wanted: SeriesColumns, regular: bool) -> tuple[list[S
             f"{layout.name} holds {listed}: give one table, or all of train, valid and test "
             "(train.csv, valid.csv and test.csv)."
         )
-    found = {part: read_series(tables[part][0], wanted, regular=regular) for part in PARTS}
+    found = {}
+    for part in PARTS:
+        found[part] = read_series(tables[part][0], wanted, regular=regular)
+        first = found[part][0][0]
+        wanted = replace(wanted, like=first.written, step=first.frequency)
     if any(len(series) != 1 for series, _ in found.values()):
         raise DataError(
             f"{layout.name}: several series in three parts; join the parts into one table and use "
             "--split."
         )
     ones = [found[part][0][0] for part in PARTS]
-    for before, after, part in zip(ones, ones[1:], PARTS[1:], strict=False):
+    for place, part in enumerate(PARTS[1:], 1):
+        before, after = ones[place - 1 : place + 1]
+        if after.frequency.counter and after.times[0] <= before.times[-1]:
+            # Each file counts its own rows, which follow those of the file before.
+            moved = before.times[-1] + after.frequency.count - after.times[0]
+            after = ones[place] = replace(after, times=after.times + moved)
         expected = int(before.frequency.after(before.times[-1], 1))
         if after.columns != before.columns or int(after.times[0]) < expected:
             raise DataError(

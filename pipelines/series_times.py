@@ -1,90 +1,14 @@
-"""The times of series: how stamps are read, and rows put in order and on a grid without holes."""
+"""The times of series: rows put in order and on a grid without holes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from common.errors import DataError
-from pipelines.frequency import DAY, Frequency, iso
-from pipelines.messages import shorten
-from pipelines.readers import Row
+from pipelines.frequency import DAY, Frequency
 from pipelines.series_table import RawTable
-
-NAT = np.iinfo(np.int64).min
-NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
-OFFSET = re.compile(r"[T ]\d{2}.*([Zz]| UTC|[+-]\d{2}(:?\d{2})?)$")
-_DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-# Of two ways to read a stamp, the first where no cell of the file decides.
-_DATES = (
-    "%Y/%m/%d|%m/%d/%Y,%d/%m/%Y|%d.%m.%Y,%m.%d.%Y|%m-%d-%Y,%d-%m-%Y|%m/%d/%y,%d/%m/%y|%d.%m.%y,"
-    "%m.%d.%y|%b %Y|%B %Y|%b-%Y|%Y %b|%d %b %Y|%d-%b-%Y|%d %B %Y|%b %d; %Y|%B %d; %Y"
-)
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_FORMATS = [("ISO8601",)] + [
-    tuple(way.replace(";", ",") + clock for way in ways.split(","))
-    for ways in _DATES.split("|")
-    for clock in _CLOCKS
-]
-
-
-def bad_stamp(row: Row, column: str) -> DataError:
-    """The error of a cell that is no stamp."""
-    return DataError(
-        f"{row.where}: column '{column}': '{shorten(row.values[column])}' is not read as "
-        "a date or time (2016-07-01 13:00, 1949-01, 07/01/2016 13:00, Jan 1949 or seconds since "
-        "1970 are, all rows alike); correct it, or name another column with --time-column."
-    )
-
-
-def stamp_formats(cells: Sequence[str]) -> tuple[tuple[str, ...], float]:
-    """The ways to read stamps (two where day and month may be mistaken), and how many fit."""
-    best, most = (), 0.0
-    numeric = [cell for cell in cells if NUMBER.fullmatch(cell)]
-    plain = 2 * len(numeric) > len(cells)
-    for ways in [(_DIGITS.get(len(numeric[0]), "epoch"),)] if plain else _FORMATS:
-        if cells and most < 1:
-            share = float(np.mean(np.max([stamp_seconds(cells, way) for way in ways], 0) != NAT))
-            best, most = (ways, share) if share > most else (best, most)
-    return best, most
-
-
-def stamp_seconds(cells: Sequence[str], way: str) -> np.ndarray:
-    """Seconds since 1970 of stamps; `NAT` where one cannot be read so."""
-    import pandas as pd
-
-    texts = np.array([cell.replace(" UTC", "Z") for cell in cells], object)
-    if way != "epoch":
-        found = pd.to_datetime(texts, format=way, errors="coerce", utc=True)
-        return np.array(found.as_unit("s").asi8)
-    numbers = np.array(pd.to_numeric(texts, errors="coerce"), np.float64)
-    numbers[~((numbers >= 1e8) & (numbers < 1e19))] = np.nan
-    for scale in (1e17, 1e14, 1e11):  # nano-, micro- and milliseconds
-        numbers = np.where(numbers >= scale, numbers / 1000, numbers)
-    return np.where(np.isnan(numbers), NAT, np.nan_to_num(np.floor(numbers)).astype(np.int64))
-
-
-def one_reading(table: RawTable, readings: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Decides which of month and day comes first."""
-    good = (readings != NAT).all(1)
-    if not good.any():
-        best = (readings != NAT).sum(1).argmax()
-        line = lines[np.argmin(readings[best] != NAT)]
-        raise table.error(
-            line,
-            f"column '{table.time}': this stamp has day and month in another order than most; "
-            "write all alike, best as 2016-07-01.",
-        )
-    if good.sum() == 2 and (readings[0] != readings[1]).any():
-        first = "month" if "%m" in table.formats[0][:2] else "day"
-        table.notes.append(
-            f"Column '{table.time}': no stamp tells whether the month or the day comes first; they "
-            f"were read {first} first. Write 2016-07-01 if that is wrong."
-        )
-    return readings[good.argmax()]
 
 
 def time_zone(name: str) -> ZoneInfo | None:
@@ -125,7 +49,7 @@ def in_order(
     zone: ZoneInfo | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Returns the rows of a series in order of time, one of each time, and their times."""
-    if zone and not table.offset and table.formats[0] != "epoch":
+    if zone and not table.offset and table.has_stamps:
         times = _utc(table, times, zone)
     late = np.flatnonzero(times < np.maximum.accumulate(times))
     if late.size:
@@ -142,7 +66,7 @@ def in_order(
             raise table.error(
                 line,
                 f"{twice.size} of {len(rows)} rows have the stamp of another row (to the second); "
-                "name the column that tells several series apart with --id-column.",
+                f"{table.way_out}.",
             )
         done = "left out, as a later row has the same stamp (the first {where})."
         table.tell("row{s}", done, twice.size, -line, table.at(line))
@@ -154,66 +78,124 @@ def in_order(
 def on_grid(
     table: RawTable, where: str, times: np.ndarray, step: Frequency
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the rows that stay, the times of the grid, and the rows' places on it."""
+    """Returns the rows that stay, the times of the grid, and the rows' places on it.
+
+    Between two sessions there are no rows to be missing.
+    """
     months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     units = months if step.months else times
     phases, counts = np.unique(units % step.count, return_counts=True)
     anchor = int(np.argmax(units % step.count == phases[counts.argmax()]))
-    places = np.rint((units - units[anchor]) / step.count).astype(np.int64)
-    off = np.abs(units - units[anchor] - places * step.count)
-    gaps = np.diff(units)
-    if np.mean(gaps % step.count == 0) < 0.8:
-        sizes, counts = np.unique(gaps, return_counts=True)
-        usual = np.argsort(-counts, kind="stable")[:2]
-        steps = " and ".join(
-            f"{Frequency(int(sizes[i]), step.months)} ({counts[i] / len(gaps):.0%})" for i in usual
-        )
-        raise DataError(f"{where} has mixed frequencies, mostly {steps}; resample it to one step.")
-    if np.mean(off > 0) > 0.05 or (off * 2 >= step.count).any():
-        raise DataError(
-            f"{where}: {np.mean(off > 0):.1%} of the rows, the first at "
-            f"{iso(times[off > 0][:1])[0]}, lie between the steps (one {step}); resample it to one "
-            "step (where steps are days or longer, leave --timezone away)."
-        )
+    slots = np.rint((units - units[anchor]) / step.count).astype(np.int64)
+    off = np.abs(units - units[anchor] - slots * step.count)
+    _check_steps(where, times, units, off, step)
     table.tell("row{s}", "between two steps and moved to the nearer one.", (off > 0).sum())
-    order = np.lexsort((off, places))  # of rows on one place, the one that was nearest
-    kept = order[np.append(True, np.diff(places[order]) > 0)]
+    order = np.lexsort((off, slots))  # of rows on one place, the one that was nearest
+    kept = order[np.append(True, np.diff(slots[order]) > 0)]
     table.tell("row{s}", "left out, as another is nearer to its step.", len(order) - len(kept))
-    places = places[kept] - places[kept[0]]
+    slots = slots[kept]
+    jumps = np.where(_breaks(times[kept], step), 1, np.diff(slots))
+    places = np.concatenate([[0], np.cumsum(jumps)])
     holes = int(places[-1]) + 1 - len(kept)
     if holes > len(kept):
         raise DataError(
             f"{where}: between {len(kept)} rows {holes} are missing (one each {step}); resample it "
-            "to a longer step, or cut it at its gaps."
+            "to a longer step, cut it at its gaps, or add --time-column none if the rows simply "
+            "follow one another."
         )
     if holes:
-        size = int(np.diff(places).max()) - 1
-        after = iso(times[kept[[np.diff(places).argmax()]]])[0]
+        size = int(jumps.max()) - 1
+        after = step.label(times[kept[[jumps.argmax()]]])[0]
         done = "inserted and interpolated (longest gap: {size}, after {where})."
         table.tell("missing row{s}", done, holes, size, after)
-    start = int(np.rint((units[kept[0]] - units[anchor]) / step.count))
-    return kept, step.after(times[anchor], start + np.arange(places[-1] + 1)), places
+    every = np.arange(places[-1] + 1)
+    before = np.searchsorted(places, every, side="right") - 1
+    slots = slots[before] + every - places[before]
+    if not step.sessions:
+        grid = step.after(times[anchor], slots)
+    else:
+        grid = times[anchor] + slots * step.count
+    moved = (grid[places] != times[kept]).sum() if step.months else 0
+    table.tell("row{s}", "moved within the month to the day that is usual.", moved)
+    return kept, grid, places
+
+
+def _breaks(times: np.ndarray, step: Frequency) -> np.ndarray:
+    """Whether a session ends between a row and the next: ``<bool>[rows - 1]``."""
+    if not step.sessions:
+        return np.zeros(len(times) - 1, bool)
+    starts = np.array([first for first, _ in step.sessions])
+    days, session = times // DAY, np.searchsorted(starts, times % DAY, side="right")
+    return (np.diff(days) > 0) | (np.diff(session) != 0)
+
+
+def _check_steps(
+    where: str, times: np.ndarray, units: np.ndarray, off: np.ndarray, step: Frequency
+) -> None:
+    gaps = np.diff(units)[~_breaks(times, step)]
+    if len(gaps) and np.mean(gaps % step.count == 0) < 0.8:
+        sizes, counts = np.unique(gaps, return_counts=True)
+        usual = np.argsort(-counts, kind="stable")[:2]
+        steps = " and ".join(
+            f"{Frequency(int(sizes[i]), step.months, counter=step.counter)} "
+            f"({counts[i] / len(gaps):.0%})"
+            for i in usual
+        )
+        raise DataError(
+            f"{where} has mixed frequencies, mostly {steps}; resample it to one step, or add "
+            "--time-column none if the rows simply follow one another."
+        )
+    if np.mean(off > 0) > 0.05 or (off * 2 >= step.count).any():
+        raise DataError(
+            f"{where}: {np.mean(off > 0):.1%} of the rows, the first at "
+            f"{step.label(times[off > 0][:1])[0]}, lie between the steps (one {step}); resample it "
+            "to one step (where steps are days or longer, leave --timezone away)."
+        )
+
+
+def open_rows_end(known: np.ndarray, targets: int, open_end: bool) -> int:
+    """The row at which the targets end, where covariates go on: all rows else.
+
+    Args:
+        known: ``<bool>[columns, rows]``, where there is a value.
+        targets: the first columns.
+        open_end: whether targets may end.
+    """
+    rows = known.shape[1]
+    if not open_end:
+        return rows
+    seen = np.flatnonzero(known[:targets].any(0)).max(initial=-1) + 1
+    return int(seen) if known[targets:, seen:].any() else rows
+
+
+def check_filled(
+    where: str, known: np.ndarray, names: list[str], targets: int, open_end: bool
+) -> None:
+    """Refuses a series with a target that is missing in more than half of its rows, or a column
+    that is missing in all."""
+    end = open_rows_end(known, targets, open_end)
+    for index, name in enumerate(names):
+        there = known[index, : end if index < targets else None]
+        missing = len(there) - int(there.sum())
+        if not there.any() or (index < targets and 2 * missing > len(there)):
+            raise DataError(
+                f"{where}: column '{name}' is missing in {missing} of {len(there)} rows; fill it, "
+                "or name other columns with --target."
+            )
 
 
 def fill(
-    table: RawTable, where: str, raw: np.ndarray, rows: np.ndarray, places: np.ndarray,
-    grid: np.ndarray, keep: list[int], block: np.ndarray, open_end: bool,
+    table: RawTable, raw: np.ndarray, rows: np.ndarray, places: np.ndarray, grid: np.ndarray,
+    keep: list[int], block: np.ndarray, open_end: bool,
 ) -> None:  # fmt: skip
     """Writes the rows to their places in the block, and what lies between them."""
     known = np.stack([~np.isnan(raw[rows, column]) for column in keep])
-    targets, end = sum(column < table.targets for column in keep), len(rows)
-    if open_end:
-        seen = np.flatnonzero(known[:targets].any(0)).max(initial=-1) + 1
-        end = int(seen) if known[targets:, seen:].any() else end
+    targets = sum(column < table.targets for column in keep)
+    end = open_rows_end(known, targets, open_end)
     for index, column in enumerate(keep):
         stop, name = end if index < targets else len(rows), table.columns[column]
         there = known[index, :stop]
         missing = stop - int(there.sum())
-        if not there.any() or (index < targets and 2 * missing > stop):
-            raise DataError(
-                f"{where}: column '{name}' is missing in {missing} of {stop} rows; fill it, or "
-                "name other columns with --target."
-            )
         at = places[:stop][there]
         block[:, index] = np.interp(grid, grid[at], raw[rows[:stop][there], column])
         if missing:

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.frequency import Frequency
-from pipelines.series import Series
+from pipelines.series import Series, Written
 from pipelines.splits import PARTS
 
 
@@ -30,6 +30,7 @@ class Table:
         targets: how many of the columns are forecast.
         inputs: how many are seen of the past only, targets included.
         frequency: of all series.
+        written: how their file wrote numbers and dates.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Table:
     targets: int
     inputs: int
     frequency: Frequency
+    written: Written = Written()
 
     @classmethod
     def of(cls, series: Sequence[Series], targets: int, inputs: int) -> Table:
@@ -52,7 +54,8 @@ class Table:
             values = np.concatenate([one.values for one in series])
         offsets = np.cumsum([0, *map(len, series)])
         names = tuple(one.name for one in series)
-        return cls(names, offsets, times, values, first.columns, targets, inputs, first.frequency)
+        about = (first.columns, targets, inputs, first.frequency, first.written)
+        return cls(names, offsets, times, values, *about)
 
     def fingerprint(self, *more: Any) -> str:
         """sha256 over columns, times, values and whatever else decides which rows are used."""
@@ -162,7 +165,7 @@ def split_windows(
         DataError: no series is long enough for one window in each part.
     """
     starts: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
-    left_out, shortest = [], None
+    left_out, longest = [], (-1, "", np.zeros(4, np.int64))
     for number, name in enumerate(table.names):
         offset, rows = table.offsets[number], table.offsets[number + 1] - table.offsets[number]
         borders = np.cumsum([0, *parse_split(split, int(rows))])
@@ -177,18 +180,13 @@ def split_windows(
         }
         if not all(map(len, found.values())):
             left_out.append(name)
-            shortest = shortest or (name, rows, np.diff(borders))
+            longest = max(longest, (int(rows), name, borders), key=lambda each: each[0])
             continue
         for part, positions in found.items():
             starts[part].append(positions + offset)
     if not starts["train"]:
-        name, rows, sizes = shortest
-        parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
-        raise DataError(
-            f"{name} has {rows} rows ({parts}): "
-            f"too few for a window of {lookback} rows of the past and {horizon} of the future; "
-            "shorten --lookback or --horizon, change --split, or give more rows"
-        )
+        rows, name, borders = longest
+        raise DataError(_too_few(name, rows, np.diff(borders).tolist(), lookback, horizon))
     notes = []
     if left_out:
         notes.append(
@@ -200,6 +198,27 @@ def split_windows(
         for part, found in starts.items()
     }
     return made, notes
+
+
+def _too_few(name: str, rows: int, sizes: list[int], lookback: int, horizon: int) -> str:
+    """The sentence for a series without a window in each part, with flags that would do."""
+    parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
+    start = f"{name} has {rows} rows ({parts}): too few for a window of {lookback} rows"
+    train, ahead = sizes[0], min(sizes[1:])
+    if not horizon:
+        fits = f"add --window {min(sizes)} or less, or " if min(sizes) > 3 else ""
+        return f"{start}; {fits}change --split, or give more rows"
+    start += f" of the past and {horizon} of the future"
+    if horizon <= ahead and train - horizon > 1:
+        fits = f"add --lookback {train - horizon} or less, "
+    elif min(ahead, train - lookback) > 0:
+        fits = f"add --horizon {min(ahead, train - lookback)} or less, "
+    elif ahead and train > 2:
+        future = min(ahead, train // 3)
+        fits = f"add --lookback {train - future} --horizon {future} or less, "
+    else:
+        fits = ""
+    return f"{start}; {fits}change --split, or give more rows"
 
 
 def covered_spans(windows: Windows) -> list[slice]:

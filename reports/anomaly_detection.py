@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from common.files import write_aside
 from pipelines.anomaly_detection import SeriesExample
+from pipelines.frequency import Frequency
 from pipelines.responses import Responses
 from pipelines.series import Series
 
@@ -37,7 +38,7 @@ def _figure(series: Series, score: np.ndarray, anomaly: np.ndarray, first: int) 
     columns = series.columns[:MOST_COLUMNS]
     figure = Figure((9, 1.6 * len(columns) + 1.6), layout="constrained")
     *panels, below = figure.subplots(len(columns) + 1, 1, sharex=True)
-    dates = series.times.astype("datetime64[s]")
+    dates = series.frequency.axis(series.times)
     marked = np.flatnonzero(np.asarray(anomaly) == 1)
     for c, ax in enumerate(panels):
         ax.plot(dates, series.values[:, c], color=BLUE, lw=0.7)
@@ -79,7 +80,9 @@ def write_detections(
     one, answer = raw[0], answers[0]
     values = np.asarray(one["values"], np.float32)
     times = np.asarray(one.get("time", np.arange(len(values))), np.int64)
-    series = Series(answer["series"], times, values, tuple(names), frequency=None)
+    counted = "times" not in answer or not isinstance(answer["times"][0], str)
+    step = Frequency(1, counter=counted)  # only tells whether the axis has dates
+    series = Series(answer["series"], times, values, tuple(names), step)
     picture = path.with_suffix(".png")
     figure = _figure(series, np.array(answer["score"]), np.array(answer["anomaly"]), 0)
     figure.savefig(picture, dpi=110)

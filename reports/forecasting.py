@@ -45,13 +45,14 @@ def _fans(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figu
     truth = examples.future()
     for j, place in enumerate(places):
         window = examples[int(place)]
-        back = pre.frequency.after(np.int64(window["time"]), np.arange(1 - past, 1))
-        ahead = pre.frequency.after(np.int64(window["time"]), np.arange(1, pre.horizon + 1))
+        steps = np.arange(1 - past, pre.horizon + 1)
+        times = pre.frequency.axis(pre.frequency.after(np.int64(window["time"]), steps))
+        back, ahead = times[:past], times[past:]
         for c in range(columns):
             ax = axes[c, j]
-            ax.plot(_dates(back), window["values"][-past:, c], color=GREY, lw=1)
-            ax.plot(_dates(ahead), truth[place, :, c], color="black", lw=1.2, label="truth")
-            _fan(ax, _dates(ahead), outputs["mean"][place, :, c], outputs["quantiles"][place, :, c])
+            ax.plot(back, window["values"][-past:, c], color=GREY, lw=1)
+            ax.plot(ahead, truth[place, :, c], color="black", lw=1.2, label="truth")
+            _fan(ax, ahead, outputs["mean"][place, :, c], outputs["quantiles"][place, :, c])
             _title(ax, f"{pre.targets[c]}, {window['series']}" if j == 0 else "")
     axes[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
     return figure
@@ -121,7 +122,7 @@ def draw_future(
         values = answer[name]
         count = len(values["mean"])
         shown = min(len(window["values"]), 3 * count)
-        dated = "times" in window and "times" in answer
+        dated = "times" in window and "times" in answer and isinstance(answer["times"][0], str)
         back = _dates(window["times"][-shown:]) if dated else np.arange(1 - shown, 1)
         ahead = np.array(answer["times"], "datetime64[s]") if dated else np.arange(1, count + 1)
         ax.plot(back, np.asarray(window["values"])[-shown:, i], color=GREY, lw=1)

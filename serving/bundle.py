@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -53,6 +54,8 @@ class Publication:
         self.bundle = bundle
 
     def __enter__(self) -> Publication:
+        self.made = [path for path in (self.bundle, *self.bundle.parents) if not path.exists()]
+        self.placed: list[Path] = []
         self.bundle.mkdir(parents=True, exist_ok=True)
         # A lock on the directory itself: it goes with the process, whatever ends it.
         self.lock = os.open(self.bundle, os.O_RDONLY)
@@ -67,12 +70,26 @@ class Publication:
             shutil.rmtree(left_over, ignore_errors=True)
         self.version = next_version(self.bundle)
         self.staging = self.bundle / f".writing-{self.version}-{os.getpid()}"
-        self.staging.mkdir()
+        try:
+            self.staging.mkdir()
+        except OSError:
+            self.__exit__(OSError)
+            raise
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, failure: object = None, *_: object) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)
+        if failure is not None:
+            self._take_back()
         os.close(self.lock)
+
+    def _take_back(self) -> None:
+        """Removes what a version that failed has left, and the directories made for it."""
+        for path in self.placed:
+            shutil.rmtree(path, ignore_errors=True)
+        for path in [*(path.parent for path in self.placed), *self.made]:
+            with contextlib.suppress(OSError):  # it holds something else
+                path.rmdir()
 
     def directory(self, artefact: str) -> Path:
         """Directory to write an artefact such as "savedmodel" to; it is not made."""
@@ -86,6 +103,7 @@ class Publication:
                 self._publish_repository(source)
                 continue
             target = self.bundle / source.name / str(self.version)
+            self.placed.append(target)
             target.parent.mkdir(exist_ok=True)
             os.replace(source, target)
         write_json(self.bundle / "manifest.json", {"format": FORMAT, **manifest})
@@ -94,6 +112,7 @@ class Publication:
         """Triton's own layout: ``triton/<model>/<version>`` and one ``config.pbtxt`` per model."""
         for model in sorted(source.iterdir()):
             target = self.bundle / source.name / model.name
+            self.placed.append(target / str(self.version))
             target.mkdir(parents=True, exist_ok=True)
             os.replace(model / str(self.version), target / str(self.version))
             os.replace(model / "config.pbtxt", target / "config.pbtxt")

@@ -62,6 +62,8 @@ class Client:
         key: str | Path | None = None,
     ) -> None:
         parts = urlsplit(url)
+        if "://" not in url:
+            raise ServingError(f"{url} is no URL; write http://{url}, or grpc://{url} for gRPC")
         named = _named(parts.path)
         self.model = model or named.get("models") or ""
         self.version = version if version is not None else named.get("versions")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.files import writing
 from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.ragged import Arrays
@@ -108,14 +109,14 @@ def export_bundle(
         The manifest as published.
 
     Raises:
-        ServingError: an artefact's answers are not Keras's, or one cannot be written; nothing is
-            published then.
+        ServingError: an artefact's answers are not Keras's, or one cannot be made.
+        WriteError: the directory cannot be written. Nothing is published or left there then.
     """
     calls: dict[str, list[Arrays]] = {name: [] for name in cores}
     loaded = {name: KerasCore(core, calls[name].append) for name, core in cores.items()}
     programs = {n: LoadedProgram(p, loaded) for n, p in preprocessor.programs.items()}
     reference = Reference(programs, preprocessor, held)
-    with Publication(bundle) as publication:
+    with writing(bundle), Publication(bundle) as publication:
         job = ExportJob(cores, reference, calls, publication, options, manifest["name"])
         artifacts = {}
         for key, name, precision in options.artifacts():

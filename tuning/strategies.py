@@ -29,10 +29,9 @@ from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from keras_tuner.src.tuners.randomsearch import RandomSearchOracle
 from threadpoolctl import threadpool_limits
 
-from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
+from tuning.strategy_names import check_strategy
 
-STRATEGIES = ("random", "bayesian", "hyperband", "grid")
 ENDED = ("COMPLETED", "FAILED", "SKIPPED")
 # Number of random points before the Gaussian process is used.
 INITIAL_POINTS = 8
@@ -313,12 +312,6 @@ class HyperbandStrategy(Strategy, HyperbandOracle):
                     if number < first + size:
                         return BracketPosition(bracket, round_, number - first, first, before)
                     before, first = range(first, first + size), first + size
-
-
-def check_strategy(strategy: str) -> None:
-    """Raises SearchError if the name is not one of ``STRATEGIES``."""
-    if strategy not in STRATEGIES:
-        raise SearchError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
 
 
 def make_strategy(

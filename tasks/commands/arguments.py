@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+import typer
+
 from common.errors import DataError
+from tasks.commands.app import commands_with, flags_of
 
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*(=.*)?", re.DOTALL)
 
@@ -67,8 +71,15 @@ def inputs_and_flags(
     return inputs, flags
 
 
-def sorted_flags(task: Any, flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def sorted_flags(
+    task: Any, flags: dict[str, Any], ctx: typer.Context | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Flags of how the data is read, and settings of the model.
+
+    Args:
+        task: whose flags they are.
+        flags: values by name.
+        ctx: of the command, whose own flags may have been meant.
 
     Raises:
         DataError: a flag that this task does not have.
@@ -76,12 +87,33 @@ def sorted_flags(task: Any, flags: dict[str, Any]) -> tuple[dict[str, Any], dict
     reading, known = set(task.data.names()), task.names()
     for name in flags:
         if name not in known:
-            every = ", ".join("--" + other.replace("_", "-") for other in sorted(known))
-            raise DataError(f"there is no flag or setting {name!r}; task {task.name} has {every}")
+            raise unknown_flag(name, known, ctx)
     return (
         {name: value for name, value in flags.items() if name in reading},
         {name: value for name, value in flags.items() if name not in reading},
     )
+
+
+def unknown_flag(name: str, known: Iterable[str], ctx: typer.Context | None = None) -> DataError:
+    """The error for a flag that a command does not have.
+
+    Args:
+        name: the flag's name, underscores between its words.
+        known: names of the settings that may be written as flags.
+        ctx: of the command.
+    """
+    flag, there = _flag(name), [_flag(one) for one in sorted(known)]
+    if ctx is not None:
+        if others := commands_with(ctx, flag):
+            return DataError(f"{flag} is a flag of {others}, not of `seqloom {ctx.info_name}`")
+        own = sorted(one for one in flags_of(ctx.command) if one.startswith("--"))
+    close = get_close_matches(flag, [*(own if ctx is not None else ()), *there], 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(there)}"
+    return DataError(f"there is no flag or setting {name!r}; {hint}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _name(flag: str) -> str:

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import DataError
+from common.files import check_file
 from tasks.commands import options as o
-from tasks.commands.app import WithInputs, app, inputs_after_dashes
-from tasks.commands.arguments import assignments, inputs_and_flags, seconds, task_flags
-from tasks.stages.console import load_tensorflow, print_json, show, tell
+from tasks.commands.app import WithInputs, app, commands_with, inputs_after_dashes, unmarked
+from tasks.commands.arguments import (
+    assignments,
+    inputs_and_flags,
+    seconds,
+    task_flags,
+    unknown_flag,
+)
+from tasks.stages.console import load_quick, load_tensorflow, print_json, show, tell
 
 if TYPE_CHECKING:
     from serving.runtime.server import Tls
@@ -46,6 +53,7 @@ def export(
     """Write SavedModel, ONNX, TensorRT, each compared with Keras before it is published."""
     from reports.tables import artifact_notes, artifact_rows
     from serving.export import ExportOptions
+    from tasks.stages.directories import RUN, bundle_for, required
     from tasks.stages.run_directory import Run
     from tasks.stages.tables import engine_rows
 
@@ -60,11 +68,13 @@ def export(
         compute_capability or (), timing_cache, workspace * 2**20 if workspace else None,
         must_run=verify,
     )  # fmt: skip
-    (found := Run(source)).config()
+    found = Run(required(source, RUN, finished=True))
+    bundle = bundle_for(out or source / "bundle", found.config()["task"])
+    splits = load_quick(found.task(), found.data())
     load_tensorflow()
     from tasks.stages.exporting import export as stage
 
-    result = stage(found, out or source / "bundle", options)
+    result = stage(found, bundle, options, splits)
     show(artifact_rows(result), result, as_json, artifact_notes(result))
 
 
@@ -94,9 +104,13 @@ def predict(
 
     Flags of the task's groups data and decoding (`seqloom tasks TASK`) may stand among the inputs.
     """
+    from tasks.stages.directories import BUNDLE, RUN, required
+
     flags = assignments(settings) | ({"text_column": text_column} if text_column else {})
-    place, given = Path(source), list(inputs or [])
-    client = None
+    [source, *given] = unmarked([source, *(inputs or [])])
+    place, client = Path(source), None
+    if out is not None:
+        check_file(out)
     if url is not None:
         from tasks.stages.asking import ask, client_of
 
@@ -107,8 +121,7 @@ def predict(
             found = ask(client, [source, *given], file, flags | more)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
-    elif not (place / "manifest.json").is_file():
-        load_tensorflow()
+    required(place, RUN, BUNDLE, finished=True)
     from tasks.stages.predicting import predict as stage
     from tasks.stages.predicting import task_of
 
@@ -119,6 +132,11 @@ def predict(
     }
     given, more = inputs_and_flags(given, switches)
     given += inputs_after_dashes(own)
+    known = {name for group in groups for name in group.names()}
+    for name in flags | more:
+        if name not in known:
+            error = unknown_flag(name, known, own)
+            raise DataError(f"{error}; put inputs that begin with two dashes after a -- of its own")
     found = stage(place, given, file, flags | more, out, client)
     for note in found.notes:
         tell(f"note: {note}")
@@ -163,15 +181,31 @@ def serve(
     BUNDLE: they are used where a request leaves the setting out.
     """
     from serving.runtime.batching import BatchOptions
-    from serving.runtime.loading import LoadOptions
+    from serving.runtime.loading import LoadOptions, find_model
     from serving.runtime.manager import WatchOptions
     from serving.runtime.rest_api import METRICS_PATH, RestOptions
     from serving.runtime.runtime import RequestLimits, Runtime
     from serving.runtime.server import ServerOptions
     from serving.runtime.server import serve as stage
     from serving.runtime.sessions import SessionLimits
+    from tasks.stages.directories import (
+        BUNDLE,
+        RUN,
+        SAVEDMODEL,
+        SEARCH,
+        TRIAL,
+        WHOLE,
+        required,
+        what_is,
+    )  # fmt: skip
     from tasks.stages.predicting import serve_settings
 
+    if not bundle.exists() or what_is(bundle) in (RUN, SEARCH, TRIAL, WHOLE):
+        required(bundle, BUNDLE, SAVEDMODEL)
+    find_model(bundle, backend)
+    for flag in task_flags(own.args):
+        if commands_with(own, "--" + flag.replace("_", "-")):
+            raise unknown_flag(flag, (), own)
     tls = tls_of(tls_cert, tls_key, tls_client_ca)
     options = ServerOptions(
         rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls

@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from common.files import check_writable
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show
+
+# What a search that was stopped early leaves.
+SEARCH_FILES = ("data", "lock", "owner.json", "trials")
 
 
 @app.command(
@@ -44,15 +48,23 @@ def tune(
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     import tasks
+    from tasks.stages.directories import SEARCH, place_for
     from tasks.stages.run_directory import next_free
     from tasks.stages.trainers import start_fork_server
+    from tuning.search_lock import is_locked, locked_error
+    from tuning.strategy_names import check_strategy
 
     chosen = tasks.get(task)
-    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    check_strategy(strategy)
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     start = chosen.with_settings(chosen.settings, changes)
     where = chosen.data_options(data, data_seed, **reading)
-    directory = out or next_free(Path("runs"), f"{task}-search")
     stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
+    chosen.check(start, where)
+    directory = place_for(out or next_free(Path("runs"), f"{task}-search"), SEARCH, SEARCH_FILES)
+    if is_locked(directory):
+        raise locked_error(directory)
+    splits = load_noted(chosen, where)
     if cluster is None:
         own.call_on_close(start_fork_server(workers, threads))
     load_tensorflow()
@@ -66,7 +78,6 @@ def tune(
         trials, epochs, strategy, seed, executions, workers, threads, cluster, store, extend,
         Budget(most, target_score, retries, stall, TrialLimits(max_latency, max_parameters)),
     )  # fmt: skip
-    splits = load_noted(chosen, where)
     with SearchDisplay(directory, trials) as display:
         result = stage(
             chosen, where, start, options, directory,
@@ -84,9 +95,11 @@ def leaderboard(
     as_json: o.AsJson = False,
 ) -> None:
     """All trials of a search, ranked; also while it runs."""
+    from tasks.stages.directories import SEARCH, required
     from tasks.stages.tables import leaderboard_rows
     from tuning.leaderboard import TrialLimits, chosen_rows, read_search
 
+    required(search, SEARCH)
     rows = chosen_rows(read_search(search), TrialLimits(max_latency, max_parameters), pareto)
     found = leaderboard_rows(rows)
     show(found, {"search": str(search), "trials": found}, as_json)
@@ -98,8 +111,10 @@ def report(
     as_json: o.AsJson = False,
 ) -> None:
     """Write a page with plots that opens anywhere: report.html in the run or search."""
+    from tasks.stages.directories import RUN, SEARCH, required
     from tasks.stages.reporting import report as stage
 
+    check_writable(required(directory, RUN, SEARCH))
     path = stage(directory)
     if as_json:
         print_json({"report": str(path)})

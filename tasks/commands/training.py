@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common.errors import DataError
+from common.errors import DataError, WriteError
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
-from tasks.stages.console import baseline_note, load_noted, load_tensorflow, print_json, show, tell
+from tasks.stages.console import (
+    baseline_note,
+    load_noted,
+    load_quick,
+    load_tensorflow,
+    print_json,
+    show,
+    tell,
+)
 
 
 @app.command(
@@ -46,12 +55,13 @@ def train(
         "epochs": epochs,
     }  # fmt: skip
     import tasks
+    from tasks.stages.directories import RUN, place_for
     from tasks.stages.run_directory import Run, next_free, pattern, resumed
 
     chosen = tasks.get(task)
-    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     changes |= {name: value for name, value in flags.items() if value is not None}
-    run = Run(out or next_free(Path("runs"), task))
+    run = Run(place_for(out or next_free(Path("runs"), task), RUN))
     base, before, its_seed = pattern(chosen, like)
     data_seed = before.seed if data_seed is None else data_seed
     reading = {**before.reading, **reading} if data is None else reading
@@ -65,13 +75,23 @@ def train(
         )
     else:
         final = chosen.with_settings(base, changes)
+    chosen.check(final, where)
+    began = time.perf_counter()
+    splits = load_noted(chosen, where)
+    if resume:
+        run.check_data(splits)
+    spent = time.perf_counter() - began
     load_tensorflow()
     from reports.tables import score_rows
     from tasks.stages.training import train as stage
 
-    splits = load_noted(chosen, where)
     tell(f"run: {run.path}")
-    result = stage(chosen, where, final, run, seed=seed, splits=splits)
+    try:
+        result = stage(chosen, where, final, run, seed=seed, splits=splits, tell=tell, spent=spent)
+    except WriteError as error:
+        again = f"`seqloom train {task} --resume --out {run.path}`"
+        then = f"; when there is room, {again} goes on from the last epoch" if run.exists else ""
+        raise WriteError(f"{error}{then}") from error
     show(score_rows(result), result, as_json, baseline_note(result))
 
 
@@ -83,21 +103,31 @@ def evaluate(
     as_json: o.AsJson = False,
 ) -> None:
     """Judge a finished run anew, beside its baseline."""
+    from tasks.stages.directories import RUN, required
     from tasks.stages.run_directory import Run
 
-    found = Run(run)
+    found = Run(required(run, RUN, finished=True))
     before, chosen = found.data(), found.task()
-    reading, others = sorted_flags(chosen, task_flags(own.args))
+    reading, others = sorted_flags(chosen, task_flags(own.args), own)
     if others or (reading and not data):
         raise DataError(
             f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
         )
     where = chosen.data_options(data, **{**before.reading, **reading}) if data else None
+    began = time.perf_counter()
+    preprocessor = found.preprocessor()
+    splits = load_quick(chosen.as_trained(preprocessor) if where else chosen, where or before)
+    if where is None:
+        found.check_data(splits)
+    # Refuses what the model could never answer, such as a label that training did not have.
+    for part in (splits.validation, splits.test):
+        preprocessor.validate(part)
+    spent = time.perf_counter() - began
     load_tensorflow()
     from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
-    result = stage(found, where)
+    result = stage(found, where, splits=splits, tell=tell, spent=spent)
     show(score_rows(result), result, as_json, baseline_note(result))
 
 
@@ -123,17 +153,24 @@ def run(
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     import tasks
+    from tasks.stages.directories import WHOLE, place_for
     from tasks.stages.run_directory import next_free
     from tasks.stages.trainers import start_fork_server
+    from tuning.strategy_names import check_strategy
 
     chosen = tasks.get(task)
+    check_strategy(strategy)
+    most = seconds(max_time, "--max-time")
     base = chosen.settings
     if quick:
         base = chosen.with_settings(base, chosen.quick)
-    reading, changes = sorted_flags(chosen, task_flags(own.args, settings))
+    reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     start = chosen.with_settings(base, changes)
     where = chosen.data_options(data, data_seed, **reading)
-    directory = out or next_free(Path("runs"), task)
+    chosen.check(start, where)
+    parts = ("search", "model", "bundle")
+    directory = place_for(out or next_free(Path("runs"), task), WHOLE, parts)
+    splits = load_noted(chosen, where)
     own.call_on_close(start_fork_server(workers))
     load_tensorflow()
     from reports.tables import artifact_notes, artifact_rows, score_rows
@@ -149,11 +186,11 @@ def run(
         strategy,
         seed,
         workers=workers,
-        budget=Budget(seconds(max_time, "--max-time")),
+        budget=Budget(most),
     )
     display = SearchDisplay(directory / "search", options.trials)
     try:
-        result = run_everything(chosen, where, start, options, directory, display)
+        result = run_everything(chosen, where, start, options, directory, display, splits)
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
             tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")

@@ -170,10 +170,21 @@ class Task(ABC):
         """The ``data`` settings of these options."""
         return self.data.updated(**options.reading)
 
+    def check(self, settings: Settings, options: DataOptions) -> None:  # noqa: B027 a kind may
+        """Refuses settings that do not go together, before anything is read or written.
+
+        Raises:
+            ConfigError: names the flags, and what would do.
+        """
+
     @property
     def watched(self) -> Metric:
         """What epochs are chosen by."""
         return self.monitor or self.metric
+
+    def as_trained(self, preprocessor: Preprocessor) -> Task:
+        """The task as it reads further data for a trained model: the same, unless a kind knows."""
+        return self
 
     # ---- learn
 

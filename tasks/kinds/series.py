@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from common.config import Config, number, text
+from common.config import Config, choice, number, text
 from common.errors import DataError
 from pipelines.encodings import ENCODING_HELP
 from pipelines.raw_windows import window_from_json
 from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
-from pipelines.series_reader import SeriesColumns
+from pipelines.series_columns import SeriesColumns
 from pipelines.series_sources import chosen_columns, columns_of
 from tasks.kinds.contract import Task
 
@@ -21,12 +21,19 @@ class SeriesReading(Config):
     """Columns and parts of a series."""
 
     target: str = text("", "columns that matter, comma between; every numeric one if absent")
-    time_column: str = text("", "column of the time; found by its name if absent")
-    id_column: str = text("", "column that tells many series of one file apart")
+    time_column: str = text(
+        "", "column of the time, or several (date,hour); none: rows follow one another"
+    )
+    id_column: str = text("", "columns that tell many series of one file apart")
     timezone: str = text("", "where times without an offset are, such as Europe/Berlin")
     encoding: str = text("", ENCODING_HELP)
+    decimal: str = choice("auto", ("auto", ".", ","), "mark of decimals; told by the file")
+    date_order: str = choice("auto", ("auto", "dmy", "mdy"), "of 01/02/2020; told by the file")
     stride: int = number(1, 1, 100_000, "rows from one window to the next")
     split: str = text("0.7,0.1,0.2", "train, validation, test in order of time: shares or rows")
+
+    # What a trained model expects of further data; no setting.
+    trained: SeriesColumns | None = None
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -34,31 +41,22 @@ class SeriesReading(Config):
         return ()
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The settings by which data is recognised: how it is written is in its values."""
+        written = ("encoding", "decimal", "date_order")
+        return {name: value for name, value in self.to_dict().items() if name not in written}
+
+    @property
     def columns(self) -> SeriesColumns:
         """What the reader is asked for."""
-        return SeriesColumns(
-            self.time_column,
-            self.id_column,
-            columns_of(self.target),
-            self.others,
-            self.timezone,
-            self.encoding,
-        )
-
-    def deciding(self) -> dict[str, Any]:
-        """What decides which rows are used, for a fingerprint: not how their bytes are read."""
-        return {name: value for name, value in self.to_dict().items() if name != "encoding"}
-
-    def columns_like(self, targets: tuple[str, ...], others: tuple[str, ...] = ()) -> SeriesColumns:
-        """The columns that a model was trained on, in another file."""
-        return SeriesColumns(
-            self.time_column,
-            self.id_column,
-            targets,
-            others,
-            self.timezone,
-            self.encoding,
-            flat=True,
+        return replace(
+            self.trained or SeriesColumns(targets=columns_of(self.target), others=self.others),
+            time=self.time_column,
+            id=self.id_column,
+            timezone=self.timezone,
+            encoding=self.encoding,
+            decimal=self.decimal.removeprefix("auto"),
+            date_order=self.date_order.removeprefix("auto"),
         )
 
 
@@ -67,6 +65,18 @@ class SeriesTask(Task):
     """What all kinds over series share."""
 
     preprocessing: SeriesPreprocessing = SeriesPreprocessing()
+
+    def as_trained(self, preprocessor: Any) -> SeriesTask:
+        """The task whose data has the columns that a model was trained on.
+
+        Where its files do not say how numbers and dates are written, those of training do.
+        """
+        pre = preprocessor
+        targets, others = pre.roles
+        columns = SeriesColumns(
+            targets=targets, others=others, flat=True, like=pre.written, step=pre.frequency
+        )
+        return replace(self, data=replace(self.data, trained=columns))
 
     def parse_input(self, text: str) -> dict[str, Any]:
         """JSON of rows: ``{"values": [[...], ...], "time": "2018-01-01T00:00:00"}``."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.errors import SeqloomError
+from common.files import storage_reason
 
 if TYPE_CHECKING:
     from pipelines.splits import Splits
@@ -29,9 +30,16 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def load_quick(task: Task, where: DataOptions) -> Splits:
+    """The examples, read before TensorFlow is imported: what is wrong with them is said at once."""
+    if str(where.source).startswith("tfds:"):
+        load_tensorflow()  # without its chatter
+    return task.load(where)
+
+
 def load_noted(task: Task, where: DataOptions) -> Splits:
-    """The examples; what was decided on the way is told."""
-    splits = task.load(where)
+    """``load_quick``; what was decided on the way is told."""
+    splits = load_quick(task, where)
     for note in splits.notes:
         tell(f"note: {note}")
     return splits
@@ -82,6 +90,14 @@ def load_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
+def _unwritten(error: Exception) -> str | None:
+    """The sentence for a file that could not be written where nobody foresaw it."""
+    if (reason := storage_reason(error)) is None:
+        return None
+    where = getattr(error, "filename", None)
+    return f"{where}: {reason}" if where else f"a file cannot be written: {reason}"
+
+
 def guarded(command: Callable[[], None], debug: bool) -> int:
     """Runs a command; its exit code. What bad input raises becomes one sentence."""
     try:
@@ -93,8 +109,9 @@ def guarded(command: Callable[[], None], debug: bool) -> int:
         tell("stopped; the same command with --out (train: and --resume) goes on where it was")
         return 130
     except Exception as error:
-        if debug or not isinstance(error, SeqloomError):
+        message = str(error) if isinstance(error, SeqloomError) else _unwritten(error)
+        if debug or message is None:
             raise
-        print(f"seqloom: {error}", file=sys.stderr)
+        print(f"seqloom: {message}", file=sys.stderr)
         return 2
     return 0

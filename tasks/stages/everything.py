@@ -85,6 +85,7 @@ def run_everything(
     options: SearchOptions,
     directory: Path,
     display: SearchDisplay,
+    splits: Splits | None = None,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
 
@@ -98,11 +99,11 @@ def run_everything(
         options: of the search.
         directory: ``search/``, ``model/`` (the run) and ``bundle/`` are made in it.
         display: shows a person what happens now.
+        splits: the examples, where the caller has read them already.
     """
-    started, splits, tell = time.perf_counter(), task.load(data), display.tell
+    started, tell = time.perf_counter(), display.tell
+    splits = splits or task.load(data)
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
-    for note in splits.notes:
-        tell(f"note: {note}")
     run, bundle = Run(directory / "model"), directory / "bundle"
     if not run.finished:
         tell(estimate(task, settings, splits, options).sentence)
@@ -116,7 +117,7 @@ def run_everything(
     else:
         best = drawn_settings(task, settings, result["best"]["config"])
         tell(f"training the best of {result['trials']['completed']} trials")
-        result |= train(task, data, best, run, seed=options.seed, splits=splits)
+        result |= train(task, data, best, run, seed=options.seed, splits=splits, tell=tell)
     tell("exporting, and comparing each export with Keras")
     result |= export(run, bundle, splits=splits)
     tell("serving, and asking one question over REST")

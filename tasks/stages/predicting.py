@@ -12,6 +12,7 @@ from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.responses import Responses, readable, respond, separated, settings_request
 from tasks.kinds.contract import DataOptions, Task
+from tasks.stages.console import load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -93,6 +94,7 @@ def predict(
     elif is_bundle:
         answers = run.predict(raw, **decoding)
     else:
+        load_tensorflow()  # only now: what is wrong with the inputs is said at once
         program = keras_program(task, run.model(), preprocessor)
         answers = readable(program, preprocessor, raw, decoding)
     lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]

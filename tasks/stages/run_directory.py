@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import tasks
 from common.errors import DataError
-from common.files import write_json
+from common.files import write_json, writing
 from pipelines.preprocessor import Preprocessor, load_preprocessor
 from tasks.kinds.contract import DataOptions, Settings, Task
 
 if TYPE_CHECKING:
     import keras
+
+    from pipelines.splits import Splits
 
 # Of config.json; a run of another format cannot be read.
 FORMAT = 2
@@ -90,10 +92,21 @@ class Run:
         """Where the examples came from."""
         return DataOptions(**self.config()["data"])
 
+    def check_data(self, splits: Splits) -> None:
+        """Refuses other examples than those that the training began with."""
+        before = self.read_json("environment.json")["data_fingerprint"]
+        if before != splits.fingerprint:
+            raise DataError(
+                f"the data of {self.path} has changed since training began "
+                f"(fingerprint {before[:12]}, now {splits.fingerprint[:12]}); restore it, "
+                "or train anew with another --out"
+            )
+
     def save_preprocessor(self, preprocessor: Preprocessor) -> None:
         """Writes ``preprocessor/``."""
-        (self.path / "preprocessor").mkdir(parents=True, exist_ok=True)
-        preprocessor.save(self.path / "preprocessor")
+        with writing(self.path / "preprocessor"):
+            (self.path / "preprocessor").mkdir(parents=True, exist_ok=True)
+            preprocessor.save(self.path / "preprocessor")
 
     def preprocessor(self) -> Preprocessor:
         """The preprocessor that the model was trained with."""
@@ -102,8 +115,12 @@ class Run:
     def save_model(self, model: keras.Model) -> None:
         """Writes ``model.keras`` by a rename: its presence is what makes a run finished."""
         aside = self.path / "writing.keras"
-        model.save(aside)
-        os.replace(aside, self.path / "model.keras")
+        with writing(self.path / "model.keras"):
+            try:
+                model.save(aside)
+                os.replace(aside, self.path / "model.keras")
+            finally:
+                aside.unlink(missing_ok=True)
 
     def model(self) -> keras.Model:
         """The trained model, not compiled."""

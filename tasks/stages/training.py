@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import DataError
-from common.files import write_json
+from common.files import write_json, writing
+from models.callbacks import read_history
 from models.training import History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.predicting import keras_responses
@@ -33,6 +33,8 @@ def train(
     seed: int = 0,
     splits: Splits | None = None,
     title: str = "train",
+    tell: Callable[[str], None] = lambda _: None,
+    spent: float = 0.0,
 ) -> dict[str, Any]:
     """Trains, evaluates beside the baseline, and fills the run's directory.
 
@@ -46,28 +48,42 @@ def train(
         seed: of weights, dropout and the order of examples.
         splits: the examples, where the caller has read them already.
         title: of the progress display.
+        tell: takes a line about what is done after the last epoch.
+        spent: seconds that the caller took to read the examples.
 
     Returns:
-        The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline...
+        The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline... Of them
+        ``seconds`` is the whole time, that of earlier starts included as far as their epochs took
+        it, and ``epochs_seconds`` that of the epochs alone.
+
+    Raises:
+        ConfigError: settings that do not fit; nothing is written then.
+        WriteError: the run's directory cannot be written; ``--resume`` goes on from the last epoch.
     """
-    data = data.in_files(run.path / "data")
+    started = time.perf_counter() - spent
+    task.check(settings, data)
     splits = splits or task.load(data)
     if run.exists:
-        _same_data(run, splits)
-    ready = prepare(task, settings, splits)
-    done = fit_run(task, data, settings, run, ready, seed=seed, title=title)
-    result = {
-        "run": str(run.path),
-        "task": task.name,
-        **judge(task, done.model, done.preprocessor, splits, run.path / "pictures"),
-        "parameters": done.parameters,
-        "epochs": len(done.history.rows),
-        "best_epoch": done.history.best_epoch + 1,
-        "seconds": done.history.seconds,
-        "examples": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
-    }
-    write_json(run.path / "metrics.json", result)
-    run.save_model(done.model)
+        run.check_data(splits)
+    before = sum(row["seconds"] for row in read_history(run.path / "history.csv"))
+    with writing(run.path):
+        ready = prepare(task, settings, splits)
+        done = fit_run(task, data, settings, run, ready, seed=seed, title=title)
+        result = {
+            "run": str(run.path),
+            "task": task.name,
+            **judge(task, done.model, done.preprocessor, splits, run.path / "pictures", tell),
+            "parameters": done.parameters,
+            "epochs": len(done.history.rows),
+            "best_epoch": done.history.best_epoch + 1,
+            "seconds": before + time.perf_counter() - started,
+            "epochs_seconds": done.history.seconds,
+            "examples": {
+                part: len(getattr(splits, part)) for part in ("train", "validation", "test")
+            },
+        }
+        write_json(run.path / "metrics.json", result)
+        run.save_model(done.model)
     discard_state(run.path)
     return result
 
@@ -146,11 +162,12 @@ def fit_run(
 
     from models.progress import TrainingProgress
 
-    run.create(task, data, settings, seed)
-    run.save_environment(seed, ready.splits.fingerprint)
     keras.utils.set_random_seed(seed)
     with _policy(settings):
         model = task.build(settings, ready.preprocessor, ready.counts)
+    # Only now: settings that the model refuses leave nothing behind.
+    run.create(task, data.in_files(run.path / "data"), settings, seed)
+    run.save_environment(seed, ready.splits.fingerprint)
     size = settings.model.batch_size
     progress = TrainingProgress(len(ready.train), task.watched.key, title=title)
     try:
@@ -181,38 +198,56 @@ def judge(
     preprocessor: Preprocessor,
     splits: Splits,
     pictures: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Metrics on validation and test, and the baseline's beside them; draws test's pictures."""
-    metrics = {}
+    metrics, started = {}, time.perf_counter()
+    tell("judging the model on validation and test")
     for part in ("validation", "test"):
         examples = getattr(splits, part)
         responses = keras_responses(task, model, preprocessor, preprocessor.raw(examples))
         metrics[part] = task.evaluate(preprocessor, responses, examples)
     if pictures is not None:
         task.pictures(preprocessor, responses, examples, pictures)
-    return {"metrics": metrics, "baseline": task.baseline(preprocessor, splits)}
+    judged = time.perf_counter()
+    tell(f"judged in {judged - started:.0f} s; now its baseline is fitted")
+    baseline = task.baseline(preprocessor, splits)
+    tell(f"baseline fitted in {time.perf_counter() - judged:.0f} s: {baseline['name']}")
+    return {"metrics": metrics, "baseline": baseline}
 
 
-def evaluate(run: Run, data: DataOptions | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Run,
+    data: DataOptions | None = None,
+    *,
+    splits: Splits | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    spent: float = 0.0,
+) -> dict[str, Any]:
     """Judges a finished run anew, on its own data or on another test set.
 
     Args:
         run: a finished training.
         data: where else to take the examples from; the baseline is fitted on that data's own
             training part.
+        splits: the examples, where the caller has read them already.
+        tell: takes a line about what is done.
+        spent: seconds that the caller took to read the examples.
     """
-    task, started = run.task(), time.perf_counter()
-    splits = task.load(data or run.data())
+    task, started = run.task(), time.perf_counter() - spent
+    preprocessor = run.preprocessor()
+    if splits is None:
+        splits = task.as_trained(preprocessor).load(data) if data else task.load(run.data())
     if data is None:
-        _same_data(run, splits)
-    model, preprocessor = run.model(), run.preprocessor()
+        run.check_data(splits)
+    model = run.model()
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
         preprocessor.validate(part)
     return {
         "run": str(run.path),
         "task": task.name,
-        **judge(task, model, preprocessor, splits),
+        **judge(task, model, preprocessor, splits, tell=tell),
         "parameters": trainable_parameters(model),
         "seconds": time.perf_counter() - started,
         "data": splits.name,
@@ -231,13 +266,3 @@ def _policy(settings: Settings) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _same_data(run: Run, splits: Splits) -> None:
-    before = run.read_json("environment.json")["data_fingerprint"]
-    if before != splits.fingerprint:
-        raise DataError(
-            f"the data of {run.path} has changed since training began "
-            f"(fingerprint {before[:12]}, now {splits.fingerprint[:12]}); restore it, "
-            "or train anew with another --out"
-        )

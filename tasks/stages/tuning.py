@@ -80,8 +80,9 @@ def tune(
     """
     if is_locked(directory):  # before its search.json is touched
         raise locked_error(directory)
-    data = data.in_files(directory / "data")
+    task.check(settings, data)
     splits = splits or task.load(data)
+    data = data.in_files(directory / "data")
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
     settings = task.with_settings(settings, {"epochs": options.epochs})
     pool = _pool(options, tell)

@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import DataError
 from pipelines.records import Records, plain
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.series_sources import load_series
 from pipelines.sources import load_labelled_text
 
@@ -286,7 +287,8 @@ TWO = SeriesColumns(targets=("load",))
     ("source", "wanted", "parts"),
     [
         (hours()[:0], TWO, ["DataFrame is empty"]),
-        (hours().reset_index(drop=True), TWO, ["DataFrame", "no column holds dates"]),
+        (hours().reset_index(drop=True).assign(who=[f"x{i}" for i in range(60)]), TWO,
+         ["DataFrame", "no column holds dates", "--time-column none"]),
         (hours(), SeriesColumns(targets=("x",)), ["DataFrame: column 'x'", "time, load, heat"]),
         (hours().assign(load=["?"] * 17 + ["many"] * 43), TWO,
          ["DataFrame, row 17: column 'load': 'many' is not a number"]),

@@ -28,13 +28,13 @@ def seconds(*stamps):
 
 @pytest.mark.parametrize("step", [1, 7, 300, HOUR, DAY, WEEK, 28 * DAY, 30 * DAY])
 def test_equal_steps_are_found(step):
-    assert infer_frequency(np.arange(5) * step - 10**9) == (Frequency(step), 1.0)
+    assert infer_frequency(np.arange(5) * step - 10**9) == Frequency(step)
 
 
 def test_the_commonest_step_wins_and_its_multiples_fit():
     times = np.cumsum([0, 60, 60, 120, 90, 60])
-    assert infer_frequency(times) == (Frequency(60), 0.8)
-    assert infer_frequency(np.array([5, 11])) == (Frequency(6), 1.0)
+    assert infer_frequency(times) == Frequency(60)
+    assert infer_frequency(np.array([5, 11])) == Frequency(6)
 
 
 @pytest.mark.parametrize(("stamps", "found"), [
@@ -48,7 +48,7 @@ def test_the_commonest_step_wins_and_its_multiples_fit():
     (("2020-01-01", "2020-02-01", "2020-04-01", "2020-05-01", "2020-06-01"), MONTH),
 ])  # fmt: skip
 def test_months_are_found_whatever_their_length(stamps, found):
-    assert infer_frequency(seconds(*stamps)) == (found, 1.0)
+    assert infer_frequency(seconds(*stamps)) == found
 
 
 @pytest.mark.parametrize(("frequency", "start", "steps", "end"), [

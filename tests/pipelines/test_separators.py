@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipelines.readers import read_rows
 from pipelines.readers.delimited import first_cells
-from pipelines.series_reader import SeriesColumns, read_series
+from pipelines.series_columns import SeriesColumns
+from pipelines.series_reader import read_series
 from pipelines.sources import load_labelled_text
 from pipelines.textfile import inspect_file
 

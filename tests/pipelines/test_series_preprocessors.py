@@ -388,7 +388,7 @@ def test_saved_and_loaded_are_the_same(name, tmp_path):
     assert repr(vars(again)) == repr(vars(pre))
     assert again.signature == pre.signature
     state = json.loads((tmp_path / "preprocessor.json").read_text())
-    for key in set(state) - {"type"}:
+    for key in set(state) - {"type", "written"}:  # earlier versions did not write the last
         less = {k: v for k, v in state.items() if k != key}
         (tmp_path / "preprocessor.json").write_text(json.dumps(less))
         with pytest.raises(DataError, match=r"preprocessor\.json is incomplete"):

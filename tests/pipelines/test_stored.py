@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.errors import DataError
 from pipelines.frames import located, stored
-from pipelines.series_reader import SeriesColumns
+from pipelines.series_columns import SeriesColumns
 from pipelines.series_sources import load_series
 from pipelines.sources import load_labelled_text
 

@@ -1,5 +1,6 @@
 """Windows over series: where they lie, what they hold, and batches of them without copies."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,12 +130,33 @@ def test_too_few_rows_name_the_flags():
     text = str(error.value)
     assert "s0 has 20 rows (10 for train, 5 for validation, 5 for test)" in text
     assert "9 rows of the past and 2 of the future" in text
-    assert all(flag in text for flag in ("--lookback", "--horizon", "--split"))
+    assert "add --lookback 8 or less, change --split" in text
     assert split_windows(a_table(20), 8, 2, "10,5,5")[0]["train"].starts.tolist() == [0]
     with pytest.raises(DataError, match="20 rows"):
         split_windows(a_table(20), 3, 6, "10,5,5")
     with pytest.raises(DataError, match="0 for validation"):
         split_windows(a_table(20), 3, 2, "10,0,10")
+
+
+@pytest.mark.parametrize(
+    ("rows", "lookback", "horizon", "split"),
+    [(20, 9, 2, "10,5,5"), (20, 3, 6, "10,5,5"), (20, 30, 30, "10,5,5"),
+     (40, 50, 4, "0.5,0.25,0.25"), (30, 8, 0, "0.6,0.2,0.2"), (9, 100, 50, "5,2,2")],
+)  # fmt: skip
+def test_who_follows_the_advice_has_windows(rows, lookback, horizon, split):
+    """The flags of the sentence are tried: they are the way out."""
+    with pytest.raises(DataError) as error:
+        split_windows(a_table(rows), lookback, horizon, split)
+    flags = dict(re.findall(r"--(lookback|horizon|window) (\d+)", str(error.value)))
+    assert flags, str(error.value)
+    found = {"lookback": lookback, "horizon": horizon} | {k: int(v) for k, v in flags.items()}
+    past = found.pop("window", found["lookback"])
+    assert all(map(len, split_windows(a_table(rows), past, found["horizon"], split)[0].values()))
+
+
+def test_the_longest_series_says_what_would_do():
+    with pytest.raises(DataError, match="s1 has 20 rows"):
+        split_windows(a_table(6, 20, 9), 30, 2, "0.5,0.25,0.25")
 
 
 def test_one_series_is_not_copied_and_several_are_joined():

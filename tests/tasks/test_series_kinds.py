@@ -9,6 +9,7 @@ import tasks
 from models.anomaly_detection import core_model, scoring_model
 from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample
 from pipelines.frequency import HARMONICS, HOUR, Frequency
+from pipelines.preprocessor import load_preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.scaling import Scaler
 from pipelines.series import Series
@@ -110,3 +111,93 @@ def test_series_of_unequal_length_are_judged_over_the_rows_that_count():
     found = TASK.evaluate(pre, {"expected": expected, "score": scores}, every)
     # The window is found; the alarm in the first series is false.
     assert (found["recall"], found["precision"]) == (1, 0.5)
+
+
+# ---- data of a trained model
+
+
+def german_hours(tmp_path, name, days, cell):
+    """Rows of a date, an hour, two ids and a number as a German program writes it."""
+    rows = [f"{day:02}/02/2020;{hour};{store};{item};{cell(day, hour)}\n"
+            for day in days for hour in range(24) for store in "ab" for item in (1, 2)]  # fmt: skip
+    (tmp_path / name).write_text("Date;Hour;store;item;sold\n" + "".join(rows))
+    return tmp_path / name
+
+
+def test_other_files_are_read_as_those_of_training(tmp_path):
+    """What training's file proved, a file of few rows need not."""
+    task = tasks.get("forecast")
+    path = german_hours(tmp_path, "train.csv", range(1, 20), lambda d, h: f"{d * h},5")
+    flags = {"target": "sold", "lookback": 24, "horizon": 6, "id_column": "store,item"}
+    options = task.data_options(path, **flags)
+    splits = task.load(options)
+    pre = task.adapt(task.settings, splits.train)
+    assert dataclasses.asdict(pre.written) == {"decimal": ",", "date_order": "dmy"}
+    pre.save(tmp_path)
+    again = load_preprocessor(tmp_path)
+    assert (again.written, again.frequency) == (pre.written, pre.frequency)
+    # Three days, and numbers such as 1.234: nothing in this file says which is which.
+    few = german_hours(tmp_path, "few.csv", range(1, 4), lambda d, h: f"1.{100 + 24 * d + h}")
+    raw, notes = task.read_inputs(few, options, again)
+    assert [window["series"] for window in raw] == ["a/1", "a/2", "b/1", "b/2"]
+    assert raw[0]["values"][-1, 0] == 1100 + 24 * 3 + 23
+    assert str(np.int64(raw[0]["time"]).astype("datetime64[s]")) == "2020-02-03T23:00:00"
+    # So does what `evaluate --data` reads; the task by itself would take points for decimals.
+    where = task.data_options(few, **{**flags, "lookback": 12, "split": "0.5,0.2,0.3"})
+    values = task.as_trained(again).load(where).train.table.values
+    assert (values[0, 0], values.max()) == (1124, 1195)
+    # A series that is too short is left out, not the file.
+    short = few.read_text() + "03/02/2020;0;c;9;1.234\n03/02/2020;1;c;9;1.235\n"
+    few.write_text(short)
+    raw, notes = task.read_inputs(few, options, again)
+    assert len(raw) == 4
+    assert any("1 of 5 series were left out: 'c/9'" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["forecast", "anomaly"])
+@pytest.mark.parametrize("header", ["y", "step,y"])
+def test_rows_without_a_calendar(tmp_path, name, header):
+    """Steps and counters from file to answer: times are numbers, and no calendar is learnt."""
+    task, path = tasks.get(name), tmp_path / "steps.csv"
+    rows = [[10 * i, i * i % 7] if "," in header else [i * i % 7] for i in range(200)]
+    path.write_text(header + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    options = task.data_options(
+        path, **({"lookback": 8, "horizon": 3} if name == "forecast" else {})
+    )
+    splits = task.load(options)
+    pre = task.adapt(task.settings, splits.train)
+    assert (pre.calendar, pre.frequency.counter) == ((), True)
+    assert "time" not in pre.signature["inputs"]
+    pre.save(tmp_path)
+    again = load_preprocessor(tmp_path)
+    raw, _ = task.read_inputs(path, options, again)
+    step = 10 if "," in header else 1
+    shape = (1, 3, 1) if name == "forecast" else (1, 200)
+    response = {
+        "mean": np.zeros(shape), "quantiles": np.zeros((*shape, 5)), "score": np.zeros(shape),
+        "anomaly": np.zeros(shape, int), "expected": np.zeros((*shape, 1)),
+    }  # fmt: skip
+    (answer,) = again.answers(response, raw)
+    first = 200 if name == "forecast" else 0
+    assert answer["times"][:3] == [step * (first + i) for i in range(3)]
+    assert str(answer["times"][0]) in task.format_answer(raw[0], answer)
+    files = task.write_answers(again, raw, [answer], tmp_path / "out.csv")
+    assert all(file.stat().st_size for file in files)
+    assert f",{answer['times'][1]}," in (tmp_path / "out.csv").read_text()
+
+
+def test_sessions_are_saved_and_have_no_calendar_in_forecasts(tmp_path):
+    days = [day for day in np.datetime64("2020-01-01") + np.arange(14) if np.is_busday(day)]
+    stamps = [day.astype("datetime64[m]") + 570 + 5 * bar for day in days for bar in range(78)]
+    rows = [f"{stamp},{i * i % 7}\n" for i, stamp in enumerate(stamps)]
+    (tmp_path / "bars.csv").write_text("time,close\n" + "".join(rows))
+    task = tasks.get("forecast")
+    options = task.data_options(tmp_path / "bars.csv", lookback=24, horizon=100)
+    pre = task.adapt(task.settings, task.load(options).train)
+    pre.save(tmp_path)
+    again = load_preprocessor(tmp_path)
+    assert (again.calendar, again.frequency) == ((), pre.frequency)
+    # The next forecast begins at the next opening, and goes over a night and a weekend.
+    (raw,), _ = task.read_inputs(tmp_path / "bars.csv", options, again)
+    times = again.frequency.label(again.frequency.after(raw["time"], np.arange(1, 101)))
+    assert (times[0], times[78]) == ("2020-01-15T09:30:00", "2020-01-16T09:30:00")

@@ -67,6 +67,10 @@ class AnomalyDetection(SeriesTask):
         0.15, epochs=300, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
     )
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The scorer can read in the directions that were asked for."""
+        settings.model.check()
+
     def load(self, options: DataOptions) -> Splits:
         """Windows of train and validation; test is whole series, judged after validation."""
         reading = self.reading(options)
@@ -82,7 +86,7 @@ class AnomalyDetection(SeriesTask):
             replace(windows["validation"], starts=windows["validation"].starts[:: reading.window]),
             test,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.deciding(), labels),
+            fingerprint=table.fingerprint(split, reading.identity, labels),
             notes=[*loaded.notes, *notes],
         )
 
@@ -196,7 +200,7 @@ class AnomalyDetection(SeriesTask):
         """Each series of a file, whole; it has the columns of training."""
         if not path.is_file():
             raise DataError(f"--file {path} is not there; name a csv or tsv file")
-        columns = self.reading(options).columns_like(preprocessor.columns)
+        columns = self.as_trained(preprocessor).reading(options).columns
         series, notes = read_series(path, columns, regular=False)
         return [SeriesExample(one, 0).raw() for one in series], notes
 

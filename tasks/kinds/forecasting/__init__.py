@@ -57,6 +57,11 @@ class Forecasting(SeriesTask):
         "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0,
     })  # fmt: skip
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """The segment fits the window, and the head and the channels what they read."""
+        reading = self.reading(options)
+        settings.model.check(reading.lookback, bool(columns_of(reading.covariates)))
+
     def load(self, options: DataOptions) -> Splits:
         """Windows of train, validation and test, in order of time."""
         reading = self.reading(options)
@@ -73,7 +78,7 @@ class Forecasting(SeriesTask):
         return Splits(
             **windows,
             name=loaded.name,
-            fingerprint=table.fingerprint(split, reading.deciding()),
+            fingerprint=table.fingerprint(split, reading.identity),
             notes=[*loaded.notes, *notes],
         )
 
@@ -175,8 +180,7 @@ class Forecasting(SeriesTask):
         self, path: Path, options: DataOptions, preprocessor: ForecastPreprocessor
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """The last window of each series of a file, which has the columns of training."""
-        others = (*preprocessor.covariates, *preprocessor.known)
-        columns = self.reading(options).columns_like(preprocessor.targets, others)
+        columns = self.as_trained(preprocessor).reading(options).columns
         return last_windows(path, columns, preprocessor)
 
     def write_answers(
