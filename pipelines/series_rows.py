@@ -23,8 +23,8 @@ def open_rows(source: Any, encoding: str = "") -> TextRows:
     """Opens a source of series.
 
     Args:
-        source: path of a file; a DataFrame, a list of dicts, or `Records`. A file whose extension
-            is unknown or that of lines of text is read as csv.
+        source: path of a file; a DataFrame, a list of dicts, or `Records`. A file of which
+            neither name nor content says more is read as csv.
         encoding: of a file that is not UTF-8, as Python names it; guessed if "".
 
     Raises:
