@@ -74,6 +74,8 @@ class EngineRunner:
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Inputs by name to outputs by name; shapes within the plan's profile.
 
+        No profile has batches of no rows: they have the shapes of one row's answer, and none of it.
+
         Raises:
             ServingError: other inputs than the plan's, a shape outside of the profile, or CUDA
                 failed.
@@ -84,9 +86,15 @@ class EngineRunner:
             raise ServingError(
                 f"the engine takes {', '.join(self.inputs)}, not {', '.join(feeds) or 'nothing'}"
             )
+        given = {name: np.asarray(array) for name, array in feeds.items()}
+        if all(array.shape[:1] == (0,) for array in given.values()):
+            row = {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in given.items()}
+            return {name: array[:0] for name, array in self.run(row).items()}
         kept = []  # until the stream has read them
         for name in self.inputs:
-            array = np.ascontiguousarray(feeds[name], self._dtype(name))
+            array = np.ascontiguousarray(given[name], self._dtype(name))
+            if array.shape != given[name].shape or not array.size:
+                raise ServingError(f"input {name!r} of shape {given[name].shape} is not possible")
             kept.append(array)
             if not self._context.set_input_shape(name, array.shape):
                 raise ServingError(f"input {name!r} of shape {array.shape} is not in the profile")

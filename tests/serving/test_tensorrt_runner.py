@@ -132,6 +132,16 @@ def gpu(monkeypatch, tmp_path):
 IDS = np.array([[3, 4, 0], [5, 0, 0]], np.int64)
 
 
+def test_no_rows_have_an_empty_answer_and_rows_without_a_step_are_refused(gpu):
+    with EngineRunner(gpu.plan) as runner:
+        found = runner.run({"ids": IDS[:0]})["y"]
+        assert (found.shape, found.dtype) == ((0, 2), np.float32)
+        for wrong in (IDS[:, :0], IDS[:0, :0], np.int64(1)):
+            with pytest.raises(ServingError, match=r"'ids' of shape \("):
+                runner.run({"ids": wrong})
+        np.testing.assert_array_equal(runner.run({"ids": IDS})["y"], [[7, 2], [5, 1]])
+
+
 def test_arrays_in_and_out(gpu):
     with EngineRunner(gpu.plan) as runner:
         assert (runner.inputs, runner.outputs) == (("ids",), ["y"])
