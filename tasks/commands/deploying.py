@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,11 +138,7 @@ def predict(
     }
     given, more = inputs_and_flags(given, switches)
     given += inputs_after_dashes(own)
-    known = {name for group in groups for name in group.names()}
-    for name in flags | more:
-        if name not in known:
-            error = unknown_flag(name, known, own)
-            raise DataError(f"{error}; put inputs that begin with two dashes after a -- of its own")
+    _check_known(own, flags | more, {name for group in groups for name in group.names()})
     found = stage(place, given, file, flags | more, out, client)
     for note in found.notes:
         tell(f"note: {note}")
@@ -151,6 +148,13 @@ def predict(
     else:
         for line in [*found.lines, *(f"wrote {path}" for path in found.files)]:
             print(line)
+
+
+def _check_known(ctx: typer.Context, flags: Collection[str], known: Collection[str]) -> None:
+    for name in flags:
+        if name not in known:
+            error = unknown_flag(name, known, ctx)
+            raise DataError(f"{error}; put inputs that begin with two dashes after a -- of its own")
 
 
 @app.command(

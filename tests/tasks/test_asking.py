@@ -48,6 +48,19 @@ def test_without_a_bundle_the_signature_is_enough(urls, tmp_path):
         assert isinstance(rows[0]["label"], str)
 
 
+def test_columns_of_a_file_stay_beside_a_servers_answers(sentiment_bundle, urls, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n7,a dull film\n9,a good film\n")
+    model = f"{urls[0]}/v1/models/sentiment"
+    for number, source in enumerate(((sentiment_bundle, "--url", urls[0]), ("--url", model, TEXT))):
+        out = tmp_path / f"{number}.jsonl"
+        answers = predictions(*source, "--file", tmp_path / "in.csv", "--out", out)
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [(row["id"], row["text"]) for row in rows[-2:]] == [
+            ("7", "a dull film"), ("9", "a good film"),
+        ]  # fmt: skip
+        assert [row["label"] for row in rows] == [one["label"] for one in answers]
+
+
 def test_what_cannot_be_asked_is_one_sentence(sentiment_bundle, urls, tmp_path):
     for arguments, told in (
         (("--url", "http://localhost:1/v1/models/x", TEXT), "localhost:1 does not answer"),
