@@ -34,7 +34,7 @@ _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 # What English and its neighbours have; from a few bytes nothing else can be told.
 _WESTERN_LETTERS = frozenset("éèàêëçñïîâôáíóúüöäßÉÀÜÖÄ")
 _WESTERN_MARKS = frozenset("€£¥§©®°±²³µ·¼½¾×–—‘’“”•…«»´ªº¿¡™\xa0")
-_FEW = 40  # bytes outside ASCII that are too few to tell a language
+_FEW = 40  # bytes outside ASCII, in different words, that are too few to tell a language
 _STRAY = 2  # bytes outside ASCII that are taken for damage where no encoding fits
 _SAMPLE = 200_000  # bytes of lines that are looked at
 _GROUPS, _LINES = 10, 20  # groups of lines that vote, where there are so many lines
@@ -192,8 +192,9 @@ def _detect(data: bytes, *encodings: str) -> tuple[str, float]:
 def _guesses(lines: Sequence[bytes]) -> list[str]:
     """Returns encodings of these lines, the likeliest first."""
     text = b"\n".join(lines)
-    high = sum(byte > 127 for byte in text)
-    if 0 < high <= _FEW and _is_western(text):
+    words = {word for word in text.split() if not word.isascii()}
+    few = sum(byte > 127 for word in words for byte in word) <= _FEW
+    if words and few and _is_western(text):
         return ["cp1252"]
     # One stray byte rules out the right encoding of all lines together; so groups of them vote.
     groups = [text]

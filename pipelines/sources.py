@@ -42,12 +42,12 @@ def load_labelled_text(
     Args:
         source: "synthetic", "synthetic:SIZE", "tfds:NAME[/CONFIG]", a directory, a file, or what
             a group of file names begins with; a DataFrame or a list of dicts; or a mapping of
-            parts to DataFrames, lists of dicts and paths (see `pipelines.frames.located`).
+            parts to any of these (see `pipelines.frames.located`).
         text_column: the text's column (csv, tsv, jsonl, json, TFDS feature); found by name if None.
         label_column: the label's column; found by name if None.
         encoding: of files that are not UTF-8, as Python names it; guessed if "".
         drop_unlabelled: leave rows out whose label is missing, rather than refuse them.
-        seed: which examples are split off for missing parts, and which synthetic ones are made.
+        seed: which examples are split off, and which synthetic ones are made.
         validation_fraction: share of the training examples for a missing validation part.
         test_fraction: share of the training examples for a missing test part.
 
@@ -64,8 +64,7 @@ def load_labelled_text(
     }
     columns = {"text_column": text_column, "label_column": label_column}
     if isinstance(source, (str, os.PathLike)):
-        source = os.fspath(source)
-        kind, _, rest = source.partition(":")
+        kind, _, rest = (source := os.fspath(source)).partition(":")
         if kind == "synthetic":
             if text_column or label_column:
                 raise DataError(

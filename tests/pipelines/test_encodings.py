@@ -269,6 +269,13 @@ def test_latin_text_of_a_few_bytes_is_western(tmp_path):
         assert inspect_file(tmp_path / "a.txt").encoding == "cp1252"
 
 
+@pytest.mark.parametrize("word", ["café", "naïve", "Größe", "25°C"])
+def test_one_word_again_and_again_tells_no_language(tmp_path, word):
+    pairs = [(f"{word} {number}", "ab"[number % 2]) for number in range(100)]
+    (tmp_path / "a.csv").write_bytes(written(pairs, "csv").encode("cp1252"))
+    assert load(tmp_path / "a.csv")[0] == pairs
+
+
 def test_tasks_take_the_encoding():
     import tasks
 
