@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +27,9 @@ from tasks.stages.console import (
     show_leaderboard,
     tell,
 )
+
+if TYPE_CHECKING:
+    from tasks.stages.run_directory import Run
 
 
 @app.command(
@@ -92,13 +97,23 @@ def train(
     from tasks.stages.training import train as stage
 
     tell(f"run: {run.path}")
-    try:
+    with _way_to_go_on(run):
         result = stage(chosen, where, final, run, seed=seed, splits=splits, tell=tell, spent=spent)
-    except WriteError as error:
-        again = f"`seqloom train {task} --resume --out {run.path}`"
-        then = f"; when there is room, {again} goes on from the last epoch" if run.exists else ""
-        raise WriteError(f"{error}{then}") from error
     show(score_rows(result), result, as_json, baseline_note(result))
+
+
+@contextmanager
+def _way_to_go_on(run: Run) -> Iterator[None]:
+    """The error of a disk that is full says how the run goes on."""
+    try:
+        yield
+    except WriteError as error:
+        if not run.exists:
+            raise
+        again = f"`seqloom train {run.config()['task']} --resume --out {run.path}`"
+        raise WriteError(
+            f"{error}; when there is room, {again} goes on from the last epoch"
+        ) from error
 
 
 @app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=o.OWN_FLAGS)
