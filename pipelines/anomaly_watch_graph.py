@@ -64,8 +64,9 @@ def watched(watch: Watch, scores: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor
     time, series = tf.shape(scores)[0], tf.shape(scores)[1]
     states = {name: tf.zeros([series, *size]) for name, size in watch.memory.items()}
     names = sorted(states)
-    found = tf.TensorArray(tf.float32, time, element_shape=[None, watch.witnesses])
-    alarms = tf.TensorArray(tf.int32, time, element_shape=[None])
+    # A row of nothing comes first, without which a series of no rows has no shape.
+    found = tf.TensorArray(tf.float32, time + 1).write(0, tf.zeros([series, watch.witnesses]))
+    alarms = tf.TensorArray(tf.int32, time + 1).write(0, tf.zeros([series], tf.int32))
 
     def one_row(t, found, alarms, *values):
         row = {
@@ -74,7 +75,7 @@ def watched(watch: Watch, scores: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor
         }  # fmt: skip
         mine, alarm, following = advanced(watch, dict(zip(names, values, strict=True)), row)
         following = [following[name] for name in names]
-        return t + 1, found.write(t, mine), alarms.write(t, alarm), *following
+        return t + 1, found.write(t + 1, mine), alarms.write(t + 1, alarm), *following
 
     shapes = [tf.TensorShape([None, *watch.memory[name]]) for name in names]
     scalar = tf.TensorShape([])
@@ -85,4 +86,4 @@ def watched(watch: Watch, scores: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor
         shape_invariants=(scalar, scalar, scalar, *shapes),
         parallel_iterations=1,
     )
-    return tf.transpose(found.stack(), (1, 0, 2)), tf.transpose(alarms.stack(), (1, 0))
+    return tf.transpose(found.stack()[1:], (1, 0, 2)), tf.transpose(alarms.stack()[1:], (1, 0))

@@ -11,9 +11,11 @@ from models.anomaly_detection import (
     LastOfWindows,
     SlidingWindows,
     calibrate_scores,
+    calibrated_watch,
     compile_expectation,
     core_model,
     expectations,
+    robust_threshold,
     scoring_model,
     threshold_of,
 )
@@ -389,3 +391,46 @@ def test_baselines_do_not_learn_from_what_follows_train():
     wild[700:] = 50
     for score in (z_score, moving_mad, lambda rows, train: seasonal_residual(rows, train, 24)):
         np.testing.assert_array_equal(score(values, 600)[:700], score(wild, 600)[:700])
+
+
+# ---- anomalies in train
+
+
+def test_anomalies_in_train_do_not_lift_a_robust_threshold_out_of_reach():
+    draw = np.random.default_rng(0)
+    scores = draw.exponential(1, 5000)
+    clean = robust_threshold(scores, "evt", 1e-4)
+    assert 0.6 < clean / -np.log(1e-4) <= 1.05
+    scores[100:150] = draw.uniform(50, 200, 50)
+    assert threshold_of(scores, "evt", 1e-4) > 5 * clean
+    assert robust_threshold(scores, "evt", 1e-4) < 1.3 * clean
+    assert robust_threshold(scores, "quantile", 1e-4) == threshold_of(scores, "quantile", 1e-4)
+
+
+def test_rows_that_are_labelled_do_not_count():
+    model, _, config = randomised("residual")
+    feeds = a_series(model, 400)
+    alone = calibrate_scores(model, [feeds], config)
+    spoilt = {name: np.array(x) for name, x in feeds.items()}
+    spoilt["values"][0, 50:60] += 100
+    normal = np.ones(400, bool)
+    normal[50:60] = False
+    assert (calibrate_scores(model, [spoilt], config) > 1.5 * alone).any()
+    np.testing.assert_allclose(calibrate_scores(model, [spoilt], config, [normal]), alone, rtol=0.5)
+
+
+def test_a_calibrated_watch_is_silent_on_train_and_calls_once_for_a_shift():
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(3000, 2)).astype(np.float32)
+    scores = np.abs(draw.normal(0, 0.1, (3000, 2))).astype(np.float32)
+    normal = np.ones(len(rows), bool)
+    watch = calibrated_watch([scores], [rows], [normal], SMALL, quiet=72)
+    assert watch.witnesses == 5
+    assert watch.over(scores[None], rows[None])[1].sum() <= 2
+    later = draw.normal(size=(1000, 2)).astype(np.float32)
+    level = np.abs(draw.normal(0, 0.1, (1000, 2))).astype(np.float32)
+    later[400:] += 9
+    level[400:, 1] += 3  # the usual row stays off, as long as the level does
+    found, alarms = watch.over(level[None], later[None])
+    assert (found[0, 400:].max(-1) >= 1).mean() > 0.9, "anomalous as long as it lasts"
+    assert np.flatnonzero(alarms[0][390:]).tolist() == [10]

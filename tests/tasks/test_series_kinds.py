@@ -14,7 +14,10 @@ from pipelines.preprocessor import load_preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.scaling import Scaler
 from pipelines.series import Series
+from pipelines.splits import Splits
+from pipelines.windows import Table, covered_spans, split_windows
 from serving.savedmodel import ServingModule
+from tasks.kinds.anomaly_detection import _normal_rows, _notes_on_labels
 from tasks.stages.predicting import keras_responses
 
 TASK = tasks.get("anomaly")
@@ -208,3 +211,36 @@ def test_sessions_are_saved_and_have_no_calendar_in_forecasts(tmp_path):
     (raw,), _ = task.read_inputs(tmp_path / "bars.csv", options, again)
     times = again.frequency.label(again.frequency.after(raw["time"], np.arange(1, 101)))
     assert (times[0], times[78]) == ("2020-01-15T09:30:00", "2020-01-16T09:30:00")
+
+
+def test_whole_series_answer_alike_in_numpy_and_tensorflow():
+    for scorer in ("residual", "autoencoder"):
+        pre, model = detector(scorer=scorer)
+        cores = TASK.cores(model)
+        whole = LoadedProgram(
+            pre.programs[DEFAULT], {name: KerasCore(core) for name, core in cores.items()}
+        )
+        request = pre.to_request(pre.raw(examples()[2:]))
+        want, found = whole.run(request), ServingModule(cores, pre).functions[DEFAULT](**request)
+        assert set(found) == set(want) == set(pre.signature["outputs"])
+        for name, array in want.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_labelled_anomalies_in_train_get_a_note_and_leave_thresholds_alone():
+    draw, rows = DRAW(0), 400
+    values = draw.normal(size=(rows, 1)).astype(np.float32)
+    one = Series(
+        "s.csv", HOUR * np.arange(rows), values, ("a",), Frequency(HOUR), ((20, 29), (390, 399))
+    )
+    table = Table.of([one], 1, 1)
+    windows, _ = split_windows(table, WINDOW, 0, "200,50,150")
+    test = [SeriesExample(one, 250)]
+    (note,) = _notes_on_labels(test, windows["train"])
+    assert "s.csv: 1 of 2" in note
+    assert "1970-01-01T20:00:00" in note
+    splits = Splits(windows["train"], windows["validation"], test, "s", "", [])
+    (normal,) = _normal_rows(splits, covered_spans(windows["train"]))
+    assert np.flatnonzero(~normal).tolist() == list(range(20, 30))
+    calm = dataclasses.replace(one, windows=((390, 399),))
+    assert _notes_on_labels([SeriesExample(calm, 250)], windows["train"]) == []
