@@ -46,7 +46,7 @@ def network_shares(
         return (share > 0.5).astype(np.float32)  # nothing says how sure it is: the better one
     variance = np.square(gain - share * size).sum(0) / total**2 * count / (count - 1)
     kept = np.maximum(0, 1 - variance / np.maximum(np.square(share), 1e-12))
-    return np.clip(share * kept, 0, 1).astype(np.float32)
+    return np.abs(np.clip(share * kept, 0, 1)).astype(np.float32)  # no nought with a minus
 
 
 @dataclass(frozen=True)
