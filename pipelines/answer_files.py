@@ -11,9 +11,13 @@ from typing import Any
 
 from common.errors import DataError
 from common.files import write_aside
-from pipelines.readers import LINES, Row, data_extension, formats, read_rows
+from pipelines.encodings import check_encoding
+from pipelines.readers import LINES, Row, read_rows, told_format
+from pipelines.text_columns import TextColumns
+from pipelines.textfile import inspect_file
 
 _SEPARATORS = {"csv": ",", "tsv": "\t", "tab": "\t"}
+_COLUMNS = TextColumns().names
 _JSON_LINES = ("jsonl", "ndjson")
 # Put before the name of an answer that a column of the file has too: ``predicted_label``.
 CLASH = "predicted_"
@@ -91,16 +95,22 @@ class AskedFile:
     typed: int = 0
 
     @classmethod
-    def of(cls, path: Path, typed: int = 0) -> AskedFile | None:
+    def of(cls, path: Path, typed: int = 0, encoding: str = "") -> AskedFile | None:
         """The rows of a table; None where the file has no columns, such as lines of text.
+
+        Args:
+            path: read as ``read_texts`` and the reader of series do.
+            typed: see ``AskedFile``.
+            encoding: of a file that is not UTF-8, as Python names it; guessed if "".
 
         Raises:
             DataError: the file cannot be read.
         """
-        form = formats().get(data_extension(path.name), LINES)
-        if not path.is_file() or form == LINES:
+        if not path.is_file():
             return None
-        return cls(list(read_rows(path, form=form)), typed)
+        source = inspect_file(path, check_encoding(encoding))
+        form = told_format(source, _COLUMNS)
+        return None if form == LINES else cls(list(read_rows(source, form=form)), typed)
 
     def by_line(self) -> dict[int, Mapping[str, Any]]:
         """Columns of each row by its line; empty where two rows are on one line, as in JSON."""

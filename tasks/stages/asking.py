@@ -14,8 +14,10 @@ from common.errors import DataError
 from pipelines.answer_files import AskedFile, beside, write_answer_rows
 from pipelines.program import setting_array
 from pipelines.ragged import plain
-from pipelines.readers import Row
+from pipelines.readers import LINES, Row, read_rows
+from pipelines.readers.lines import TEXT_COLUMN
 from pipelines.text_examples import TEXT_NAMES
+from pipelines.textfile import inspect_file
 from serving.bundle import read_manifest
 from serving.client import Client
 
@@ -62,13 +64,13 @@ def ask(
     Raises:
         DataError: an input does not suit the signature.
     """
-    asked = AskedFile.of(file, len(inputs)) if file is not None else None
-    lines = [] if file is None or asked else _lines(file)
+    settings = dict(settings or {})
+    text_column, encoding = (str(settings.pop(n, "")) for n in ("text_column", "encoding"))
+    asked = AskedFile.of(file, len(inputs), encoding) if file is not None else None
+    lines = [] if file is None or asked else _lines(file, encoding)
     known = client.signatures().get("serving_default")
     if known is None:
         raise DataError(f"{client.model} has no signature serving_default")
-    settings = dict(settings or {})
-    text_column = str(settings.pop("text_column", ""))
     names = sorted(name for name in known["inputs"] if name not in settings)
     names = [n for n in names if "default" not in known["inputs"][n]]
     for name in settings:
@@ -102,11 +104,8 @@ def ask(
     return answers
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--file {file} cannot be read: {error}") from error
+def _lines(file: Path, encoding: str) -> list[str]:
+    return [row.values[TEXT_COLUMN] for row in read_rows(inspect_file(file, encoding), form=LINES)]
 
 
 def _text(row: Row, name: str, column: str) -> str:

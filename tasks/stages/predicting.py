@@ -101,7 +101,8 @@ def predict(
     lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
     files = []
     if out is not None:
-        asked = AskedFile.of(file, len(inputs)) if file is not None else None
+        encoding = str(where.reading.get("encoding", ""))
+        asked = AskedFile.of(file, len(inputs), encoding) if file is not None else None
         files = task.write_answers(preprocessor, raw, answers, out, asked)
     return Predictions(raw, answers, lines, files, notes)
 

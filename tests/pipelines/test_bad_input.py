@@ -44,7 +44,7 @@ BAD = {
     ),
     "binary file": ({"train.csv": b"text,label\n\0\1,1\n"}, {}, ["train.csv", "NUL"]),
     "truncated gz": (
-        {"train.csv.gz": gzip.compress(CSV.encode())[:-9]}, {}, ["train.csv.gz", "gzip"]
+        {"train.csv.gz": gzip.compress(CSV.encode(), mtime=0)[:-9]}, {}, ["train.csv.gz", "gzip"]
     ),
     "broken json line": ({"train.jsonl": '{"text": "a"\n'}, {}, ["train.jsonl:1", "JSON"]),
     "ragged csv": ({"train.csv": "text,label\na,1\nb\n"}, {}, ["train.csv:3"]),

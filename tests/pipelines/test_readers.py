@@ -111,7 +111,7 @@ def test_a_line_of_a_megabyte(tmp_path, name):
     assert next(iter(row.values.values())) == text
 
 
-GZIPPED = gzip.compress(b"text,label\n" + b"good,1\nbad,0\n" * 1000)
+GZIPPED = gzip.compress(b"text,label\n" + b"good,1\nbad,0\n" * 1000, mtime=0)
 CORRUPT = GZIPPED[:20] + b"\xff\xff\xff\xff" + GZIPPED[24:]
 
 
