@@ -11,7 +11,6 @@ from models.anomaly_detection import (
     LastOfWindows,
     SlidingWindows,
     calibrate_scores,
-    calibrated_watch,
     compile_expectation,
     core_model,
     expectations,

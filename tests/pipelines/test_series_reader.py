@@ -588,7 +588,9 @@ BAD = {
     "empty": ("", {}, ["a.csv is empty"]),
     "header only": ("date,y\n", {}, ["a.csv has a header but no rows"]),
     "binary": (b"date,y\n\0\1,1\n", {}, ["a.csv", "not text", "NUL"]),
-    "cut-off gz": (("a.csv.gz", gzip.compress(days(1, 2).encode(), mtime=0)[:-9]), {}, ["a.csv.gz", "gzip"]),
+    "cut-off gz": (
+        ("a.csv.gz", gzip.compress(days(1, 2).encode(), mtime=0)[:-9]), {}, ["a.csv.gz", "gzip"]
+    ),
     "one row": (days(1), {}, ["a.csv", "targets"]),
     "one row of each series": (
         "date,y,unique_id\n2020-01-01,1,a\n2020-01-02,2,b\n", {}, ["series 'a' has one row"],

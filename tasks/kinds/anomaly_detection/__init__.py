@@ -148,7 +148,8 @@ class AnomalyDetection(SeriesTask):
 
         Rows of train that are labelled as anomalies do not count.
         """
-        from models.anomaly_detection import calibrate_scores, calibrated_watch, scoring_model
+        from models.anomaly_detection import calibrate_scores, scoring_model
+        from tasks.kinds.anomaly_detection.watching import calibrated_watch
 
         pre, table, config = preprocessor, splits.train.table, settings.model
         detector = scoring_model(model, config, len(pre.columns), pre.window)
