@@ -26,6 +26,7 @@ from models.anomaly_detection_baselines import (
     z_score,
 )
 from models.anomaly_detection_config import AnomalyConfig
+from tasks.kinds.anomaly_detection.watching import calibrated_watch
 
 SMALL = AnomalyConfig(units=4, embedding_dim=5)
 SCORERS = {
