@@ -66,10 +66,14 @@ def check_writable(path: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise WriteError(f"{path} cannot be written: {place} is a file, not a directory")
-    with writing(path), tempfile.TemporaryFile(dir=place) as probe:
-        probe.write(bytes(_PROBE_BYTES))
-        probe.flush()
-        os.fsync(probe.fileno())
+    try:
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:  # of any kind: file systems such as /proc have reasons of their own
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path} cannot be written: {reason}") from error
 
 
 def check_file(path: Path) -> None:

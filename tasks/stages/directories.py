@@ -99,7 +99,8 @@ def _meant(path: Path, kinds: tuple[str, ...]) -> Iterator[Path]:
             # Not resolved: the answer should look like what was written.
             up = step.count("..")
             near = path.parents[up - 1] if 0 < up <= len(path.parents) else path / step
-            if what_is(near) == kind:
+            # Any directory may have a SavedModel somewhere in it.
+            if what_is(near) == kind and not (up and kind == SAVEDMODEL):
                 yield near
                 break
 
@@ -134,7 +135,7 @@ def place_for(path: Path, kind: str, mine: Collection[str] = ()) -> Path:
             what = f"holds {_with_article(there)}" if there else f"holds {', '.join(others[:3])}"
             what += " and others" if not there and len(others) > 3 else ""
             raise DataError(f"--out {path} {what}; name a new directory, or an empty one")
-    check_writable(path / "new")
+    check_writable(path)
     return path
 
 
