@@ -11,7 +11,7 @@ from models.config import RecurrentConfig
 
 @dataclass(frozen=True)
 class AnomalyConfig(RecurrentConfig):
-    """Of ``models.anomaly_detection``."""
+    """Hyperparameters of ``models.anomaly_detection``."""
 
     bidirectional: bool = switch(False, "read windows both ways; scorer autoencoder")
     units: int = number(32, 1, 4096, "hidden size of each direction")

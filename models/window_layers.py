@@ -97,7 +97,7 @@ class ColumnsToRows(keras.layers.Layer):
     """``[batch, time, columns]`` to ``[batch * columns, time]``: each column is a row."""
 
     def call(self, x):
-        """Of one window its columns follow one another."""
+        """The columns of one window follow one another."""
         return ops.reshape(ops.transpose(x, (0, 2, 1)), (-1, x.shape[1]))
 
     def compute_output_shape(self, shape):

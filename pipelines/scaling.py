@@ -66,7 +66,7 @@ class Scaler:
         return x * self.scale + self.center
 
     def first(self, columns: int) -> Scaler:
-        """Of the first columns only."""
+        """The scaler of the first columns only."""
         return Scaler(self.center[:columns], self.scale[:columns])
 
     def to_json(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Windows(Sequence):
 
     @cached_property
     def names(self) -> list[str]:
-        """Of the series of each window."""
+        """Name of the series of each window."""
         found = np.searchsorted(self.table.offsets, self.starts, "right") - 1
         return [self.table.names[i] for i in found]
 

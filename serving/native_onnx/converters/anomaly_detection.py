@@ -10,7 +10,7 @@ from serving.native_onnx.registry import converter
 
 @converter(anomaly_detection.AnomalyScore, layout="any")
 def anomaly_score(graph, layer, inputs):
-    """Of each expectation, or of the one that is farthest off."""
+    """Score of each expectation, or of the one that is farthest off."""
     values, *expectations = graph.agreeing(inputs)
     scores = []
     for expected, scale, threshold in zip(

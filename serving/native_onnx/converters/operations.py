@@ -138,7 +138,7 @@ for _keras, _onnx in {
 
 @converter("Matmul", "Dot")
 def matmul(graph, operation, left, right):
-    """Of two tensors."""
+    """Product of two tensors."""
     return left @ right
 
 

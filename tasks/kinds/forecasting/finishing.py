@@ -116,7 +116,7 @@ def _size(name: str, pre: ForecastPreprocessor) -> int:
 
 
 def _variances(pre: ForecastPreprocessor, windows: Windows) -> np.ndarray:
-    """Of the scaled values of each window: ``<float>[windows, targets]``."""
+    """Variance of the scaled values of each window: ``<float>[windows, targets]``."""
     scale = pre.scaler.first(len(pre.targets)).scale
     return np.concatenate([
         (windows[i : i + CHUNK].past() / scale).var(1) for i in range(0, len(windows), CHUNK)

@@ -111,7 +111,7 @@ def _coverage_remark(pre: ForecastPreprocessor, intervals: Intervals) -> str:
 
 
 def _independent(pre: ForecastPreprocessor) -> float:
-    """Of the windows of calibration, over all steps."""
+    """How many independent windows calibration is worth, over all steps."""
     counts = np.array(pre.validated["independent_windows"])
     return len(counts) / float(np.sum(1 / counts))
 
