@@ -57,7 +57,7 @@ class Order:
 
 
 def padding(graph: Graph, mask: Value) -> Padding:
-    """Where ``mask <bool>[batch, time]`` has its valid steps; computed once however many layers use it."""
+    """Valid steps of ``mask <bool>[batch, time]``; computed once however many layers use it."""
 
     def make() -> Padding:
         right_padded = mask.name in graph.right_padded
