@@ -88,7 +88,7 @@ class AnomalyPreprocessor(Program):
             quiet or max(1, table.frequency.season // 4),
             windows.lookback,
             Scaler.adapt(scaler, rows),
-            table.written,
+            written=table.written,
         )
 
     @property

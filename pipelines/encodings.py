@@ -260,14 +260,20 @@ def _wide(
     """Finds which encoding with NUL bytes it is: UTF-16 or UTF-32 without a mark."""
     if wanted and not _is_ascii_alike(wanted):
         return _checked(_measure(read(), wanted), name), 0
-    codec, _ = _detect(start[: _SAMPLE - _SAMPLE % 4], *_WIDE)
+    sample = start[: _SAMPLE - _SAMPLE % 4]
+    codec, _ = _detect(sample, *_WIDE)
     found = _measure(read(), codec) if codec in _WIDE else None
-    if found is None or found.bad or wanted:
+    if found is None or found.bad or wanted or not _has_breaks(sample.decode(codec, "ignore")):
         raise DataError(
             f"{name} is not text: it holds NUL bytes; give a text file, or name its encoding with "
             "--encoding if it is UTF-16 or UTF-32."
         )
     return found, 1
+
+
+def _has_breaks(text: str) -> bool:
+    """Whether text is short or has a space, a line end or a comma, as any bytes need not."""
+    return len(text) < 20 or any(mark.isspace() or mark in ",;\uff0c\u3002" for mark in text)
 
 
 def _without_nul(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:

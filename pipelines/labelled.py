@@ -169,7 +169,7 @@ def _format(file: PartFile, source: TextFile, reading: _Reading) -> str:
             "csv, tsv, jsonl or json."
         )
     lines = [row.values[TEXT_COLUMN] for row in read_rows(source, form=LINES)]
-    style = find_line_style(lines) if columns.found is None else None
+    style = find_line_style(lines)
     if style in (None, split_token) and columns.found is None and has_marks(source):
         with suppress(DataError):  # lines that are no table
             columns.find_header(source)

@@ -93,7 +93,7 @@ def test_shapes(name):
 
 
 def test_a_residual_reads_forward():
-    with pytest.raises(ConfigError, match="--unidirectional or autoencoder"):
+    with pytest.raises(ConfigError, match="--unidirectional or --scorer autoencoder"):
         core_model(SMALL.updated(bidirectional=True), 2, 0, WINDOW)
 
 

@@ -66,8 +66,7 @@ def test_several_series_go_side_by_side(detector):
     starts = np.array([0, 400])
     for t in range(50):
         at = starts + t
-        rows = {"values": series.values[at], "time": series.times[at]}
-        response = step.run({**rows, **states})
+        response = step.run({"values": series.values[at], **states})
         states = {name: response[f"{name}_next"] for name in states}
         scores.append(response["score"])
     np.testing.assert_allclose(

@@ -11,10 +11,11 @@ import seqloom
 import tasks
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions
+from tasks.stages.console import load_run
 from tasks.stages.places import absolute, located, place_names, recorded
 from tasks.stages.run_directory import Run
 from tasks.stages.trainers import trainer_spec
-from tasks.stages.training import evaluate, fit_run, load_again, prepare
+from tasks.stages.training import evaluate, fit_run, prepare
 from tasks.stages.tuning import SearchOptions, tune
 
 SENTIMENT, ANOMALY = tasks.get("sentiment"), tasks.get("anomaly")
@@ -92,13 +93,13 @@ def test_data_that_is_gone_is_named_with_the_way_out(project, tmp_path, monkeypa
     run = run_of(project / "r")
     os.rename("rev.csv", "moved.csv")
     with pytest.raises(DataError, match="say where with --data") as error:
-        load_again(run)
+        load_run(run)
     assert str(run.path) in str(error.value)
     run.save_environment(0, SENTIMENT.load(DataOptions("moved.csv")).fingerprint)
-    assert len(load_again(run, "moved.csv").train) > 0
+    assert len(load_run(run, "moved.csv").train) > 0
     (project / "other.csv").write_text("text,label\n" + ROWS + "one more,good\n", encoding="utf-8")
     with pytest.raises(DataError, match="has changed since"):
-        load_again(run, "other.csv")
+        load_run(run, "other.csv")
 
 
 def command(capsys, monkeypatch, *arguments):

@@ -30,7 +30,8 @@ from tuning.leaderboard import TrialLimits, read_search
 from tuning.pools import LocalPool
 from tuning.search import TOLERANCE, Budget, search, trial_seed
 from tuning.search_lock import SearchLock, read_owner
-from tuning.strategies import STRATEGIES, discover
+from tuning.strategies import discover
+from tuning.strategy_names import STRATEGIES
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -18,13 +18,13 @@ from tuning import strategies
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
 from tuning.strategies import (
-    STRATEGIES,
     NoProposal,
     Proposal,
     check_strategy,
     discover,
     make_strategy,
 )
+from tuning.strategy_names import STRATEGIES
 
 # Of max_epochs and factor 3: brackets of rounds of (trials, epochs), by the formulas of Li et al.
 # as KerasTuner rounds them. 9 epochs: s = 2, 1, 0 with ceil(1 + log3(9)) = 3 trials in the last.
