@@ -27,6 +27,7 @@ VARIANTS = {
     "words without character n-grams": {"wide": "words"},
     "unknown words without stems": {"stem_unknown": False},
     "no token dropout": {"token_dropout": 0.0},
+    "letters without their pairs": {"pairs": False},
 }
 
 
