@@ -67,8 +67,9 @@ class ForecastPreprocessor(OneProgram):
         table, spans = windows.table, covered_spans(windows)
         rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
         columns = table.columns
-        # Steps over the pauses of sessions are of no one length: the future's phases are not known.
-        calendar = calendar and not table.frequency.sessions
+        # Steps over pauses (nights, weekends, holidays) are of no one length: the future's phases
+        # are not known.
+        calendar = calendar and not table.frequency.pauses
         return cls(
             columns[: table.targets],
             columns[table.targets : table.inputs],

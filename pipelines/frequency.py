@@ -16,7 +16,10 @@ _UNITS = ((WEEK, "week"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, 
 
 _ALIKE = 0.8  # share of months or nights that must follow a rule
 _SPREAD = 10  # days over which one row a month may be spread
+_RARE = 0.05  # share of a weekday on which there may be rows although it is closed
 _LATEST = 60  # nights by which the hours of sessions are told
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 HARMONICS = 4  # of each cycle that a detector is given: the shape of a day has steps
 
@@ -34,7 +37,8 @@ class Frequency:
         counter: times are no seconds but numbers that count on.
         sessions: first and last stamp of each session of a day, in seconds since midnight; none
             where rows follow one another day and night.
-        weekdays: of the sessions, from Monday, as `np.busday_offset` has them.
+        weekdays: that have rows, from Monday, as `np.busday_offset` has them; of sessions, or of
+            one row a day, whose steps then go from such a day to the next.
     """
 
     count: int
@@ -53,8 +57,20 @@ class Frequency:
 
     @property
     def seconds(self) -> int:
-        """Of a step; of a mean one where steps are months."""
-        return self.count * YEAR // 12 if self.months else self.count
+        """Of a step; of a mean one where steps are months or days of some weekdays."""
+        if self.months:
+            return self.count * YEAR // 12
+        return self.count if not self.some_days else WEEK // self.weekdays.count("1")
+
+    @property
+    def some_days(self) -> bool:
+        """Whether there is one row a day, on some weekdays only."""
+        return not self.sessions and "0" in self.weekdays
+
+    @property
+    def pauses(self) -> bool:
+        """Whether steps go over pauses, in which no rows are missing."""
+        return bool(self.sessions) or self.some_days
 
     @property
     def season(self) -> int:
@@ -67,6 +83,8 @@ class Frequency:
             return 1
         if self.sessions:
             return len(self._clocks)
+        if self.some_days:
+            return self.weekdays.count("1")
         if self.months:
             return max(1, 12 // self.count)
         for period, longest in ((DAY, HOUR * 12), (WEEK, DAY), (364 * DAY, WEEK)):
@@ -83,6 +101,12 @@ class Frequency:
         times, steps = np.asarray(times, np.int64), np.asarray(steps, np.int64)
         if self.sessions:
             return self._after_in_sessions(times, steps)
+        if self.some_days:
+            # A row on another day, as when a Saturday is worked, counts as the open day before.
+            days = (times // DAY).astype("datetime64[D]")
+            kept = (steps == 0) & np.ones(days.shape, bool)
+            moved = np.busday_offset(days, steps, roll="backward", weekmask=self.weekdays)
+            return np.where(kept, times, moved.astype(np.int64) * DAY + times % DAY)
         if not self.months:
             return times + steps * self.count
         stamps = times.astype("datetime64[s]")
@@ -125,6 +149,8 @@ class Frequency:
         if self.months:
             years = self.count % 12 == 0
             return _plural(self.count // 12, "year") if years else _plural(self.count, "month")
+        if self.some_days:
+            return f"day ({_named_days(self.weekdays)})"
         size, name = next(pair for pair in _UNITS if self.count % pair[0] == 0)
         return _plural(self.count // size, name)
 
@@ -142,6 +168,8 @@ def infer_frequency(times: np.ndarray, counter: bool = False) -> Frequency:
         return Frequency(usual, counter=True)
     if 28 * DAY <= usual <= 366 * DAY and (found := _in_months(times)) is not None:
         return found
+    if usual <= 3 * DAY and usual % DAY == 0 and (open_days := _some_days(times)):
+        return Frequency(DAY, weekdays=open_days)
     sessions, weekdays = _sessions(times, usual)
     return Frequency(usual, sessions=sessions, weekdays=weekdays)
 
@@ -193,6 +221,30 @@ def _in_months(times: np.ndarray) -> Frequency | None:
     return Frequency(
         count, months=True, month_end=backward, business=business, day=0 if backward else day
     )
+
+
+def _some_days(times: np.ndarray) -> str:
+    """The weekdays that have rows, where there is a row a day and others have none; else ""."""
+    days = np.unique(times // DAY)
+    first, last = int(days[0]), int(days[-1])
+    weekdays = np.bincount((np.arange(first, last + 1) + 3) % 7, minlength=7)
+    if weekdays.min() < 2 or len(days) != len(times):
+        return ""  # too short to tell a weekend from a gap
+    shares = np.bincount((days + 3) % 7, minlength=7) / weekdays
+    is_open, closed = shares > 0.5, shares < _RARE
+    if not closed.any() or is_open.sum() < 2 or not (is_open | closed).all():
+        return ""
+    if shares[is_open].mean() < _ALIKE:
+        return ""
+    return "".join("1" if day else "0" for day in is_open)
+
+
+def _named_days(weekdays: str) -> str:
+    names = [_WEEKDAYS[day] for day in range(7) if weekdays[day] == "1"]
+    first = (weekdays * 2).find("1" * len(names))
+    if first < 0 or len(names) < 3:
+        return ", ".join(names)
+    return f"{_WEEKDAYS[first]} to {_WEEKDAYS[(first + len(names) - 1) % 7]}"
 
 
 def _sessions(times: np.ndarray, step: int) -> tuple[tuple[tuple[int, int], ...], str]:

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from common.errors import DataError
-from pipelines.frequency import Frequency, infer_frequency
+from pipelines.frequency import DAY, Frequency, infer_frequency
 from pipelines.messages import name_list, shorten
 from pipelines.readers import Row
 from pipelines.series import Series, Written
@@ -94,6 +94,8 @@ def read_series(
             "Rows pause at the same hours each day: the steps go from session to session, without "
             "calendar."
         )
+    if regular and step.some_days:
+        table.notes.append(_passed_over(parts, step))
     ends = np.cumsum([len(part.grid) for part in parts])
     with tempfile.TemporaryFile() as file:
         file.truncate(int(ends[-1]) * len(keep) * 4)
@@ -205,6 +207,8 @@ class _Part:
     def _check_step(self, step: Frequency) -> None:
         own, gaps = self.step(), np.diff(self.times)
         alike = (own.count, own.months, own.counter) == (step.count, step.months, step.counter)
+        # Rows on days on which the others have none would stretch what a step is.
+        alike &= not step.some_days or all(map(str.__le__, own.weekdays, step.weekdays))
         sure = len(gaps) > 2 and np.mean(own.after(self.times[:-1], 1) == self.times[1:]) >= _SURE
         if not alike and (sure or own.counter != step.counter):
             raise DataError(
@@ -247,6 +251,23 @@ def _common_step(parts: Sequence[_Part]) -> Frequency:
     for part in parts:
         votes[part.step()] += len(part.rows)
     return votes.most_common(1)[0][0]
+
+
+def _passed_over(parts: Sequence[_Part], step: Frequency) -> str:
+    """Says what a step is, and on how many of its days there are no rows."""
+    days = [(part.grid // DAY).astype("datetime64[D]") for part in parts]
+    passed = sum(
+        int(np.busday_count(one[0], one[-1] + 1, weekmask=step.weekdays))
+        - int(np.is_busday(one, weekmask=step.weekdays).sum())
+        for one in days
+    )
+    many = (
+        f"{passed} such days have no row and were"
+        if passed > 1
+        else "1 such day has no row and was"
+    )
+    missing = f"; {many} passed over, as holidays are" if passed else ""
+    return f"A step is a {step}: nothing is inserted between, and there is no calendar{missing}."
 
 
 # ---- columns and cells

@@ -80,7 +80,7 @@ def on_grid(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows that stay, the times of the grid, and the rows' places on it.
 
-    Between two sessions there are no rows to be missing.
+    Between two sessions, or two days of business, there are no rows to be missing.
     """
     months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     units = months if step.months else times
@@ -111,7 +111,7 @@ def on_grid(
     every = np.arange(places[-1] + 1)
     before = np.searchsorted(places, every, side="right") - 1
     slots = slots[before] + every - places[before]
-    if not step.sessions:
+    if not step.pauses:
         grid = step.after(times[anchor], slots)
     else:
         grid = times[anchor] + slots * step.count
@@ -121,7 +121,9 @@ def on_grid(
 
 
 def _breaks(times: np.ndarray, step: Frequency) -> np.ndarray:
-    """Whether a session ends between a row and the next: ``<bool>[rows - 1]``."""
+    """Whether a session, or day of business, ends after a row: ``<bool>[rows - 1]``."""
+    if step.some_days:
+        return np.ones(len(times) - 1, bool)
     if not step.sessions:
         return np.zeros(len(times) - 1, bool)
     starts = np.array([first for first, _ in step.sessions])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
@@ -503,6 +503,60 @@ def test_holes_within_sessions_are_filled_and_nights_are_not(read):
     series, notes = one(read(stamped(stamps)))
     assert len(series) == len(stamps) + 3
     assert told(notes, "3 missing rows were inserted", "longest gap: 2")
+
+
+# ---- days on some weekdays only
+
+
+@pytest.mark.parametrize(
+    ("mask", "season", "name"),
+    [
+        ("1111100", 5, "day (Monday to Friday)"),
+        ("1111001", 5, "day (Sunday to Thursday)"),
+        ("1111110", 6, "day (Monday to Saturday)"),
+        ("1010100", 3, "day (Monday, Wednesday, Friday)"),
+    ],
+)
+@given(holidays=st.sets(st.integers(1, 98), max_size=6), start=st.integers(17000, 17006))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_business_days_stay_as_given(read, mask, season, name, holidays, start):
+    every = np.datetime64(start, "D") + np.arange(240)
+    every = every[np.is_busday(every, weekmask=mask)]
+    days = [day for place, day in enumerate(every[:-1]) if place not in holidays]
+    series, notes = one(read(stamped(days)))
+    assert iso(series.times) == [f"{day}T00:00:00" for day in days]
+    assert series.values[:, 0].tolist() == [i * i % 7 for i in range(len(days))]
+    step = series.frequency
+    assert (step.weekdays, step.season, str(step)) == (mask, season, name)
+    following = np.busday_offset(days[-1], 1, weekmask=mask)
+    assert iso(step.after(series.times[-1:], 1)) == [f"{following}T00:00:00"]
+    assert Frequency.from_json(vars(step)) == step
+    assert not told(notes, "inserted and")
+
+
+def test_holidays_are_told_and_a_worked_saturday_stays(read):
+    days = [day for day in np.datetime64("2020-01-01") + np.arange(364) if np.is_busday(day)]
+    days = sorted({*days, np.datetime64("2020-02-01")} - {np.datetime64("2020-05-01")})
+    series, notes = one(read(stamped(days)))
+    assert [stamp[:10] for stamp in iso(series.times)] == [str(day) for day in days]
+    assert told(notes, "1 such day has no row")
+
+
+def test_seven_days_with_gaps_stay_daily(read):
+    days = np.delete(np.datetime64("2020-01-01") + np.arange(60), [3, 4, 17, 30, 31, 32])
+    series, notes = one(read(stamped(days)))
+    assert (series.frequency, len(series)) == (Frequency(DAY), 60)
+    assert told(notes, "6 missing rows were inserted")
+
+
+def test_a_series_of_seven_days_is_left_out_among_business_days(read):
+    week = [(day, int(day.astype(int)) % 5) for day in np.datetime64("2020-01-01") + np.arange(40)]
+    business = [pair for pair in week if np.is_busday(pair[0])]
+    series, notes = read(long(a=business, b=business, c=week))
+    assert [one.name for one in series] == ["a", "b"]
+    assert told(notes, "1 of 3 series were left out: 'c'", "day (Monday to Friday) is expected")
 
 
 # ---- an open end
