@@ -84,7 +84,7 @@ class ForecastPreprocessor(OneProgram):
             _seasonal_error(
                 [table.values[span, : table.targets] for span in spans], table.frequency.season
             ),
-            table.written,
+            written=table.written,
         )
 
     @property
