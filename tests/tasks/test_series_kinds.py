@@ -213,6 +213,22 @@ def test_sessions_are_saved_and_have_no_calendar_in_forecasts(tmp_path):
     assert (times[0], times[78]) == ("2020-01-15T09:30:00", "2020-01-16T09:30:00")
 
 
+def test_business_days_are_saved_and_forecast_on_business_days(tmp_path):
+    days = [day for day in np.datetime64("2020-01-01") + np.arange(200) if np.is_busday(day)]
+    rows = [f"{day},{i * i % 7}\n" for i, day in enumerate(days) if i != 50]
+    (tmp_path / "closes.csv").write_text("date,close\n" + "".join(rows))
+    task = tasks.get("forecast")
+    options = task.data_options(tmp_path / "closes.csv", lookback=10, horizon=5)
+    pre = task.adapt(task.settings, task.load(options).train)
+    pre.save(tmp_path)
+    again = load_preprocessor(tmp_path)
+    assert (again.calendar, again.frequency) == ((), pre.frequency)
+    (raw,), _ = task.read_inputs(tmp_path / "closes.csv", options, again)
+    times = again.frequency.label(again.frequency.after(raw["time"], np.arange(1, 6)))
+    expected = np.busday_offset(days[-1], np.arange(1, 6))
+    assert times == [f"{day}T00:00:00" for day in expected]
+
+
 def test_whole_series_answer_alike_in_numpy_and_tensorflow():
     for scorer in ("residual", "autoencoder"):
         pre, model = detector(scorer=scorer)
