@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 # Of config.json; a run of another format cannot be read.
 FORMAT = 2
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "onnx", "onnxruntime", "scikit-learn")
+
+
+def register_layers(name: str) -> None:
+    """Imports a module and its neighbours whose names begin so: Keras then knows all their layers.
+
+    Args:
+        name: of the module, such as ``models.forecasting``.
+    """
+    package, _, stem = name.rpartition(".")
+    import_module(name)
+    for found in pkgutil.iter_modules(import_module(package).__path__ if package else ()):
+        if found.name.startswith(f"{stem}_"):
+            import_module(f"{package}.{found.name}")
 
 
 class Run:
@@ -130,8 +144,7 @@ class Run:
         """The trained model, not compiled."""
         import keras
 
-        import_module(self.task().model_module)  # registers its layers
-
+        register_layers(self.task().model_module)
         if not self.finished:
             raise DataError(
                 f"{self.path} holds no finished training; "

@@ -207,6 +207,16 @@ def test_saving_and_loading_the_model_keeps_its_answers(trained, tmp_path):
     assert differences(found, trained.expected) == {"parity": 0.0, "agreement": 1.0}
 
 
+def test_another_process_loads_the_run(trained):
+    """It knows only the layers that loading the run imports."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tasks.stages.run_directory import Run\n"
+        "print(Run(Path(sys.argv[1])).model().count_params())"
+    )
+    printed = fresh_python(code, trained.run.path).strip().splitlines()[-1]
+    assert int(printed) == trained.run.model().count_params()
+
+
 def test_the_search_space_begins_at_the_settings(trained):
     import keras_tuner
 
