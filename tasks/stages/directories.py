@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from common.errors import DataError
+from common.errors import DataError, WriteError
 from common.files import check_writable
 from serving.bundle import read_manifest
 
@@ -128,6 +128,8 @@ def place_for(path: Path, kind: str, mine: Collection[str] = ()) -> Path:
         DataError: it holds other files.
         WriteError: it cannot be written.
     """
+    if path.is_file():
+        raise WriteError(f"{path} cannot be written: {path} is a file, not a directory")
     if path.is_dir() and (there := what_is(path)) != kind:
         names = sorted(one.name for one in path.iterdir())
         others = [n for n in names if n not in mine and n != "lost+found" and n[0] != "."]
