@@ -21,7 +21,7 @@ import numpy as np
 from measuring import report
 
 import tasks
-from models.anomaly_detection import threshold_of
+from models.anomaly_detection import robust_threshold
 from models.anomaly_detection_baselines import moving_mad, seasonal_residual, z_score
 from pipelines.anomaly_detection import SeriesExample
 from tasks.kinds.anomaly_detection.baseline import label_scores
@@ -106,7 +106,7 @@ def file_scores(path: Path, options) -> tuple[dict[str, Judged], SeriesExample, 
         "seasonal residual": seasonal_residual(values, rows, season),
     }
     for name, mine in simple.items():
-        found[name] = mine / max(threshold_of(mine[:rows], "evt", 1e-4), 1e-12), None
+        found[name] = mine / max(robust_threshold(mine[:rows], "evt", 1e-4), 1e-12), None
     return found, test, pre.quiet
 
 

@@ -160,16 +160,9 @@ def feature_values(
 
     A rare n-gram's ratio is large by chance as often as by meaning, and drowns the common ones in
     the sum: the root damps it. On reviews in English and Chinese a linear model over these values
-    is right more often than over the ratios (docs/results.md).
+    is right more often than over the ratios (``benchmarks/ngrams.py``).
 
-    Args:
-        rows: ids of the features present in each text, from 1.
-        labels: ``<int>[texts]``.
-        features: number of ids, 0 included.
-        classes: number of labels.
-
-    Returns:
-        ``<float32>[features, classes]``; row 0, which stands for no feature, is zeros.
+    Arguments and result are those of ``log_count_ratio``.
     """
     ratio = log_count_ratio(rows, labels, features, classes)
     texts = np.zeros((features, 1))

@@ -1,6 +1,7 @@
 """Directories of searches that nobody ran, and pages taken apart."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 from tuning.leaderboard import read_search
@@ -34,12 +35,12 @@ class Whole(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.texts, self.rows, self.attributes = [], [], [], []
+        self.open, self.texts, self.rows, self.elements = [], [], [], []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
-        self.attributes += [(tag, *pair) for pair in attributes]
+        self.elements.append((tag, dict(attributes)))
         if tag not in VOID:
             self.open.append(tag)
         if tag == "tr":
@@ -57,5 +58,9 @@ class Whole(HTMLParser):
             self.rows[-1][-1] += data
 
     @property
+    def attributes(self):
+        return [(tag, *pair) for tag, found in self.elements for pair in found.items()]
+
+    @property
     def text(self):
-        return " ".join(self.texts)
+        return re.sub(r"\s+", " ", " ".join(self.texts))

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +14,7 @@ from reports.run_report import (
     read_history,
     run_page,
 )
+from tests.reports.search_files import Whole
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -23,32 +23,10 @@ HISTORY = [(0.6, 0.9, 0.55, 1.0), (0.7, 0.6, 0.80, 0.5), (0.9, 0.3, 0.75, 0.9)]
 ACCURACY = Metric("accuracy", "max")
 
 
-class Page(HTMLParser):
+class Page(Whole):
     def __init__(self, text):
-        super().__init__()
-        self.rows, self.texts, self.images, self.open = [], [], [], []
-        self.feed(text)
-        assert self.open == []
-        self.text = re.sub(r"\s+", " ", " ".join(self.texts))
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append(dict(attributes))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.texts.append(data)
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
+        super().__init__(text)
+        self.images = [attributes for tag, attributes in self.elements if tag == "img"]
 
 
 def write(path, value):

@@ -123,7 +123,7 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
         where nothing is labelled), and ``<baseline>_f1`` and so on of all. ``mae`` is that of
         expecting the row before.
     """
-    from models.anomaly_detection import threshold_of
+    from models.anomaly_detection import robust_threshold
 
     season = pre.frequency.season
     methods = {
@@ -137,7 +137,7 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
         for one, offset in zip(splits.test, table.offsets[:-1], strict=True):
             train = _train_rows(splits.train, int(offset), len(one.series))
             found = method(one.series.values.astype(np.float64), train)
-            threshold = threshold_of(found[:train], "evt", ALARM_RATE)
+            threshold = robust_threshold(found[:train], "evt", ALARM_RATE)
             scores.append(found / max(threshold, 1e-12))
         every[name] = label_scores(scores, splits.test, pre.quiet)
     best = max(every, key=lambda name: every[name].get("auc_pr", 0.0))
