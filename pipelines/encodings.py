@@ -6,6 +6,7 @@ import codecs
 import itertools
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -184,7 +185,9 @@ def _detect(data: bytes, *encodings: str) -> tuple[str, float]:
             "A file is not UTF-8, and chardet, which guesses encodings, is not installed: install "
             "it, or name the encoding with --encoding."
         ) from error
-    found = chardet.detect(data, include_encodings=encodings, max_bytes=len(data) or 1)
+    with warnings.catch_warnings():  # it warns where none of the encodings fits
+        warnings.simplefilter("ignore", UserWarning)
+        found = chardet.detect(data, include_encodings=encodings, max_bytes=len(data) or 1)
     codec = codecs.lookup(found["encoding"]).name if found["encoding"] else ""
     return codec, found["confidence"]
 

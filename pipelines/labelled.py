@@ -152,7 +152,9 @@ def _pairs(file: PartFile | Records, reading: _Reading) -> Iterator[Pair]:
             columns.find_header(source)
         options = {"header": columns.header}
     rows = read_rows(source, form=form, with_problems=True, **options)
-    return _column_pairs(rows, str(file.path), reading)
+    has_header = form == DELIMITED and columns.header and bool(first_cells(source))
+    lacks = "has a header but no rows" if has_header else "is empty"
+    return _column_pairs(rows, str(file.path), reading, lacks)
 
 
 def _format(file: PartFile, source: TextFile, reading: _Reading) -> str:
@@ -179,12 +181,12 @@ def _format(file: PartFile, source: TextFile, reading: _Reading) -> str:
     return LINES
 
 
-def _refuse_empty(rows: Iterator[Row], name: str) -> Iterator[Row]:
+def _refuse_empty(rows: Iterator[Row], name: str, lacks: str = "is empty") -> Iterator[Row]:
     row = None
     for row in rows:
         yield row
     if row is None:
-        raise DataError(f"{name} is empty: it holds no example; fill it or remove it.")
+        raise DataError(f"{name} {lacks}: it holds no example; fill it or remove it.")
 
 
 def _example(row: Row, text: Any, label: Any, named: bool, reading: _Reading) -> TextExample | None:
@@ -254,9 +256,11 @@ def _line_pairs(source: TextFile, reading: _Reading) -> Iterator[Pair]:
         yield row, text, label
 
 
-def _column_pairs(rows: Iterator[Row], name: str, reading: _Reading) -> Iterator[Pair]:
+def _column_pairs(
+    rows: Iterator[Row], name: str, reading: _Reading, lacks: str = "is empty"
+) -> Iterator[Pair]:
     text = label = None
-    for row in _refuse_empty(rows, name):
+    for row in _refuse_empty(rows, name, lacks):
         if row.problem:
             yield row, None, None
             continue

@@ -36,7 +36,7 @@ BAD = {
     ),
     "one class only": ({"train.csv": "text,label\na,1\nb,1\n"}, {}, ["'1'", "two labels"]),
     "empty file": ({"train.csv": ""}, {}, ["train.csv", "empty"]),
-    "header only": ({"train.csv": "text,label\n"}, {}, ["train.csv", "empty"]),
+    "header only": ({"train.csv": "text,label\n"}, {}, ["train.csv", "a header but no rows"]),
     "empty class file": ({"pos.txt": "a\n", "neg.txt": "\n"}, {}, ["neg.txt", "empty"]),
     "only empty texts": ({"train.csv": "text,label\n ,1\n"}, {}, ["no example is left"]),
     "test of empty texts": (

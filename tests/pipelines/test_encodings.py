@@ -284,3 +284,10 @@ def test_tasks_take_the_encoding():
         assert task.reading(task.data_options("a.csv", encoding="cp1251")).encoding == "cp1251"
         with pytest.raises(ConfigError):
             task.data_options("a.csv", encodng="cp1251")
+
+
+def test_what_is_in_no_encoding_is_one_sentence_and_no_warning(tmp_path, recwarn):
+    (tmp_path / "a.csv").write_bytes("text,label\nгод,1\n".encode() + b"\n\x00\x00\x00")
+    with pytest.raises(DataError, match="a.csv is not text"):
+        inspect_file(tmp_path / "a.csv")
+    assert not recwarn.list
