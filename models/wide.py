@@ -160,7 +160,7 @@ def feature_values(
 
     A rare n-gram's ratio is large by chance as often as by meaning, and drowns the common ones in
     the sum: the root damps it. On reviews in English and Chinese a linear model over these values
-    is right more often than over the ratios (``benchmarks/ngrams.py``).
+    is right a little more often on average (``benchmarks/ngrams.py``).
 
     Arguments and result are those of ``log_count_ratio``.
     """
