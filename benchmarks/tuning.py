@@ -266,7 +266,10 @@ def hypermodel(task: Any, data: Any, settings: Any) -> Any:
             own = [
                 NamedMetrics({task.metric.logged: task.metric.name}),
                 AveragedValidation(),
-                AfterEpoch(task.after_epoch, validation),
+                AfterEpoch(
+                    lambda model, batches: task.after_epoch(model, ready.preprocessor, batches),
+                    validation,
+                ),
                 stop,
             ]
             return model.fit(

@@ -22,6 +22,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.tables import WithTables
+
 FIRST_TOKEN = 4  # ids below are padding, unknown, start and end
 # Two rolling hashes of an n-gram, small enough that 32 bits never overflow: one names the slot, the
 # other tells whether the slot is this n-gram's.
@@ -192,20 +194,8 @@ def _hashes(row: np.ndarray, orders: int) -> list[tuple[int, int]]:
     return found
 
 
-class _WithTables(keras.layers.Layer):
-    """A layer that owns constant tables: given as arrays, remembered in its config as shapes."""
-
-    def _table(self, value, name: str, dtype: str):
-        given = isinstance(value, np.ndarray)
-        shape = value.shape if given else tuple(value)
-        weight = self.add_weight(shape, "zeros", dtype=dtype, trainable=False, name=name)
-        if given:
-            weight.assign(value)
-        return weight
-
-
 @keras.saving.register_keras_serializable("seqloom")
-class WordNGrams(_WithTables):
+class WordNGrams(WithTables):
     """Token ids to the ids of the known word n-grams that begin at each step.
 
     Args:
@@ -220,8 +210,8 @@ class WordNGrams(_WithTables):
 
     def build(self, input_shape) -> None:
         """Makes the tables."""
-        self.check = self._table(self._given[0], "check", "int32")
-        self.slot = self._table(self._given[1], "slot", "int32")
+        self.check = self.table(self._given[0], "check", "int32")
+        self.slot = self.table(self._given[1], "slot", "int32")
 
     def call(self, tokens):
         """``<int32>[batch, time]`` to ``<int32>[batch, orders * time]``, 0 for none."""
@@ -282,7 +272,7 @@ class Pairs(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class CharacterNGrams(_WithTables):
+class CharacterNGrams(WithTables):
     """Token ids to the ids of the character n-grams of the words.
 
     Args:
@@ -295,7 +285,7 @@ class CharacterNGrams(_WithTables):
 
     def build(self, input_shape) -> None:
         """Makes the table."""
-        self.grams = self._table(self._given, "grams", "int32")
+        self.grams = self.table(self._given, "grams", "int32")
 
     def call(self, tokens):
         """``<int32>[batch, time]`` to ``<int32>[batch, time * J]``, 0 for none."""
@@ -312,7 +302,7 @@ class CharacterNGrams(_WithTables):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Evidence(_WithTables):
+class Evidence(WithTables):
     """Logits from the features that are present: ``gain * sum(r * w) / norm(r)`` for each class.
 
     Args:
@@ -328,7 +318,7 @@ class Evidence(_WithTables):
 
     def build(self, input_shape) -> None:
         """Makes the table and the weights."""
-        self.ratio = self._table(self._given, "ratio", "float32")
+        self.ratio = self.table(self._given, "ratio", "float32")
         self.weight = self.add_weight(
             self.ratio.shape,
             keras.initializers.Constant(self.start / self.gain),

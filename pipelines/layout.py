@@ -6,7 +6,8 @@ Nothing here opens a file. The layouts, tried in this order in a directory:
 2. part directories `train/`, `test/`, each holding one of 3, 4 or 5;
 3. class directories: `pos/*.txt`, `neg/*.txt`, one document a file;
 4. class files: names that differ in one place, as `rt-polarity.pos` and `rt-polarity.neg`;
-5. a single data file.
+5. a single data file;
+6. one file for each part whose name says so anywhere, as `wnut17train.conll`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ PART_WORDS = {
     "test": "test",
 }
 _UNLABELLED = {"unsup", "unsupervised", "unlabeled", "unlabelled"}
+_PART_WORD = re.compile(rf"{'|'.join(sorted(PART_WORDS, key=len, reverse=True))}")
 _HIDDEN = re.compile(r"\..*|__.*")
 _EXPLANATORY = re.compile(
     r"(readme|licen[cs]e|copying|notice|citation|manifest)\b.*"
@@ -162,6 +164,9 @@ def _locate_in_directory(directory: Path) -> Layout:
     members, notes = _members(directory)
     if members:
         return Layout(name, {"train": members}, notes)
+    loose = _loose_parts(files, name)
+    if loose:
+        return loose
     raise DataError(
         f"{directory} holds no data in a known layout ({_listing(directory)}); name the files "
         f"train.csv, valid.csv and test.csv (known are {listed_extensions()}), or give one folder "
@@ -265,6 +270,24 @@ def _part_directories(folders: Sequence[Path], name: str) -> Layout | None:
         parts[part] = members
         notes += [note for note in more if note not in notes]
     return Layout(name, parts, notes) if "train" in parts else None
+
+
+def _loose_parts(files: Sequence[Path], name: str) -> Layout | None:
+    """Layout 6: one file at most for each part, its word anywhere in the name."""
+    found: dict[str, Path] = {}
+    for path in files:
+        words = {PART_WORDS[word] for word in _PART_WORD.findall(path.name.lower())}
+        if len(words) != 1 or is_foreign(path):
+            continue
+        part = words.pop()
+        if part in found:
+            return None
+        found[part] = path
+    if "train" not in found:
+        return None
+    notes = [f"{part} is {path.name}" for part, path in found.items()]
+    parts = {part: [PartFile(path, _form(path))] for part, path in found.items()}
+    return Layout(name, parts, [f"By their names, {name_list(notes)}."])
 
 
 def _members(directory: Path) -> tuple[list[PartFile], list[str]]:

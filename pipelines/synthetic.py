@@ -16,10 +16,8 @@ The text is lower case with spaces around punctuation, as in the MR and SST corp
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-
 from common.errors import DataError
+from pipelines.draws import Draws
 from pipelines.text_examples import TextExample
 
 LABELS = ("negative", "positive")
@@ -63,22 +61,8 @@ _OTHERS = ("a lost friend", "a rich widow", "a stranger", "the last king", "anot
 _DEEDS = ("meets", "follows", "marries", "betrays")
 
 
-class _Writer:
+class _Writer(Draws):
     """Writes one review after another from a stream of random numbers."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def chance(self, probability: float) -> bool:
-        return self._random.random() < probability
-
-    def below(self, count: int) -> int:
-        # Only random() is promised to give the same numbers in every version of Python: choice,
-        # shuffle and randrange are not.
-        return int(self._random.random() * count)
-
-    def pick(self, options: Sequence[str]) -> str:
-        return options[self.below(len(options))]
 
     def clause(self, aspect: str, positive: bool) -> str:
         """One opinion about one aspect: a negation makes the opposite word say the same."""

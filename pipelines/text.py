@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,6 +68,17 @@ PATTERNS = {
     1: _patterns(_SPACE, _SINGLE),
     2: _patterns(_MORE_SPACE, _MORE_SINGLE, _UNSPACED, f"{_LETTER}|"),
 }
+
+
+class Classes(NamedTuple):
+    """Ranges of characters inside a regular-expression class, of the newest rules."""
+
+    space: str
+    single: str
+    unspaced: str
+
+
+CLASSES = Classes(_MORE_SPACE, _MORE_SINGLE, _UNSPACED)
 _UNSPACED_TOKEN = re.compile(
     f"[{_UNSPACED}\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
     "\U00020000-\U0003ffff]"
@@ -103,6 +114,11 @@ def lowercase_table() -> np.ndarray:
 def _lowercase_map() -> dict[int, int]:
     table = lowercase_table()
     return {point: int(table[point]) for point in np.flatnonzero(table != np.arange(len(table)))}
+
+
+def fold_case(text: str) -> str:
+    """The text in lower case, by ``lowercase_table``."""
+    return text.translate(_lowercase_map())
 
 
 def as_text(raw: str | bytes) -> str:
@@ -157,7 +173,7 @@ class TextEncoder(TextPreprocessing):
         """The text as it is cut into tokens: markup gone, case folded."""
         text = as_text(raw)
         if self.lowercase:
-            text = text.translate(_lowercase_map())
+            text = fold_case(text)
         if self.strip_markup:
             text = _MARKUP.sub(" ", text)
         return text

@@ -35,10 +35,10 @@ class TextEncoderGraph(tf.Module):
         first = len(SPECIAL_TOKENS)
         charset = "latin-1" if encoder.level == "byte" else "utf-8"
         tokens = [token.encode(charset) for token in encoder.vocabulary[first:]]
-        self.table = _table(tokens, range(first, first + len(tokens)))
+        self.table = id_table(tokens, range(first, first + len(tokens)))
         if encoder.stems_words:
             ids = encoder.stem_ids
-            self.stems = _table([stem.encode() for stem in ids], ids.values())
+            self.stems = id_table([stem.encode() for stem in ids], ids.values())
 
     def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """``<string>[batch]`` to ``<int32>[batch, (time)]``, ``[START]`` and ``[END]`` included."""
@@ -75,9 +75,7 @@ class TextEncoderGraph(tf.Module):
         # Decoding and encoding also repairs broken UTF-8, which the regular expressions need.
         points = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
         if self.encoder.lowercase:
-            flat = points.flat_values
-            lower = tf.gather(lowercase_table(), tf.minimum(flat, LOWERCASE_LIMIT - 1))
-            points = points.with_flat_values(tf.where(flat < LOWERCASE_LIMIT, lower, flat))
+            points = points.with_flat_values(fold_case(points.flat_values))
         texts = tf.strings.unicode_encode(points, "UTF-8")
         if self.encoder.strip_markup:
             texts = tf.strings.regex_replace(texts, MARKUP_PATTERN, " ")
@@ -94,9 +92,18 @@ class TextEncoderGraph(tf.Module):
         return tf.strings.split(tf.strings.regex_replace(texts, token, " \\1 "))
 
 
-def _table(keys: Sequence[bytes], ids: Iterable[int]) -> tf.lookup.StaticHashTable:
+def fold_case(points: tf.Tensor) -> tf.Tensor:
+    """Code points ``<int32>[any]`` in lower case: see ``pipelines.text.fold_case``."""
+    lower = tf.gather(lowercase_table(), tf.minimum(points, LOWERCASE_LIMIT - 1))
+    return tf.where(points < LOWERCASE_LIMIT, lower, points)
+
+
+def id_table(
+    keys: Sequence[bytes], ids: Iterable[int], unknown: int = UNKNOWN
+) -> tf.lookup.StaticHashTable:
+    """Numbers ``<int32>`` of strings; ``unknown`` of any other."""
     # The empty string, which is no token, keeps a table without any token valid.
     initializer = tf.lookup.KeyValueTensorInitializer(
-        tf.constant([b"", *keys]), tf.constant([UNKNOWN, *ids], tf.int32)
+        tf.constant([b"", *keys]), tf.constant([unknown, *ids], tf.int32)
     )
-    return tf.lookup.StaticHashTable(initializer, default_value=UNKNOWN)
+    return tf.lookup.StaticHashTable(initializer, default_value=unknown)

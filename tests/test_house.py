@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "common": {"common"},
     "decoding": {"decoding", "common"},
     "pipelines": {"pipelines", "decoding", "common"},
-    "models": {"models", "common"},
+    "models": {"models", "decoding", "common"},
     "tuning": {"tuning", "pipelines", "common"},
     "serving": {"serving", "models", "decoding", "pipelines", "common"},
     "reports": set(ROOMS) - {"seqloom", "tasks"},

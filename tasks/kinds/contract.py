@@ -209,7 +209,9 @@ class Task(ABC):
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Chooses settings by KerasTuner; each hyperparameter's default is that of ``settings``."""
 
-    def after_epoch(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
+    def after_epoch(
+        self, model: keras.Model, preprocessor: Preprocessor, validation: tf.data.Dataset
+    ) -> dict[str, float]:
         """Sets, after each epoch, what is chosen on validation and not learnt.
 
         Returns:

@@ -183,7 +183,7 @@ def fit_run(
             mode=task.watched.mode,
             callbacks=[progress, *callbacks],
             names={task.metric.logged: task.metric.name} if task.metric.logged else {},
-            after_epoch=task.after_epoch,
+            after_epoch=lambda model, batches: task.after_epoch(model, ready.preprocessor, batches),
             until=until,
         )
     finally:

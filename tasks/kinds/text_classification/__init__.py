@@ -113,7 +113,12 @@ class TextClassification(Task):
         })  # fmt: skip
         return replace(settings, model=model)
 
-    def after_epoch(self, model: keras.Model, validation: tf.data.Dataset) -> dict[str, float]:
+    def after_epoch(
+        self,
+        model: keras.Model,
+        preprocessor: TextClassificationPreprocessor,
+        validation: tf.data.Dataset,
+    ) -> dict[str, float]:
         """Weighs the recurrent against the linear path."""
         from models.text_classification import choose_share
 

@@ -1,0 +1,177 @@
+"""Linear-chain conditional random fields, decoded: the NumPy implementation, TensorFlow-free.
+
+The score of a path of tags is the sum of the emissions of its tags, the transitions between them, a
+start and an end score; its probability is the softmax over all paths of the row (Lafferty et al.
+2001). ``decoding.crf_graph`` is the same as TensorFlow ops. Everything is computed in float64, so
+that both find the same paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.errors import ConfigError
+
+# Score of a transition that is not allowed: far below all others, and finite, since two infinities
+# of opposite sign would give NaN.
+FORBIDDEN = -1e6
+
+
+@dataclass(frozen=True)
+class CrfScores:
+    """Scores of a chain, besides the emissions.
+
+    Attributes:
+        transitions: ``<float32>[tags, tags]``, from the first to the second.
+        start: ``<float32>[tags]``, of the first tag of a row.
+        end: ``<float32>[tags]``, of the last.
+    """
+
+    transitions: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    @classmethod
+    def zeros(cls, tags: int) -> CrfScores:
+        """Those of tags that do not depend on one another."""
+        zeros = np.zeros(tags, np.float32)
+        return cls(np.zeros((tags, tags), np.float32), zeros, zeros)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, exactly."""
+        return {
+            "transitions": self.transitions.astype(float).tolist(),
+            "start": self.start.astype(float).tolist(),
+            "end": self.end.astype(float).tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CrfScores:
+        """What ``to_dict`` gave."""
+        names = ("transitions", "start", "end")
+        return cls(*(np.asarray(values[name], np.float32) for name in names))
+
+
+def allowed_transitions(
+    tags: Sequence[str], scheme: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which tag may begin a row, follow another and end a row.
+
+    Args:
+        tags: their names: ``B-PER``, ``I-PER``, in "bioes" also ``E-PER`` and ``S-PER``; a name
+            without a prefix is outside of all spans.
+        scheme: "bio" or "bioes".
+
+    Returns:
+        start ``<bool>[tags]``, pairs ``<bool>[tags, tags]``, end ``<bool>[tags]``.
+
+    Raises:
+        ConfigError: the scheme is unknown, or a tag has another prefix.
+    """
+    prefixes = {"bio": "BI", "bioes": "BIES"}.get(scheme)
+    if prefixes is None:
+        raise ConfigError(f"constraints {scheme!r} are unknown; use bio or bioes")
+    parts = []
+    for tag in tags:
+        prefix, _, kind = tag.partition("-")
+        if len(prefix) == 1 and kind and prefix not in prefixes:
+            raise ConfigError(
+                f"tag {tag!r} does not fit the scheme {scheme}: its prefix is none of "
+                f"{', '.join(prefixes)}"
+            )
+        parts.append((prefix, kind) if len(prefix) == 1 and kind else ("O", ""))
+    is_open = [prefix in ("B", "I") and scheme == "bioes" for prefix, _ in parts]
+    goes_on = [prefix in ("I", "E") for prefix, _ in parts]
+    holds = [prefix in ("B", "I") for prefix, _ in parts]
+    start = np.array([not on for on in goes_on])
+    end = np.array([not one for one in is_open])
+    same = np.array([[a[1] == b[1] for b in parts] for a in parts])
+    continues = np.array(goes_on)[None, :]
+    pairs = np.where(continues, np.array(holds)[:, None] & same, end[:, None])
+    return start, pairs, end
+
+
+def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores) -> np.ndarray:
+    """The best path of each row; of equal ones, the lower tag where they part last.
+
+    Args:
+        emissions: ``<float>[batch, time, tags]``.
+        lengths: ``<int>[batch]``.
+        scores: of the chain.
+
+    Returns:
+        ``<int32>[batch, time]``, 0 behind the end.
+    """
+    batch, time, tags = emissions.shape
+    paths = np.zeros((batch, time), np.int32)
+    if not batch or not time:
+        return paths
+    emissions = emissions.astype(np.float64)
+    incoming = scores.transitions.astype(np.float64).T  # (to, from)
+    best = emissions[:, 0] + scores.start
+    back = np.zeros((time, batch, tags), np.int32)
+    finals = np.empty((batch, tags))
+    for t in range(time):
+        if t:
+            reached = best[:, None, :] + incoming  # (B, to, from)
+            back[t] = choice = reached.argmax(-1)
+            best = np.take_along_axis(reached, choice[..., None], -1)[..., 0] + emissions[:, t]
+        ended = lengths == t + 1
+        finals[ended] = best[ended] + scores.end
+    rows = np.flatnonzero(lengths > 0)
+    last = finals[rows].argmax(-1).astype(np.int32)
+    current = np.zeros(batch, np.int32)
+    current[rows] = last
+    for t in range(time - 1, -1, -1):
+        inside = lengths > t
+        if t + 1 < time:
+            moved = back[t + 1, np.arange(batch), current]
+            current = np.where(lengths > t + 1, moved, current)
+        paths[:, t] = np.where(inside, current, 0)
+    return paths
+
+
+def marginals(emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores) -> np.ndarray:
+    """The probability of each tag at each step, over all paths of its row.
+
+    Args:
+        emissions: ``<float>[batch, time, tags]``.
+        lengths: ``<int>[batch]``.
+        scores: of the chain.
+
+    Returns:
+        ``<float32>[batch, time, tags]``, zeros behind the end.
+    """
+    batch, time, tags = emissions.shape
+    if not batch or not time:
+        return np.zeros(emissions.shape, np.float32)
+    emissions = emissions.astype(np.float64)
+    transitions = scores.transitions.astype(np.float64)
+    forward, backward = np.empty((2, time, batch, tags))
+    state = emissions[:, 0] + scores.start
+    forward[0] = state - state.max(-1, keepdims=True)
+    for t in range(1, time):
+        state = _log_product(forward[t - 1], transitions) + emissions[:, t]
+        forward[t] = state - state.max(-1, keepdims=True)
+    state = np.broadcast_to(scores.end.astype(np.float64), (batch, tags))
+    backward[time - 1] = state
+    for t in range(time - 2, -1, -1):
+        moved = _log_product(backward[t + 1] + emissions[:, t + 1], transitions.T)
+        moved = moved - moved.max(-1, keepdims=True)
+        backward[t] = np.where((lengths > t + 1)[:, None], moved, scores.end)
+    total = forward + backward
+    total = np.exp(total - total.max(-1, keepdims=True))
+    total = total / total.sum(-1, keepdims=True)
+    inside = np.arange(time)[:, None] < lengths
+    return np.where(inside[..., None], total, 0).transpose(1, 0, 2).astype(np.float32)
+
+
+def _log_product(state: np.ndarray, transitions: np.ndarray) -> np.ndarray:
+    """``log sum_i exp(state[b, i] + transitions[i, j])``: ``[batch, tags]``."""
+    sums = state[:, :, None] + transitions
+    most = sums.max(1)
+    return most + np.log(np.exp(sums - most[:, None]).sum(1))

@@ -1,0 +1,200 @@
+"""Tagging: a tag for each token of a sentence, and the spans that tags make out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from common.config import Config, choice, text
+from models.metric import Metric
+from models.tagging_config import TaggingConfig
+from pipelines.encodings import ENCODING_HELP
+from pipelines.tagging import TaggingPreprocessing
+from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+    import numpy as np
+    import tensorflow as tf
+
+    from pipelines.encoded import EncodedRows
+    from pipelines.splits import Splits
+    from pipelines.tagged import TaggedExample
+    from pipelines.tagging import TaggingPreprocessor
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TaggedText(Config):
+    """How tagged sentences are read."""
+
+    tokens_column: str = text("", "column of the tokens or the text: a name, or a number from 1")
+    tags_column: str = text("", "column of the tags or the spans, likewise")
+    tag_scheme: str = choice(
+        AUTO,
+        (AUTO, "bio", "iob1", "bioes", "bilou", "bmes", "plain"),
+        "how tags spell spans; plain: they are classes",
+    )
+    encoding: str = text("", ENCODING_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging(Task):
+    """A recurrent tagger over words, characters and forms, with a CRF on top."""
+
+    data: TaggedText = TaggedText()
+    preprocessing: TaggingPreprocessing = TaggingPreprocessing()
+    model: TaggingConfig = TaggingConfig()
+
+    kind = "tagging"
+    metric = Metric("f1", "max")
+    model_module = "models.tagging"
+    # The network alone must be able to, without the linear model beside it.
+    overfit = Overfit(0.95, epochs=40, settings=MappingProxyType({
+        "dropout": 0.0, "word_dropout": 0.0, "wide": False, "learning_rate": 0.01,
+    }))  # fmt: skip
+
+    def load(self, options: DataOptions) -> Splits[TaggedExample]:
+        """Tagged sentences from any source of ``docs/data.md``."""
+        from pipelines.tagged_sources import load_tagged
+
+        reading = self.reading(options)
+        return load_tagged(
+            options.source,
+            tokens_column=reading.tokens_column,
+            tags_column=reading.tags_column,
+            scheme="" if reading.tag_scheme == AUTO else reading.tag_scheme,
+            encoding=reading.encoding,
+            seed=options.seed,
+        )
+
+    def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> TaggingPreprocessor:
+        """Token rules, words and tags of the training sentences."""
+        from pipelines.tagging import TaggingPreprocessor
+
+        return TaggingPreprocessor.adapt(settings.preprocessing, train)
+
+    def count(
+        self, settings: Settings, preprocessor: TaggingPreprocessor, train: EncodedRows
+    ) -> np.ndarray:
+        """How often training has each word."""
+        import numpy as np
+
+        words = train.inputs["words"].values
+        return np.bincount(words, minlength=preprocessor.features.sizes["words"])
+
+    def build(
+        self, settings: Settings, preprocessor: TaggingPreprocessor, counts: np.ndarray
+    ) -> keras.Model:
+        """The tagger, compiled."""
+        from models.tagging import tagger
+
+        features, tags = preprocessor.features, preprocessor.tags
+        return tagger(
+            settings.model, features.sizes, features.forms_per_word, features.slots,
+            tags.names, tags.scheme, counts,
+        )  # fmt: skip
+
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """Cell, direction, depth, sizes, characters, head, dropout and learning rate."""
+        model = choices(hp, settings.model, {
+            "cell": ["lstm", "gru", "simple_rnn"],
+            "bidirectional": bool,
+            "layers": range(1, 4),
+            "units": [64, 128, 200],
+            "embedding_dim": [50, 100, 200],
+            "characters": ["cnn", "rnn", "none"],
+            "head": ["crf", "softmax"],
+            "dropout": [0.3, 0.5, 0.6],
+            "learning_rate": (3e-4, 5e-3),
+        })  # fmt: skip
+        return replace(settings, model=model)
+
+    def after_epoch(
+        self, model: keras.Model, preprocessor: TaggingPreprocessor, validation: tf.data.Dataset
+    ) -> dict[str, float]:
+        """Measures what epochs are chosen by: no metric of Keras knows spans."""
+        from tasks.kinds.tagging.validating import validated_tags
+
+        return validated_tags(self.with_scores(model, preprocessor), model, validation)
+
+    def with_scores(
+        self, model: keras.Model, preprocessor: TaggingPreprocessor
+    ) -> TaggingPreprocessor:
+        """The preprocessor with the transitions that the model has learnt, if it has a CRF."""
+        if all(layer.name != "crf" for layer in model.layers):
+            return preprocessor
+        return replace(preprocessor, scores=model.get_layer("crf").potentials())
+
+    def after_training(
+        self,
+        model: keras.Model,
+        settings: Settings,
+        preprocessor: TaggingPreprocessor,
+        splits: Splits,
+    ) -> tuple[keras.Model, TaggingPreprocessor]:
+        """Takes the transitions over: paths are found outside of the model."""
+        return model, self.with_scores(model, preprocessor)
+
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """Words, characters and forms to ``{"emissions": <float32>[batch, time, tags]}``."""
+        import keras
+
+        return {"model": keras.Model(model.input, {"emissions": model.output["tags"]})}
+
+    def evaluate(
+        self,
+        preprocessor: TaggingPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+    ) -> dict[str, float]:
+        """F1 of spans (of plain tags the accuracy), accuracy, and that of unknown words."""
+        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
+        return self.tag_scores(preprocessor, examples, guesses)
+
+    def tag_scores(
+        self,
+        preprocessor: TaggingPreprocessor,
+        examples: Sequence[TaggedExample],
+        guesses: Sequence[Sequence[str]],
+    ) -> dict[str, float]:
+        """Scores of tags against those of the examples."""
+        from tasks.kinds.tagging.scoring import tag_metrics
+
+        return tag_metrics(
+            [one.tags for one in examples],
+            guesses,
+            [one.tokens for one in examples],
+            bool(preprocessor.tags.scheme),
+            preprocessor.features.knows,
+        )
+
+    def baseline(
+        self, preprocessor: TaggingPreprocessor, splits: Splits[TaggedExample]
+    ) -> dict[str, Any]:
+        """A linear CRF over the same features, and the most frequent tag of each word."""
+        from tasks.kinds.tagging.baseline import tagging_baseline
+
+        return tagging_baseline(
+            preprocessor, splits, lambda part, tags: self.tag_scores(preprocessor, part, tags)
+        )
+
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """``word/TAG word/TAG``, or of spans ``[Ann Lee PER] met [Bob PER]``."""
+        from tasks.kinds.tagging.showing import marked_line
+
+        return marked_line(answer)
+
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: TaggingPreprocessor
+    ) -> tuple[list[Any], list[str]]:
+        """Lines of text, or the tokens of a file that training could read."""
+        from pipelines.tagged_sources import read_sentences
+
+        reading = self.reading(options)
+        return read_sentences(path, tokens_column=reading.tokens_column, encoding=reading.encoding)

@@ -1,0 +1,72 @@
+"""How good tags are: by token, by span, and of words that training has not seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from pipelines.tag_schemes import spans_of
+
+Rows = Sequence[Sequence[str]]
+
+
+def tag_metrics(
+    gold: Rows, guesses: Rows, tokens: Rows, has_spans: bool, known: Callable[[str], bool]
+) -> dict[str, float]:
+    """Scores of the tags of sentences.
+
+    ``accuracy`` counts tokens. ``f1`` is micro-averaged over spans whose kind and borders must be
+    right, as conlleval and seqeval count it; of plain tags each token is such a span, so that it is
+    the accuracy.
+
+    Args:
+        gold: right tags, spans in BIO.
+        guesses: tags that were answered, as many.
+        tokens: of the same sentences.
+        has_spans: whether tags spell spans.
+        known: whether training has seen a token.
+    """
+    right = total = unknown = unknown_right = 0
+    for row in zip(tokens, gold, guesses, strict=True):
+        for token, want, got in zip(*row, strict=True):
+            right += want == got
+            total += 1
+            if not known(token):
+                unknown += 1
+                unknown_right += want == got
+    accuracy = right / max(1, total)
+    found = {"accuracy": accuracy, "f1": accuracy}
+    if has_spans:
+        precision, recall, f1 = span_f1(gold, guesses)
+        found |= {"f1": f1, "precision": precision, "recall": recall}
+    if unknown:
+        found["unknown_accuracy"] = unknown_right / unknown
+    return found
+
+
+def span_f1(gold: Rows, guesses: Rows) -> tuple[float, float, float]:
+    """Precision, recall and F1 of spans in BIO, over all sentences."""
+    pairs = [(set(spans_of(a)), set(spans_of(b))) for a, b in zip(gold, guesses, strict=True)]
+    right = sum(len(a & b) for a, b in pairs)
+    return _shares(right, sum(len(b) for _, b in pairs), sum(len(a) for a, _ in pairs))
+
+
+def scores_by_kind(gold: Rows, guesses: Rows) -> dict[str, tuple[float, float, float, int]]:
+    """Precision, recall, F1 and number of right spans, for each kind of span in BIO."""
+    right, guessed, wanted = Counter(), Counter(), Counter()
+    for a, b in zip(gold, guesses, strict=True):
+        wanted_spans, guessed_spans = set(spans_of(a)), set(spans_of(b))
+        _count(wanted, wanted_spans)
+        _count(guessed, guessed_spans)
+        _count(right, wanted_spans & guessed_spans)
+    kinds = sorted(wanted | guessed)
+    return {k: (*_shares(right[k], guessed[k], wanted[k]), wanted[k]) for k in kinds}
+
+
+def _count(counter: Counter, spans: Iterable[tuple[str, int, int]]) -> None:
+    counter.update(kind for kind, _, _ in spans)
+
+
+def _shares(right: int, guessed: int, wanted: int) -> tuple[float, float, float]:
+    precision, recall = right / max(1, guessed), right / max(1, wanted)
+    return precision, recall, 2 * right / max(1, guessed + wanted)
