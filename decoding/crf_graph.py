@@ -37,35 +37,3 @@ def viterbi(emissions: tf.Tensor, lengths: tf.Tensor, scores: CrfScores) -> tf.T
     earlier = tf.scan(backward, back, last, reverse=True)
     paths = tf.transpose(tf.concat([earlier, tf.expand_dims(last, 0)], 0))[:, :time]
     return tf.where(tf.sequence_mask(lengths, time), paths, 0)
-
-
-def marginals(emissions: tf.Tensor, lengths: tf.Tensor, scores: CrfScores) -> tf.Tensor:
-    """See ``decoding.crf.marginals``."""
-    shape = tf.shape(emissions)
-    batch, time, tags = shape[0], shape[1], shape[2]
-    x = tf.transpose(tf.cast(emissions, tf.float64), [1, 0, 2])
-    x = tf.concat([x, tf.zeros([tf.maximum(1 - time, 0), batch, tags], tf.float64)], 0)
-    transitions = tf.cast(scores.transitions, tf.float64)
-    start, end = tf.cast(scores.start, tf.float64), tf.cast(scores.end, tf.float64)
-
-    def product(state, matrix):
-        return tf.reduce_logsumexp(tf.expand_dims(state, 2) + matrix, 1)
-
-    def normal(state):
-        return state - tf.reduce_max(state, -1, keepdims=True)
-
-    def forward(state, t):
-        return normal(product(state, transitions) + x[t])
-
-    def backward(state, t):
-        moved = normal(product(state + x[t], tf.transpose(transitions)))
-        return tf.where(tf.expand_dims(lengths > t, 1), moved, end)
-
-    steps = tf.range(1, tf.maximum(time, 1))
-    first, last = normal(x[0] + start), tf.broadcast_to(end, tf.stack([batch, tags]))
-    ahead = tf.concat([[first], tf.scan(forward, steps, first)], 0)
-    behind = tf.concat([tf.scan(backward, steps, last, reverse=True), [last]], 0)
-    total = tf.nn.softmax(ahead + behind, -1)
-    total = tf.cast(tf.transpose(total, [1, 0, 2])[:, :time], tf.float32)
-    inside = tf.sequence_mask(lengths, time)
-    return tf.where(tf.expand_dims(inside, -1), total, 0.0)

@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import ops
 
 from common.errors import ConfigError
-from decoding import crf_graph
+from decoding import crf_graph, crf_sums_graph
 from decoding.crf import FORBIDDEN, CrfScores, allowed_transitions
 from models.crf_partition import log_partition
 
@@ -157,4 +157,4 @@ class CRF(keras.layers.Layer):
 
     def marginals(self, emissions, lengths):
         """The probability of each tag: ``<float32>[batch, time, tags]``, 0 behind the end."""
-        return crf_graph.marginals(emissions, lengths, self.scores())
+        return crf_sums_graph.marginals(emissions, lengths, self.scores())

@@ -79,3 +79,27 @@ def linear_crf(
         tagger = pycrfsuite.Tagger()
         tagger.open(path)
         return [[tagger.tag(features(tokens)) for tokens in part] for part in parts]
+
+
+def linear_intents(train: tuple[Rows, Sequence[str]], parts: Sequence[Rows]) -> list[list[str]]:
+    """A logistic regression over words and pairs of words.
+
+    Args:
+        train: (tokens, intents) of the training sentences.
+        parts: tokens of the sentences to answer.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    words = CountVectorizer(analyzer=_words_and_pairs, binary=True)
+    model = make_pipeline(words, LogisticRegression(C=10.0, max_iter=1000))
+    if len(set(train[1])) < 2:  # which logistic regression refuses
+        return [[train[1][0]] * len(part) for part in parts]
+    model.fit(train[0], train[1])
+    return [list(model.predict(part)) for part in parts]
+
+
+def _words_and_pairs(tokens: Sequence[str]) -> list[str]:
+    words = [token.lower() for token in tokens]
+    return [*words, *map(" ".join, zip(words, words[1:], strict=False))]

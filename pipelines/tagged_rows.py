@@ -22,7 +22,7 @@ from pipelines.tagged_reading import (
     Reading,
     checked,
 )
-from pipelines.tagged_spans import Span, cut_at, disjoint, read_spans
+from pipelines.tagged_spans import CharacterSpan, cut_at, disjoint, read_spans
 from pipelines.tokens import SEPARATOR, Token, TokenRules
 
 
@@ -264,7 +264,12 @@ def _given_tokens(
 
 
 def _tagged(
-    row: Row, text: str, tokens: list[Token], spans: list[Span], intent: str, reading: Reading
+    row: Row,
+    text: str,
+    tokens: list[Token],
+    spans: list[CharacterSpan],
+    intent: str,
+    reading: Reading,
 ) -> RawSentence:
     kept, left = disjoint(spans)
     for _ in range(left):

@@ -14,7 +14,7 @@ _ENDS = ("end", "end_offset", "endOffset", "to", "stop")
 _LABELS = ("label", "labels", "entity", "type", "tag", "entity_group", "class", "name")
 
 
-class Span(NamedTuple):
+class CharacterSpan(NamedTuple):
     """Some characters of a text: ``text[start:end]``, counted in code points."""
 
     start: int
@@ -29,7 +29,7 @@ class Notes(Protocol):
     def mend(self, row: Row, what: str, line: int | None = None) -> None: ...
 
 
-def read_spans(given: Any, text: str, row: Row, notes: Notes) -> list[Span] | None:
+def read_spans(given: Any, text: str, row: Row, notes: Notes) -> list[CharacterSpan] | None:
     """Spans as Doccano, Label Studio, Prodigy, spaCy and Rasa write them.
 
     Args:
@@ -63,7 +63,7 @@ def read_spans(given: Any, text: str, row: Row, notes: Notes) -> list[Span] | No
             notes.mend(row, "spans began or ended with white space, which was left out")
             start += len(inside) - len(inside.lstrip())
             end -= len(inside) - len(inside.rstrip())
-        found.append(Span(start, end, label))
+        found.append(CharacterSpan(start, end, label))
     return found
 
 
@@ -84,16 +84,16 @@ def _span(one: Any) -> tuple[int, int, str] | None:
     return start, end, label.strip()
 
 
-def disjoint(spans: Sequence[Span]) -> tuple[list[Span], int]:
+def disjoint(spans: Sequence[CharacterSpan]) -> tuple[list[CharacterSpan], int]:
     """Spans of which none lies over another, and how many were left out: the longest stay."""
-    kept: list[Span] = []
+    kept: list[CharacterSpan] = []
     for span in sorted(set(spans), key=lambda one: (one.start - one.end, one.start, one.label)):
         if all(span.end <= one.start or span.start >= one.end for one in kept):
             kept.append(span)
     return sorted(kept), len(set(spans)) - len(kept)
 
 
-def cut_at(tokens: Sequence[Token], spans: Sequence[Span], text: str) -> list[Token]:
+def cut_at(tokens: Sequence[Token], spans: Sequence[CharacterSpan], text: str) -> list[Token]:
     """Tokens, cut where a span begins or ends inside one."""
     borders = sorted({at for span in spans for at in (span.start, span.end)})
     found: list[Token] = []

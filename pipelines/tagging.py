@@ -17,7 +17,8 @@ import numpy as np
 
 from common.config import Config, choice, number, switch
 from common.errors import DataError
-from decoding.crf import CrfScores, marginals, viterbi
+from decoding.crf import CrfScores, viterbi
+from decoding.crf_sums import marginals
 from pipelines.encoded import EncodedRows
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.program import DEFAULT, Program, Signature
@@ -154,9 +155,13 @@ class TaggingPreprocessor(OneProgram):
     def decode(self, outputs: Arrays) -> Arrays:
         """``emissions <float32>[batch, time, tags]`` to the best tags and their spans."""
         emissions, length = outputs["emissions"], outputs["length"]
-        scores = self.scores or CrfScores.zeros(len(self.tags.names))
-        ids = viterbi(emissions, length, scores)
-        shares = marginals(emissions, length, scores)
+        if self.scores is None:
+            shares = np.exp(emissions - emissions.max(-1, keepdims=True, initial=-np.inf))
+            shares = shares / shares.sum(-1, keepdims=True)
+            ids = emissions.argmax(-1)
+        else:
+            ids = viterbi(emissions, length, self.scores)
+            shares = marginals(emissions, length, self.scores)
         mine = np.take_along_axis(shares, ids[..., None].astype(np.int64), 2)[..., 0]
         inside = np.arange(ids.shape[1]) < length[:, None]
         found = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from decoding.crf import CrfScores
-from decoding.crf_graph import marginals, viterbi
+from decoding.crf_graph import viterbi
+from decoding.crf_sums_graph import marginals
 from pipelines.program_graph import GraphProgram, Tensors
 from pipelines.tag_table import BEGINS, CONTINUES, OUTSIDE
 from pipelines.tokens import SEPARATOR
@@ -23,7 +23,7 @@ class TaggingGraph(GraphProgram):
         self.rules = TokenRulesGraph(preprocessor.rules)
         self.features = WordFeaturesGraph(preprocessor.features)
         self.table = preprocessor.tags
-        self.scores = preprocessor.scores or CrfScores.zeros(len(preprocessor.tags.names))
+        self.scores = preprocessor.scores
 
     def encode(self, request: Tensors) -> Tensors:
         """``text`` to ``words``, ``characters``, ``forms``, and what is known of the tokens."""
@@ -46,8 +46,12 @@ class TaggingGraph(GraphProgram):
     def decode(self, outputs: Tensors) -> Tensors:
         """``emissions <float32>[batch, time, tags]`` to the best tags and their spans."""
         emissions, length = outputs["emissions"], outputs["length"]
-        ids = viterbi(emissions, length, self.scores)
-        shares = tf.gather(marginals(emissions, length, self.scores), ids, batch_dims=2)
+        if self.scores is None:
+            ids, shares = tf.argmax(emissions, -1, tf.int32), tf.nn.softmax(emissions)
+        else:
+            ids = viterbi(emissions, length, self.scores)
+            shares = marginals(emissions, length, self.scores)
+        shares = tf.gather(shares, ids, batch_dims=2)
         inside = tf.sequence_mask(length, tf.shape(ids)[1])
         found = {
             "length": length,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import tagging
+from models import tagging_layers
 from models.crf import CRF
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import convert, converter
 from serving.native_onnx.value import Value
 
 
-@converter(tagging.RareWordDropout, layout="any")
+@converter(tagging_layers.RareWordDropout, layout="any")
 def rare_word_dropout(graph, layer, words):
     """Nothing to do at inference."""
     return words
@@ -23,13 +23,13 @@ def crf(graph, layer, emissions):
     return emissions
 
 
-@converter(tagging.MaskedBy)
+@converter(tagging_layers.MaskedBy)
 def masked_by(graph, layer, inputs):
     """The first input; the mask is a node of its own."""
     return inputs[0]
 
 
-@converter(tagging.CharacterConvolution)
+@converter(tagging_layers.CharacterConvolution)
 def character_convolution(graph, layer, characters):
     """Words are folded into the batch; what is behind their end is zero before the convolution."""
     flat = _folded(graph, characters)
@@ -40,7 +40,7 @@ def character_convolution(graph, layer, characters):
     return _unfolded(graph, graph.reduce("ReduceMax", x, [1]), characters)
 
 
-@converter(tagging.CharacterRecurrence)
+@converter(tagging_layers.CharacterRecurrence)
 def character_recurrence(graph, layer, characters):
     """Words are folded into the batch."""
     flat = _folded(graph, characters)
@@ -50,14 +50,14 @@ def character_recurrence(graph, layer, characters):
     return _unfolded(graph, graph.batch_major(y), characters)
 
 
-@converter(tagging.FormEmbedding)
+@converter(tagging_layers.FormEmbedding)
 def form_embedding(graph, layer, forms):
     """Rows of the table, side by side."""
     found = graph.take(graph.weight(layer.embeddings, "embeddings"), forms)
     return graph.reshape(found, [graph.shape(forms, 0), graph.shape(forms, 1), layer.width])
 
 
-@converter(tagging.WindowScores)
+@converter(tagging_layers.WindowScores)
 def window_scores(graph, layer, inputs):
     """The hash of each template, and the sum of the rows that they name, in float32."""
     words, forms = graph.expand(inputs["words"], 2), inputs["forms"]
@@ -70,7 +70,7 @@ def window_scores(graph, layer, inputs):
             ids = graph.slice(padded[name], 2, column, column + 1)
             first, end = layer.reach + offset, offset - layer.reach
             ids = graph.slice(ids, 1, first, end or None)
-            place = graph.binary("Mod", place * tagging.FACTOR + ids, tagging.PRIME)
+            place = graph.binary("Mod", place * tagging_layers.FACTOR + ids, tagging_layers.PRIME)
         found.append(graph.binary("Mod", place, layer.rows))
     with graph.computing_in(np.float32):
         rows = graph.take(graph.weight(layer.weight, "weight"), graph.concat(found, 2))

@@ -1,0 +1,159 @@
+"""Intent: what a sentence asks for, and the slots that it fills, by one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from common.config import text
+from models.intent_config import IntentConfig
+from models.metric import Metric
+from pipelines.intent import IntentDecoding
+from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
+from tasks.kinds.tagging import AUTO, TaggedText, Tagging
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+    import numpy as np
+    import tensorflow as tf
+
+    from pipelines.intent import IntentPreprocessor
+    from pipelines.splits import Splits
+    from pipelines.tagged import TaggedExample
+
+
+@dataclass(frozen=True)
+class CommandText(TaggedText):
+    """How sentences with intents and slots are read."""
+
+    intent_column: str = text("", "column of the intent: a name, or a number from 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent(Tagging):
+    """A recurrent model of intents and slots over one encoder."""
+
+    data: CommandText = CommandText()
+    model: IntentConfig = IntentConfig()
+    decoding: IntentDecoding = IntentDecoding()
+
+    kind = "intent"
+    metric = Metric("frame_accuracy", "max", proportion=True)
+    model_module = "models.intent"
+    overfit = Overfit(0.95, epochs=40, settings=MappingProxyType({
+        "dropout": 0.0, "word_dropout": 0.0, "wide": False, "learning_rate": 0.01,
+    }))  # fmt: skip
+
+    def load(self, options: DataOptions) -> Splits[TaggedExample]:
+        """Sentences with intents and slots from any source of ``docs/data.md``."""
+        from pipelines.tagged_sources import load_tagged
+
+        reading = self.reading(options)
+        return load_tagged(
+            options.source,
+            tokens_column=reading.tokens_column,
+            tags_column=reading.tags_column,
+            intent_column=reading.intent_column,
+            scheme="" if reading.tag_scheme == AUTO else reading.tag_scheme,
+            encoding=reading.encoding,
+            intents=True,
+            seed=options.seed,
+        )
+
+    def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> IntentPreprocessor:
+        """Token rules, words, tags and intents of the training sentences."""
+        from pipelines.intent import IntentPreprocessor
+
+        return IntentPreprocessor.adapt(settings.preprocessing, train, settings.decoding)
+
+    def build(
+        self, settings: Settings, preprocessor: IntentPreprocessor, counts: np.ndarray
+    ) -> keras.Model:
+        """The model, compiled with a loss for each of its answers."""
+        from models.intent import intent_model
+
+        features, tags = preprocessor.features, preprocessor.tags
+        return intent_model(
+            settings.model, features.sizes, features.forms_per_word, features.slots,
+            tags.names, tags.scheme, counts, len(preprocessor.intents),
+        )  # fmt: skip
+
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """That of tagging, and the pooling."""
+        settings = super().search_space(hp, settings)
+        model = choices(hp, settings.model, {"pooling": ["max", "mean", "attention"]})
+        return replace(settings, model=model)
+
+    def after_epoch(
+        self, model: keras.Model, preprocessor: IntentPreprocessor, validation: tf.data.Dataset
+    ) -> dict[str, float]:
+        """Measures what epochs are chosen by."""
+        from tasks.kinds.intent.judging import validated_frames
+
+        return validated_frames(self.with_scores(model, preprocessor), model, validation)
+
+    def after_training(
+        self,
+        model: keras.Model,
+        settings: Settings,
+        preprocessor: IntentPreprocessor,
+        splits: Splits,
+    ) -> tuple[keras.Model, IntentPreprocessor]:
+        """Takes the transitions over, and makes the intents' probabilities true on validation."""
+        from tasks.kinds.intent.judging import fitted_temperature
+
+        batches = preprocessor.encoded(splits.validation).batches(64)
+        temperature = fitted_temperature(model, batches)
+        return model, replace(self.with_scores(model, preprocessor), temperature=temperature)
+
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """``{"emissions", "intent_logits": <float32>[batch, intents]}``."""
+        import keras
+
+        found = {"emissions": model.output["tags"], "intent_logits": model.output["intents"]}
+        return {"model": keras.Model(model.input, found)}
+
+    def evaluate(
+        self,
+        preprocessor: IntentPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+    ) -> dict[str, float]:
+        """Share of frames, that is intent and all slots, that are right; each by itself; how far
+        the intents' probabilities are from the truth."""
+        from tasks.kinds.intent.judging import calibration_error, frame_scores
+
+        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
+        intents = [preprocessor.intents[i] for i in responses["intent_probabilities"].argmax(1)]
+        found = frame_scores(examples, intents, guesses)
+        right = [one.intent == intent for one, intent in zip(examples, intents, strict=True)]
+        error = calibration_error(responses["intent_probabilities"].max(1), right)
+        return {**found, "intent_calibration_error": error}
+
+    def baseline(
+        self, preprocessor: IntentPreprocessor, splits: Splits[TaggedExample]
+    ) -> dict[str, Any]:
+        """A linear classifier of intents and a linear CRF of slots."""
+        from tasks.kinds.intent.judging import frame_baseline
+
+        return frame_baseline(preprocessor, splits)
+
+    def remarks(
+        self,
+        preprocessor: IntentPreprocessor,
+        metrics: Mapping[str, Mapping[str, float]],
+        baseline: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """How probabilities were calibrated."""
+        return [
+            f"Probabilities of intents were calibrated on validation (temperature "
+            f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P."
+        ]
+
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """``intent 97%: book a table for [two party_size]``."""
+        name = answer["intent"] or "(no intent)"
+        return f"{name} {answer['intent_probability']:.0%}: {super().format_answer(raw, answer)}"

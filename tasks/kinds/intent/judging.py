@@ -1,0 +1,127 @@
+"""How good intents and slots are, together and each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from decoding.crf import CrfScores, viterbi
+from models.tagging_baselines import linear_crf, linear_intents
+from pipelines.intent import IntentPreprocessor
+from pipelines.splits import Splits
+from pipelines.tagged import TaggedExample
+from tasks.kinds.tagging.baseline import fitting
+from tasks.kinds.tagging.scoring import span_f1
+
+if TYPE_CHECKING:
+    import keras
+
+BINS = 10
+TEMPERATURES = (0.05, 20.0)
+
+
+def frame_scores(
+    examples: Sequence[TaggedExample], intents: Sequence[str], tags: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """``frame_accuracy`` (Goo et al. 2018), ``intent_accuracy``, and precision, recall and F1 of
+    slots."""
+    gold = [one.tags for one in examples]
+    rights = [one.intent == intent for one, intent in zip(examples, intents, strict=True)]
+    frames = [
+        right and tuple(want) == tuple(got)
+        for right, want, got in zip(rights, gold, tags, strict=True)
+    ]
+    precision, recall, f1 = span_f1(gold, tags)
+    return {
+        "frame_accuracy": float(np.mean(frames)),
+        "intent_accuracy": float(np.mean(rights)),
+        "slot_f1": f1,
+        "slot_precision": precision,
+        "slot_recall": recall,
+    }
+
+
+def validated_frames(
+    preprocessor: IntentPreprocessor, model: keras.Model, validation: Iterable
+) -> dict[str, float]:
+    """``frame_accuracy``, ``intent_accuracy`` and ``slot_f1`` of encoded validation sentences.
+
+    Args:
+        preprocessor: with the model's transitions.
+        model: to ``tags`` and ``intents``.
+        validation: batches of inputs and targets; what is -1 there is never right.
+    """
+    table = preprocessor.tags
+    scores = preprocessor.scores or CrfScores.zeros(len(table.names))
+    names = [*(name.decode("utf-8") for name in table.shown), "B-?"]
+    examples, intents, guesses = [], [], []
+    for inputs, targets, *_ in validation:
+        lengths = np.sum(np.asarray(inputs["words"]) != 0, 1)
+        found = model.predict_on_batch(inputs)
+        paths = viterbi(found["tags"], lengths, scores)
+        rows = (np.asarray(targets["tags"]), np.asarray(targets["intents"]))
+        for want, intent, got, logits, length in zip(
+            *rows, paths, found["intents"], lengths, strict=True
+        ):
+            tags = tuple(names[i] for i in want[:length])
+            examples.append(TaggedExample(tags, tags, str(intent)))
+            intents.append(str(logits.argmax()))
+            guesses.append([names[i] for i in got[:length]])
+    every = frame_scores(examples, intents, guesses)
+    return {name: every[name] for name in ("frame_accuracy", "intent_accuracy", "slot_f1")}
+
+
+def fitted_temperature(model: keras.Model, batches: Iterable) -> float:
+    """The temperature by which the intents' cross-entropy is least (Guo et al. 2017)."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    logits, labels = [], []
+    for inputs, targets, *_ in batches:
+        logits.append(model.predict_on_batch(inputs)["intents"].astype(np.float64))
+        labels.append(np.asarray(targets["intents"]))
+    z, y = np.concatenate(logits), np.concatenate(labels)
+    z, y = z[y >= 0], y[y >= 0]
+    if not len(y):
+        return 1.0
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = z / np.exp(log_temperature)
+        return float(np.mean(logsumexp(scaled, 1) - scaled[np.arange(len(y)), y]))
+
+    bounds = tuple(np.log(TEMPERATURES))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+def calibration_error(confidence: np.ndarray, right: Sequence[bool]) -> float:
+    """Expected calibration error (Naeini et al. 2015): how far the share of right answers is from
+    what was promised, on average over ten bins of confidence."""
+    right = np.asarray(right, float)
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(right[bins == i].mean() - confidence[bins == i].mean()) * np.mean(bins == i)
+        for i in np.unique(bins)
+    ]
+    return float(np.sum(gaps))
+
+
+def frame_baseline(
+    preprocessor: IntentPreprocessor, splits: Splits[TaggedExample]
+) -> dict[str, Any]:
+    """Scores of a linear classifier of words and their pairs, and of a linear CRF."""
+    parts = (splits.validation, splits.test)
+    pieces = fitting(splits.train, len(preprocessor.tags.names))
+    tokens = [[one.tokens for one in part] for part in parts]
+    features = preprocessor.features
+    train = [one.tokens for one in pieces], [one.tags for one in pieces]
+    tags = linear_crf(train, tokens, features.normalise, features.form_keys)
+    every = [one.tokens for one in splits.train], [one.intent for one in splits.train]
+    intents = linear_intents(every, tokens)
+    found = [frame_scores(*each) for each in zip(parts, intents, tags, strict=True)]
+    return {
+        "name": "logistic regression over words and pairs + linear CRF",
+        "validation": found[0],
+        "test": found[1],
+    }
