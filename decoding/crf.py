@@ -133,3 +133,58 @@ def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores) -> np
             current = np.where(lengths > t + 1, moved, current)
         paths[:, t] = np.where(inside, current, 0)
     return paths
+
+
+def k_best(
+    emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best paths of each row, the best first.
+
+    The list form of the Viterbi algorithm (Seshadri and Sundberg 1994): at each step and tag the k
+    best ways that lead there are kept.
+
+    Args:
+        emissions: ``<float>[batch, time, tags]``.
+        lengths: ``<int>[batch]``.
+        scores: of the chain.
+        k: how many, from 1.
+
+    Returns:
+        tags ``<int32>[batch, k, time]``, 0 behind the end; scores ``<float64>[batch, k]``, -inf
+        where a row has fewer paths.
+    """
+    batch, time, tags = emissions.shape
+    paths = np.zeros((batch, k, time), np.int32)
+    totals = np.full((batch, k), -np.inf)
+    totals[:, 0] = 0.0  # of a row without a step
+    if not batch or not time:
+        return paths, totals
+    x, transitions = emissions.astype(np.float64), scores.transitions.astype(np.float64)
+    best = np.full((batch, k, tags), -np.inf)
+    best[:, 0] = x[:, 0] + scores.start
+    back = np.zeros((time, batch, k, tags), np.int32)  # k * tags ways to come, by number
+    last = np.zeros((batch, k), np.int32)
+    for t in range(time):
+        if t:
+            reached = best[..., None] + transitions  # (B, k, from, to)
+            best, back[t] = _largest(reached.reshape(batch, k * tags, tags), k)
+            best = best + x[:, None, t]
+        ended = lengths == t + 1
+        final = (best[ended] + scores.end).reshape(-1, k * tags, 1)
+        found, ways = _largest(final, k)
+        totals[ended], last[ended] = found[..., 0], ways[..., 0]
+    rows = np.arange(batch)[:, None]
+    current = last
+    for t in range(time - 1, -1, -1):
+        if t + 1 < time:
+            moved = back[t + 1, rows, current // tags, current % tags]
+            current = np.where(lengths[:, None] > t + 1, moved, current)
+        paths[..., t] = np.where(lengths[:, None] > t, current % tags, 0)
+    totals = np.where(totals > FORBIDDEN / 2, totals, -np.inf)
+    return np.where(np.isfinite(totals)[..., None], paths, 0), totals
+
+
+def _largest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest of ``[batch, n, m]`` along n, and where they were; of equals the first."""
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(values, order, 1), order.astype(np.int32)

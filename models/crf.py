@@ -155,6 +155,11 @@ class CRF(keras.layers.Layer):
         """
         return crf_graph.viterbi(emissions, lengths, self.scores())
 
+    def decode_k(self, emissions, lengths, k: int):
+        """The k best paths of each row, the best first: ``<int32>[batch, k, time]``, and their
+        scores ``<float64>[batch, k]``, -inf where there are fewer."""
+        return crf_graph.k_best(emissions, lengths, self.scores(), k)
+
     def marginals(self, emissions, lengths):
         """The probability of each tag: ``<float32>[batch, time, tags]``, 0 behind the end."""
         return crf_sums_graph.marginals(emissions, lengths, self.scores())
