@@ -18,12 +18,14 @@ from models.crf import CRF
 from models.recurrent import recurrent_stack
 from models.tagging_config import TaggingConfig
 from models.tagging_layers import (
+    PAIRS,
     UNKNOWN,
     CharacterConvolution,
     CharacterRecurrence,
     FormEmbedding,
     MaskedBy,
     RareWordDropout,
+    WindowEmbedding,
     WindowScores,
     templates,
 )
@@ -31,6 +33,7 @@ from models.training import compile_model
 
 SUM_BOUND = 6_000_000  # weights of the linear model
 FEWEST_ROWS, MOST_ROWS = 12, 18  # powers of two
+PAIR_ROWS = 2**16
 
 
 def table_rows(tokens: int, tags: int) -> int:
@@ -90,6 +93,9 @@ def encoded_sentence(
         reader = CharacterConvolution if config.characters == "cnn" else CharacterRecurrence
         size = (sizes["characters"], config.character_dim, config.character_units)
         parts.append(reader(*size, name="characters_of_words")(inputs["characters"]))
+    if "characters" not in inputs and config.pairs:
+        pairs = WindowEmbedding(PAIRS, PAIR_ROWS, config.embedding_dim, name="pairs")
+        parts.append(pairs({"words": words, "forms": inputs["forms"]}))
     x = keras.layers.Concatenate(name="words_and_forms")(parts) if len(parts) > 1 else parts[0]
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)  # (B, T, E)
     x = MaskedBy(name="mask")([x, words])

@@ -23,6 +23,7 @@ class TaggingConfig(RecurrentConfig):
     character_dim: int = number(32, 1, 1024, "size of the embedding of each character")
     character_units: int = number(64, 1, 1024, "size of what is read from a word's characters")
     form_dim: int = number(32, 0, 1024, "size of the embedding of each beginning, end and shape")
+    pairs: bool = switch(True, "embed pairs of neighbours too, where tokens are single characters")
     word_dropout: float = number(
         0.25, 0.0, 100.0, "a: a word seen n times is hidden from training by a / (a + n)"
     )

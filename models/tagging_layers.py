@@ -54,6 +54,10 @@ def templates(forms: int) -> tuple[Template, ...]:
     )
 
 
+# Pairs of a token and a neighbour, which say in scripts without spaces what word it is of.
+PAIRS: tuple[Template, ...] = ((_word(-1), _word(0)), (_word(0), _word(1)))
+
+
 @keras.saving.register_keras_serializable("seqloom")
 class RareWordDropout(WithTables):
     """Replaces words by the unknown word while training, the rarer the more often.
@@ -228,27 +232,29 @@ class FormEmbedding(keras.layers.Layer):
         return {**super().get_config(), "forms": self.forms, "dim": self.dim}
 
 
-@keras.saving.register_keras_serializable("seqloom")
-class WindowScores(keras.layers.Layer):
-    """A linear model of what stands at each token and around it.
+class _Window(keras.layers.Layer):
+    """What stands at each token and around it, as rows of a table.
 
-    Each template gives one feature at each token; features share ``rows`` weights by a hash
+    Each template gives one feature at each token; features share ``rows`` rows by a hash
     (Weinberger et al. 2009), as many features of rare words never matter.
 
     Args:
         templates: of the features.
-        rows: of weights.
-        tags: scores at each token.
+        rows: of the table.
+        width: of each row.
+        initializer: of the table.
     """
 
-    def __init__(self, templates: Sequence, rows: int, tags: int, **kwargs) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
+    def __init__(
+        self, templates: Sequence, rows: int, width: int, initializer: str, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
         self.templates = tuple(tuple(tuple(part) for part in one) for one in templates)
-        self.rows, self.tags = rows, tags
+        self.rows, self.width, self.initializer = rows, width, initializer
 
     def build(self, input_shape) -> None:
-        """Makes the weights: no feature says anything at first."""
-        self.weight = self.add_weight((self.rows, self.tags), "zeros", name="weight")
+        """Makes the table."""
+        self.weight = self.add_weight((self.rows, self.width), self.initializer, name="weight")
 
     def features(self, inputs: Mapping):
         """``words`` and ``forms`` to the rows of the features: ``<int32>[batch, time, n]``."""
@@ -273,6 +279,25 @@ class WindowScores(keras.layers.Layer):
         """Farthest token that a template looks at."""
         return max(abs(offset) for template in self.templates for _, _, offset in template)
 
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "templates": self.templates, "rows": self.rows}
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class WindowScores(_Window):
+    """A linear model of what stands at each token and around it: the sum of the rows.
+
+    Args:
+        templates: see ``templates``.
+        rows: of weights.
+        tags: scores at each token.
+    """
+
+    def __init__(self, templates: Sequence, rows: int, tags: int, **kwargs) -> None:
+        # No feature says anything at first.
+        super().__init__(templates, rows, tags, "zeros", **{"dtype": "float32", **kwargs})
+
     def call(self, inputs):
         """``words <int32>[batch, time]``, ``forms <int32>[batch, time, forms]`` to
         ``<float32>[batch, time, tags]``."""
@@ -280,9 +305,37 @@ class WindowScores(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         """``(batch, time, tags)``."""
-        return (*input_shape["words"][:2], self.tags)
+        return (*input_shape["words"][:2], self.width)
 
     def get_config(self):
         """For ``model.keras``."""
-        config = {"templates": self.templates, "rows": self.rows, "tags": self.tags}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), "tags": self.width}
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class WindowEmbedding(_Window):
+    """Embeddings of what stands around each token, such as pairs of characters, side by side.
+
+    Args:
+        templates: see ``templates``.
+        rows: of the table.
+        dim: of each embedding.
+    """
+
+    def __init__(self, templates: Sequence, rows: int, dim: int, **kwargs) -> None:
+        super().__init__(templates, rows, dim, "uniform", **kwargs)
+
+    def call(self, inputs):
+        """``words <int32>[batch, time]``, ``forms <int32>[batch, time, forms]`` to
+        ``<float32>[batch, time, templates * dim]``."""
+        found = ops.take(self.weight, self.features(inputs), axis=0)
+        shape = ops.shape(found)
+        return ops.reshape(found, (shape[0], shape[1], len(self.templates) * self.width))
+
+    def compute_output_shape(self, input_shape):
+        """``(batch, time, templates * dim)``."""
+        return (*input_shape["words"][:2], len(self.templates) * self.width)
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "dim": self.width}

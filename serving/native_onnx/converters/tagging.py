@@ -59,7 +59,22 @@ def form_embedding(graph, layer, forms):
 
 @converter(tagging_layers.WindowScores)
 def window_scores(graph, layer, inputs):
-    """The hash of each template, and the sum of the rows that they name, in float32."""
+    """The sum of the rows that the templates name, in float32."""
+    with graph.computing_in(np.float32):
+        rows = graph.take(graph.weight(layer.weight, "weight"), _features(graph, layer, inputs))
+        return graph.reduce("ReduceSum", rows, [2])
+
+
+@converter(tagging_layers.WindowEmbedding)
+def window_embedding(graph, layer, inputs):
+    """The rows that the templates name, side by side."""
+    found = graph.take(graph.weight(layer.weight, "weight"), _features(graph, layer, inputs))
+    words, width = inputs["words"], len(layer.templates) * layer.width
+    return graph.reshape(found, [graph.shape(words, 0), graph.shape(words, 1), width])
+
+
+def _features(graph, layer, inputs) -> Value:
+    """The hash of each template at each token."""
     words, forms = graph.expand(inputs["words"], 2), inputs["forms"]
     padded = {"words": _padded(graph, words, layer.reach)}
     padded["forms"] = _padded(graph, forms, layer.reach)
@@ -72,9 +87,7 @@ def window_scores(graph, layer, inputs):
             ids = graph.slice(ids, 1, first, end or None)
             place = graph.binary("Mod", place * tagging_layers.FACTOR + ids, tagging_layers.PRIME)
         found.append(graph.binary("Mod", place, layer.rows))
-    with graph.computing_in(np.float32):
-        rows = graph.take(graph.weight(layer.weight, "weight"), graph.concat(found, 2))
-        return graph.reduce("ReduceSum", rows, [2])
+    return graph.concat(found, 2)
 
 
 def _padded(graph: Graph, ids: Value, reach: int) -> Value:
