@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import Config, choice, number, switch
+from common.config import Config, choice, number, path, switch
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,13 @@ class RecurrentConfig(Config):
     epochs: int = number(12, 1, 100000, "greatest number of epochs")
     patience: int = number(4, 1, 100000, "epochs without a better validation score before the end")
     mixed_precision: bool = switch(False, "compute in float16 where a GPU gains from it")
+
+
+@dataclass(frozen=True)
+class WordConfig(RecurrentConfig):
+    """Hyperparameters of models that embed words."""
+
+    vectors: str = path(
+        "", "file of pre-trained word vectors: GloVe, word2vec (text, binary), fastText .vec, .gz"
+    )
+    freeze_vectors: bool = switch(False, "do not train the vectors further")

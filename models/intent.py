@@ -14,7 +14,7 @@ from keras import ops
 
 from models.intent_config import IntentConfig
 from models.pooling import MaskedPooling
-from models.tagging import encoded_sentence, sentence_inputs, tag_loss, tag_scores
+from models.tagging import Vectors, encoded_sentence, sentence_inputs, tag_loss, tag_scores
 from models.tagging_layers import MaskedBy
 from models.training import compile_model
 
@@ -28,6 +28,7 @@ def intent_model(
     scheme: str,
     counts: np.ndarray,
     intents: int,
+    vectors: Vectors | None = None,
 ) -> keras.Model:
     """A compiled model: arguments as for ``models.tagging.tagger``, and the number of intents.
 
@@ -36,7 +37,7 @@ def intent_model(
         <float32>[batch, intents]}``, scores and logits.
     """
     inputs = sentence_inputs(forms, slots)
-    encoded = encoded_sentence(inputs, config, sizes, counts)
+    encoded = encoded_sentence(inputs, config, sizes, counts, vectors)
     scores = tag_scores(inputs, encoded, config, tags, scheme, int(counts.sum()))
     pooled = MaskedPooling(config.pooling, name="pooling")(
         MaskedBy(name="tokens")([encoded, inputs["words"]])

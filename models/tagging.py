@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from models.crf import CRF
+from models.embedding import word_embedding
 from models.recurrent import recurrent_stack
 from models.tagging_config import TaggingConfig
 from models.tagging_layers import (
@@ -34,6 +35,10 @@ from models.training import compile_model
 SUM_BOUND = 6_000_000  # weights of the linear model
 FEWEST_ROWS, MOST_ROWS = 12, 18  # powers of two
 PAIR_ROWS = 2**16
+# Pairs are rare and many: a network that may lean on them memorises its sentences.
+PAIR_DROPOUT = 0.4
+
+Vectors = tuple[np.ndarray, np.ndarray]
 
 
 def table_rows(tokens: int, tags: int) -> int:
@@ -71,6 +76,7 @@ def encoded_sentence(
     config: TaggingConfig,
     sizes: Mapping[str, int],
     counts: np.ndarray,
+    vectors: Vectors | None,
 ) -> keras.KerasTensor:
     """Words and what they look like, read by the recurrent stack.
 
@@ -79,13 +85,17 @@ def encoded_sentence(
         config: hyperparameters.
         sizes: largest number plus one of words, characters and forms.
         counts: ``<int>[words]``, how often training has each word.
+        vectors: see ``word_embedding``.
 
     Returns:
         ``<float32>[batch, time, width]``, with the mask of the words.
     """
     words = inputs["words"]
     hidden = RareWordDropout(word_rates(counts, config.word_dropout), name="word_dropout")(words)
-    parts = [keras.layers.Embedding(sizes["words"], config.embedding_dim, name="embedding")(hidden)]
+    embedding = word_embedding(
+        sizes["words"], config.embedding_dim, vectors, frozen=config.freeze_vectors
+    )
+    parts = [embedding(hidden)]
     if config.form_dim:
         forms = FormEmbedding(sizes["forms"], config.form_dim, name="form_embedding")
         parts.append(forms(inputs["forms"]))
@@ -94,7 +104,7 @@ def encoded_sentence(
         size = (sizes["characters"], config.character_dim, config.character_units)
         parts.append(reader(*size, name="characters_of_words")(inputs["characters"]))
     if "characters" not in inputs and config.pairs:
-        pairs = WindowEmbedding(PAIRS, PAIR_ROWS, config.embedding_dim, name="pairs")
+        pairs = WindowEmbedding(PAIRS, PAIR_ROWS, config.embedding_dim, PAIR_DROPOUT, name="pairs")
         parts.append(pairs({"words": words, "forms": inputs["forms"]}))
     x = keras.layers.Concatenate(name="words_and_forms")(parts) if len(parts) > 1 else parts[0]
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)  # (B, T, E)
@@ -144,6 +154,7 @@ def tagger(
     tags: Sequence[str],
     scheme: str,
     counts: np.ndarray,
+    vectors: Vectors | None = None,
 ) -> keras.Model:
     """A compiled tagger: arguments are those of the functions above.
 
@@ -151,7 +162,7 @@ def tagger(
         A model from ``sentence_inputs`` to ``{"tags": <float32>[batch, time, tags]}``.
     """
     inputs = sentence_inputs(forms, slots)
-    encoded = encoded_sentence(inputs, config, sizes, counts)
+    encoded = encoded_sentence(inputs, config, sizes, counts, vectors)
     scores = tag_scores(inputs, encoded, config, tags, scheme, int(counts.sum()))
     model = keras.Model(inputs, {"tags": scores}, name="tagger")
     compile_model(model, config, {"tags": tag_loss(model)}, {})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
-from models.config import RecurrentConfig
+from models.config import WordConfig
 
 
 @dataclass(frozen=True)
-class TaggingConfig(RecurrentConfig):
+class TaggingConfig(WordConfig):
     """Hyperparameters of ``models.tagging``."""
 
     cell: str = choice("lstm", ("simple_rnn", "lstm", "gru"), "recurrent cell")

@@ -320,15 +320,26 @@ class WindowEmbedding(_Window):
         templates: see ``templates``.
         rows: of the table.
         dim: of each embedding.
+        dropout: share of the features that are hidden while training.
+        seed: of the layer's own generator.
     """
 
-    def __init__(self, templates: Sequence, rows: int, dim: int, **kwargs) -> None:
+    def __init__(
+        self, templates: Sequence, rows: int, dim: int, dropout: float = 0.0, seed=None, **kwargs
+    ) -> None:
         super().__init__(templates, rows, dim, "uniform", **kwargs)
+        self.dropout, self.seed = dropout, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """``words <int32>[batch, time]``, ``forms <int32>[batch, time, forms]`` to
         ``<float32>[batch, time, templates * dim]``."""
-        found = ops.take(self.weight, self.features(inputs), axis=0)
+        features = self.features(inputs)
+        found = ops.take(self.weight, features, axis=0)
+        if training and self.dropout:
+            draw = keras.random.uniform(ops.shape(features), seed=self.seed_generator)
+            kept = ops.cast(draw >= self.dropout, found.dtype) / (1 - self.dropout)
+            found = found * ops.expand_dims(kept, -1)
         shape = ops.shape(found)
         return ops.reshape(found, (shape[0], shape[1], len(self.templates) * self.width))
 
@@ -338,4 +349,5 @@ class WindowEmbedding(_Window):
 
     def get_config(self):
         """For ``model.keras``."""
-        return {**super().get_config(), "dim": self.width}
+        config = {"dim": self.width, "dropout": self.dropout, "seed": self.seed}
+        return {**super().get_config(), **config}

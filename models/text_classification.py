@@ -10,6 +10,7 @@ from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+from models.embedding import word_embedding
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
 from models.training import compile_model
@@ -60,7 +61,11 @@ class TokenDropout(keras.layers.Layer):
 
 
 def text_classifier(
-    config: TextConfig, vocabulary_size: int, classes: int, tables: WideTables | None = None
+    config: TextConfig,
+    vocabulary_size: int,
+    classes: int,
+    tables: WideTables | None = None,
+    vectors: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Embedding, recurrent stack, pooling and logits, with the linear n-gram path next to it.
 
@@ -70,6 +75,7 @@ def text_classifier(
         classes: number of labels.
         tables: n-grams of the training texts, for the linear path and, in scripts without spaces,
             for the pairs of letters that are embedded; None leaves both out.
+        vectors: see ``word_embedding``.
 
     Returns:
         A model from ``tokens <int32>[batch, time]`` to logits ``<float32>[batch, classes]``:
@@ -78,8 +84,8 @@ def text_classifier(
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = TokenDropout(config.token_dropout, name="token_dropout")(tokens)
-    x = keras.layers.Embedding(
-        vocabulary_size, config.embedding_dim, mask_zero=True, name="embedding"
+    x = word_embedding(
+        vocabulary_size, config.embedding_dim, vectors, frozen=config.freeze_vectors, mask_zero=True
     )(x)  # (B, T, E)
     words = None if tables is None else word_ngrams(tokens, tables)
     if words is not None and tables.pairs and config.pairs:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
-from models.config import RecurrentConfig
+from models.config import WordConfig
 
 
 @dataclass(frozen=True)
-class TextConfig(RecurrentConfig):
+class TextConfig(WordConfig):
     """Hyperparameters of ``models.text_classification``."""
 
     average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")

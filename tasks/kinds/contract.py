@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -148,6 +149,9 @@ class Task(ABC):
         rest = dict(changes)
         for name, group in groups.items():
             mine = {key: rest.pop(key) for key in group.names() if key in rest}
+            for key in set(group.paths()) & set(mine):  # found again from other directories
+                if isinstance(mine[key], str) and os.path.exists(mine[key]):
+                    mine[key] = os.path.abspath(mine[key])
             groups[name] = group.updated(**mine) if mine else group
         if rest:
             every = ", ".join(sorted(self.names()))

@@ -69,6 +69,9 @@ def train(
     before = sum(row["seconds"] for row in read_history(run.path / "history.csv"))
     with writing(run.path):
         ready = prepare(task, settings, splits)
+        notes = list(getattr(ready.counts, "notes", ()))
+        for note in notes:
+            tell(note)
         done = fit_run(task, data, settings, run, ready, seed=seed, title=title)
         result = {
             "run": str(run.path),
@@ -83,6 +86,7 @@ def train(
                 part: len(getattr(splits, part)) for part in ("train", "validation", "test")
             },
         }
+        result["remarks"] = [*notes, *result["remarks"]]
         write_json(run.path / "metrics.json", result)
         run.save_model(done.model)
     discard_state(run.path)

@@ -17,12 +17,12 @@ from tasks.kinds.tagging import AUTO, TaggedText, Tagging
 if TYPE_CHECKING:
     import keras
     import keras_tuner
-    import numpy as np
     import tensorflow as tf
 
     from pipelines.intent import IntentPreprocessor
     from pipelines.splits import Splits
     from pipelines.tagged import TaggedExample
+    from tasks.kinds.word_vectors import WordCounts
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Intent(Tagging):
         return IntentPreprocessor.adapt(settings.preprocessing, train, settings.decoding)
 
     def build(
-        self, settings: Settings, preprocessor: IntentPreprocessor, counts: np.ndarray
+        self, settings: Settings, preprocessor: IntentPreprocessor, counts: WordCounts
     ) -> keras.Model:
         """The model, compiled with a loss for each of its answers."""
         from models.intent import intent_model
@@ -78,7 +78,7 @@ class Intent(Tagging):
         features, tags = preprocessor.features, preprocessor.tags
         return intent_model(
             settings.model, features.sizes, features.forms_per_word, features.slots,
-            tags.names, tags.scheme, counts, len(preprocessor.intents),
+            tags.names, tags.scheme, counts.counts, len(preprocessor.intents), counts.vectors,
         )  # fmt: skip
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:

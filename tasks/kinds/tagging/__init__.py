@@ -14,11 +14,11 @@ from models.tagging_config import TaggingConfig
 from pipelines.encodings import ENCODING_HELP
 from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.word_vectors import WordCounts, check_vectors
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
-    import numpy as np
     import tensorflow as tf
 
     from pipelines.encoded import EncodedRows
@@ -79,17 +79,22 @@ class Tagging(Task):
 
         return TaggingPreprocessor.adapt(settings.preprocessing, train)
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """Refuses vectors that are not there."""
+        check_vectors(settings.model.vectors)
+
     def count(
         self, settings: Settings, preprocessor: TaggingPreprocessor, train: EncodedRows
-    ) -> np.ndarray:
-        """How often training has each word."""
-        import numpy as np
-
-        words = train.inputs["words"].values
-        return np.bincount(words, minlength=preprocessor.features.sizes["words"])
+    ) -> WordCounts:
+        """How often training has each word, and the vectors of the words."""
+        features = preprocessor.features
+        words = ("", "", *features.words)
+        return WordCounts.of(
+            settings.model.vectors, train.inputs["words"].values, words, features.normalise
+        )
 
     def build(
-        self, settings: Settings, preprocessor: TaggingPreprocessor, counts: np.ndarray
+        self, settings: Settings, preprocessor: TaggingPreprocessor, counts: WordCounts
     ) -> keras.Model:
         """The tagger, compiled."""
         from models.tagging import tagger
@@ -97,7 +102,7 @@ class Tagging(Task):
         features, tags = preprocessor.features, preprocessor.tags
         return tagger(
             settings.model, features.sizes, features.forms_per_word, features.slots,
-            tags.names, tags.scheme, counts,
+            tags.names, tags.scheme, counts.counts, counts.vectors,
         )  # fmt: skip
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:

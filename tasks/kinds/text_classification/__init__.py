@@ -12,15 +12,15 @@ from common.config import Config, switch, text
 from models.metric import Metric
 from models.text_classification_config import TextConfig
 from pipelines.encodings import ENCODING_HELP
-from pipelines.text import TextEncoder, TextPreprocessing, is_unspaced
+from pipelines.text import SPECIAL_TOKENS, TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.word_vectors import WordCounts, check_vectors
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
     import tensorflow as tf
 
-    from models.wide import WideTables
     from pipelines.encoded import EncodedRows
     from pipelines.splits import Splits
     from pipelines.text_classification import TextClassificationPreprocessor
@@ -73,29 +73,39 @@ class TextClassification(Task):
         encoder = TextEncoder(**settings.preprocessing.to_dict())
         return TextClassificationPreprocessor.adapt(encoder, train)
 
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """Refuses vectors that are not there."""
+        check_vectors(settings.model.vectors)
+
     def count(
         self, settings: Settings, preprocessor: TextClassificationPreprocessor, train: EncodedRows
-    ) -> WideTables | None:
-        """The n-grams of the training texts."""
+    ) -> WordCounts:
+        """The n-grams of the training texts, and the vectors of their words."""
         from models.wide import count_wide_tables
 
-        if settings.model.wide == "none" and not settings.model.pairs:
-            return None
+        encoder, tables = preprocessor.encoder, None
         tokens, labels = train.inputs["tokens"], train.targets["answer"]
-        vocabulary, classes = preprocessor.encoder.vocabulary, len(preprocessor.labels)
-        return count_wide_tables(tokens.rows(), labels, vocabulary, classes, letters=is_unspaced)
+        if settings.model.wide != "none" or settings.model.pairs:
+            classes = len(preprocessor.labels)
+            tables = count_wide_tables(
+                tokens.rows(), labels, encoder.vocabulary, classes, letters=is_unspaced
+            )
+        special = len(SPECIAL_TOKENS)
+        words = ("",) * special + encoder.vocabulary[special:]
+        path = settings.model.vectors
+        return WordCounts.of(path, tokens.values, words, encoder.normalise, tables)
 
     def build(
         self,
         settings: Settings,
         preprocessor: TextClassificationPreprocessor,
-        counts: WideTables | None,
+        counts: WordCounts,
     ) -> keras.Model:
         """The classifier, compiled with a cross-entropy for each of its paths."""
         from models.text_classification import compile_classifier, text_classifier
 
         vocabulary, classes = len(preprocessor.encoder.vocabulary), len(preprocessor.labels)
-        model = text_classifier(settings.model, vocabulary, classes, counts)
+        model = text_classifier(settings.model, vocabulary, classes, counts.tables, counts.vectors)
         compile_classifier(model, settings.model)
         return model
 
