@@ -297,8 +297,8 @@ def _finished(
     reading.problems.raise_if_any()
     notes = list(notes)
     written = [one for found in parts.values() for one in found if not one.in_bio]
-    scheme = scheme or detect_scheme(one.tags for one in written)
-    if scheme == PLAIN:
+    found_out, scheme = not scheme, scheme or detect_scheme(one.tags for one in written)
+    if scheme == PLAIN and found_out:
         _check_no_mixture(written)
     elif scheme != "bio" and written:
         notes.append(f"The tags spell spans as {scheme.upper()}; they were read as BIO.")
