@@ -154,6 +154,11 @@ class WordFeatures:
         """Whether training has seen the word, whatever its case and digits."""
         return self.normalise(token) in self._words
 
+    def rank(self, token: str) -> int | None:
+        """Place of the word among those of training by frequency, from 0; None if unseen."""
+        number = self._words.get(self.normalise(token))
+        return None if number is None else number - FIRST_WORD
+
     def form_keys(self, token: str) -> list[str]:
         """Shape, beginnings and ends of a token, each with the name of its kind before it."""
         keys = [f"shape {shape_of(token)}"]

@@ -294,6 +294,8 @@ def _pictures(directory: Path) -> list[str]:
             f'<figure><img src="data:image/png;base64,{content}" alt="{escape(words)}">'
             f"<figcaption>{escape(words)}</figcaption></figure>\n"
         )
+    for path in sorted(directory.glob("*.html")):  # fragments, escaped by whoever wrote them
+        parts.append(f"<h3>{escape(_words(path.stem))}</h3>\n{path.read_text('utf-8')}\n")
     return parts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,22 @@ class Intent(Tagging):
             f"Probabilities of intents were calibrated on validation (temperature "
             f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P."
         ]
+
+    def pictures(
+        self,
+        preprocessor: IntentPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+        directory: Path,
+    ) -> list[str]:
+        """Those of tagging, and which intent is taken for which."""
+        from reports.tagging import confusion
+
+        names = super().pictures(preprocessor, responses, examples, directory)
+        guesses = [preprocessor.intents[i] for i in responses["intent_probabilities"].argmax(1)]
+        figure = confusion([one.intent for one in examples], guesses)
+        figure.savefig(directory / "intents.png", dpi=110)
+        return [*names, "intents.png"]
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``intent 97%: book a table for [two party_size]``."""

@@ -189,6 +189,20 @@ class Tagging(Task):
             preprocessor, splits, lambda part, tags: self.tag_scores(preprocessor, part, tags)
         )
 
+    def pictures(
+        self,
+        preprocessor: TaggingPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+        directory: Path,
+    ) -> list[str]:
+        """What is taken for what, transitions, scores by kind and frequency, coloured spans."""
+        from reports.tagging import draw_tags
+
+        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
+        tokens, gold = [one.tokens for one in examples], [one.tags for one in examples]
+        return draw_tags(preprocessor, tokens, gold, guesses, directory)
+
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``word/TAG word/TAG``, or of spans ``[Ann Lee PER] met [Bob PER]``."""
         from tasks.kinds.tagging.showing import marked_line
