@@ -71,7 +71,8 @@ class RareWordDropout(WithTables):
     """
 
     def __init__(self, rates, seed=None, **kwargs) -> None:
-        super().__init__(**kwargs)
+        # In mixed precision too: a draw is compared with the rates.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self._given, self.seed = rates, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -179,3 +179,21 @@ def test_a_single_tag_and_a_single_intent_are_learnt_at_once(head):
     targets = {"tags": np.where(inside, 0, -1).astype(np.int32), "intents": np.zeros(3, np.int32)}
     # Keras takes the last axis of such scores away before it calls a loss.
     assert model.evaluate(inputs, targets, verbose=0)[0] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["default", "recurrent characters", "single characters"])
+def test_a_tagger_learns_in_mixed_precision_and_answers_in_float32(variant):
+    changes, forms, slots = VARIANTS[variant]
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = a_tagger(changes, forms, slots)
+        inputs, inside = a_batch(forms, slots)
+        targets = {"tags": np.where(inside, 0, -1).astype(np.int32)}
+        losses = [float(model.train_on_batch(inputs, targets)) for _ in range(2)]
+        found = model.predict_on_batch(inputs)["tags"]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(losses).all()
+    assert losses[0] > 0
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
