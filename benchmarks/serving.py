@@ -9,7 +9,7 @@ server is a process of its own, and so is what asks: closed loops on kept connec
 turns, ``--rounds`` times, and a row is the median round. The peer is ``serving_peer.py``, on the
 SavedModel of this project's export, and on one of the same model with Keras's layers as they are.
 
-With ``--task tagging --data ../shared/data/ud_english_ewt`` a tagger of the default settings answers
+With ``--task tagging --data ../shared/data/ud_english_ewt`` a tagger of default settings answers
 one sentence a request, as raw text; ``--task intent`` likewise.
 
 The first rows have no server: ONNX Runtime in one process on the same batches, already encoded, and
