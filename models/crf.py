@@ -26,6 +26,12 @@ from decoding.crf import FORBIDDEN, CrfScores, allowed_transitions
 from models.crf_partition import log_partition
 
 
+def whole_scores(scores, rank: int):
+    """Scores of classes with their last axis, which Keras takes away before a loss where there is
+    one class alone."""
+    return scores if len(scores.shape) == rank else ops.expand_dims(scores, -1)
+
+
 @keras.saving.register_keras_serializable("seqloom")
 class CRF(keras.layers.Layer):
     """Scores of transitions between tags, over emissions that the layers before it give.
@@ -103,12 +109,13 @@ class CRF(keras.layers.Layer):
         Args:
             y_true: tags ``<int>[batch, time]``, -1 behind the end of a row. A row with a -1
                 before its end, a tag that is not known, is left out.
-            y_pred: what the layer gave, ``<float32>[batch, time, tags]``.
+            y_pred: what the layer gave, ``<float32>[batch, time, tags]``; of one tag Keras takes
+                the last axis away.
 
         Returns:
             ``<float32>[batch]``; 0 for a row without a tag.
         """
-        tags = ops.cast(y_true, "int32")
+        tags, y_pred = ops.cast(y_true, "int32"), whole_scores(y_pred, 3)
         steps = ops.arange(1, ops.shape(tags)[1] + 1, dtype="int32")
         lengths = ops.max(ops.where(tags >= 0, steps, 0), axis=1, initial=0)
         return -self.log_likelihood(y_pred, tags, lengths)

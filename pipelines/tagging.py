@@ -241,7 +241,11 @@ class TaggingPreprocessor(OneProgram):
     def _cut(self, tokens: Sequence[str], tags: Sequence[str], first: int) -> int:
         limit = first + self.max_length
         free = [i for i in range(first + 1, limit + 1) if not tags[i].startswith("I-")]
-        ends = [i for i in free if tokens[i - 1][-1] in SENTENCE_ENDS and i > first + limit // 2]
+        ends = [
+            i
+            for i in free
+            if tokens[i - 1][-1] in SENTENCE_ENDS and i > first + self.max_length // 2
+        ]
         return max(ends or free or [limit])
 
     def raw(self, examples: Sequence[TaggedExample]) -> list[list[str]]:

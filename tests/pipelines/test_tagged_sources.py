@@ -414,3 +414,20 @@ def test_inputs_of_files(tmp_path):
     assert read_sentences(tmp_path / "b.jsonl")[0] == [["Ann", "met"]]
     (tmp_path / "c.conll").write_text("Ann\nmet\n\nBob\n")
     assert read_sentences(tmp_path / "c.conll")[0] == [["Ann", "met"], ["Bob"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("play music\nstop alarm\n", ["play music", "stop alarm"]),  # each of two words
+        ("wake me up\n\nplay the song\n", ["wake me up", "play the song"]),
+        ("play music", ["play music"]),
+        ("Ann B-person\nmet O\n\nBob B-person\n", [["Ann", "met"], ["Bob"]]),
+        ("Ann NNP B-NP B-PER\nmet VBD B-VP O\n", [["Ann", "met"]]),
+        ("it PRP\nrains VBZ\n. .\n", [["it", "rains", "."]]),
+        ("play\tverb\nmusic\tnoun\n", [["play", "music"]]),  # with tabs whatever the tags
+    ],
+)
+def test_lines_of_equally_many_words_are_no_tokens_with_tags(text, inputs, tmp_path):
+    (tmp_path / "a.txt").write_text(text)
+    assert read_sentences(tmp_path / "a.txt")[0] == inputs
