@@ -23,7 +23,7 @@ from keras import ops
 from common.errors import ConfigError
 from decoding import crf_graph, crf_sums_graph
 from decoding.crf import FORBIDDEN, CrfScores, allowed_transitions
-from models.crf_partition import log_partition
+from models.crf_likelihood import log_likelihood
 
 
 def whole_scores(scores, rank: int):
@@ -134,22 +134,11 @@ class CRF(keras.layers.Layer):
         scores = self.scores()
         emissions = ops.cast(emissions, "float32")
         inside = tf.sequence_mask(lengths, tf.shape(tags)[1])
-        mine = self._path_score(emissions, tags, lengths, inside, scores)
-        every = log_partition(emissions, lengths, scores.transitions, scores.start, scores.end)
         unknown = tf.reduce_any((tags < 0) & inside, axis=1)
-        return tf.where(unknown, 0.0, mine - every)
-
-    def _path_score(self, emissions, tags, lengths, inside, scores):
-        tags = tf.where(inside, tf.maximum(tags, 0), 0)
-        each = tf.gather(emissions, tags, batch_dims=2)
-        flat = tf.reshape(scores.transitions, [-1])
-        moves = tf.gather(flat, tags[:, :-1] * self.size + tags[:, 1:])
-        total = tf.reduce_sum(tf.where(inside, each, 0.0), 1)
-        total += tf.reduce_sum(tf.where(inside[:, 1:], moves, 0.0), 1)
-        padded = tf.pad(tags, [[0, 0], [0, 1]])  # a batch without a step has a tag to look at too
-        last = tf.gather(padded, tf.maximum(lengths - 1, 0), batch_dims=1)
-        ends = tf.gather(scores.start, padded[:, 0]) + tf.gather(scores.end, last)
-        return tf.where(lengths > 0, total + ends, 0.0)
+        found = log_likelihood(
+            emissions, tf.maximum(tags, 0), lengths, scores.transitions, scores.start, scores.end
+        )
+        return tf.where(unknown, 0.0, found)
 
     # ---- answers
 
