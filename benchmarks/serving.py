@@ -9,6 +9,9 @@ server is a process of its own, and so is what asks: closed loops on kept connec
 turns, ``--rounds`` times, and a row is the median round. The peer is ``serving_peer.py``, on the
 SavedModel of this project's export, and on one of the same model with Keras's layers as they are.
 
+With ``--task tagging --data ../shared/data/ud_english_ewt`` a tagger of default settings answers
+one sentence a request, as raw text; ``--task intent`` likewise.
+
 The first rows have no server: ONNX Runtime in one process on the same batches, already encoded, and
 with the encoding.
 """
@@ -48,18 +51,22 @@ def main() -> None:
         print(json.dumps(asyncio.run(load(json.loads(options.ask)))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        rows = reviews(options.data)
-        texts = [row["text"] for row in rows[-TEXTS:]]
+        if options.task == "sentiment":
+            rows = reviews(options.data)
+            texts = [row["text"] for row in rows[-TEXTS:]]
+            bundle = make_bundle(Path(scratch), rows[:-TEXTS])
+        else:
+            texts, bundle = tagger_bundle(Path(scratch), options)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
-        bundle = make_bundle(Path(scratch), rows[:-TEXTS])
         rows = without_server(bundle, texts, options.seconds)
         rows += with_servers(bundle, Path(scratch) / "texts.json", options)
-    report("serving", rows)
+    report("serving" if options.task == "sentiment" else f"serving_{options.task}", rows)
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--task", default="sentiment", choices=["sentiment", "tagging", "intent"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/imdb"))
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
@@ -107,6 +114,28 @@ def make_bundle(scratch: Path, rows: list[dict[str, str]]) -> Path:
     plain = ServingModule(task.cores(run.model()), run.preprocessor())
     tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=plain.functions)
     return bundle
+
+
+def tagger_bundle(scratch: Path, options: argparse.Namespace) -> tuple[list[str], Path]:
+    """Sentences of the test part, and a tagger; trained for a moment."""
+    import tensorflow as tf
+
+    import tasks
+    from serving.savedmodel import ServingModule
+    from tasks.stages.exporting import export
+    from tasks.stages.run_directory import Run
+    from tasks.stages.training import train
+
+    task = tasks.get(options.task)
+    data = task.data_options(str(options.data))
+    splits = task.load(data)
+    texts = [one.text or " ".join(one.tokens) for one in splits.test[:TEXTS]]
+    run = Run(scratch / "run")
+    train(task, data, task.with_settings(task.settings, {"epochs": 1}), run, splits=splits)
+    bundle = Path(export(run, scratch / "bundle", splits=splits)["bundle"])
+    plain = ServingModule(task.cores(run.model()), run.preprocessor())
+    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=plain.functions)
+    return texts, bundle
 
 
 def without_server(bundle: Path, texts: list[str], seconds: float) -> list[dict[str, Any]]:

@@ -95,8 +95,17 @@ def allowed_transitions(
     return start, pairs, end
 
 
+def _hard(scores: CrfScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Transitions, start and end in float64, what is not allowed minus infinity."""
+    parts = (scores.transitions, scores.start, scores.end)
+    return tuple(np.where(one > FORBIDDEN / 2, one.astype(np.float64), -np.inf) for one in parts)
+
+
 def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores) -> np.ndarray:
     """The best path of each row; of equal ones, the lower tag where they part last.
+
+    The way forward keeps the best scores alone: which tag each came from is asked along one path
+    only, on the way back. Rows are sorted by length, so that those which have ended cost nothing.
 
     Args:
         emissions: ``<float>[batch, time, tags]``.
@@ -104,34 +113,33 @@ def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: CrfScores) -> np
         scores: of the chain.
 
     Returns:
-        ``<int32>[batch, time]``, 0 behind the end.
+        ``<int32>[batch, time]``, 0 behind the end. Where tags allow no path of a row's length, the
+        row's are arbitrary.
     """
     batch, time, tags = emissions.shape
     paths = np.zeros((batch, time), np.int32)
-    if not batch or not time:
+    order = np.argsort(-lengths, kind="stable")
+    longest = int(lengths[order[0]]) if batch else 0
+    if not longest:
         return paths
-    emissions = emissions.astype(np.float64)
-    incoming = scores.transitions.astype(np.float64).T  # (to, from)
-    best = emissions[:, 0] + scores.start
-    back = np.zeros((time, batch, tags), np.int32)
-    finals = np.empty((batch, tags))
-    for t in range(time):
-        if t:
-            reached = best[:, None, :] + incoming  # (B, to, from)
-            back[t] = choice = reached.argmax(-1)
-            best = np.take_along_axis(reached, choice[..., None], -1)[..., 0] + emissions[:, t]
-        ended = lengths == t + 1
-        finals[ended] = best[ended] + scores.end
-    rows = np.flatnonzero(lengths > 0)
-    last = finals[rows].argmax(-1).astype(np.int32)
-    current = np.zeros(batch, np.int32)
-    current[rows] = last
-    for t in range(time - 1, -1, -1):
-        inside = lengths > t
-        if t + 1 < time:
-            moved = back[t + 1, np.arange(batch), current]
-            current = np.where(lengths > t + 1, moved, current)
-        paths[:, t] = np.where(inside, current, 0)
+    transitions, start, end = _hard(scores)
+    active = (lengths > np.arange(longest)[:, None]).sum(1).tolist()  # rows that reach each step
+    best = emissions[order, :longest].transpose(1, 0, 2).astype(np.float64, order="C")
+    best[0] += start
+    reached, outgoing = np.empty((tags, batch, tags)), transitions[:, None]
+    for t in range(1, longest):
+        n = active[t]
+        ways = reached[:, :n]
+        np.add(best[t - 1, :n].T[:, :, None], outgoing, out=ways)  # (from, B, to)
+        best[t, :n] += np.maximum.reduce(ways, axis=0)
+    # A row's last step is followed by the row of the table that holds the end.
+    incoming = np.concatenate([transitions.T, end[None]])
+    current = np.full(batch, tags)
+    found = np.zeros((longest, batch), np.int32)
+    for t in range(longest - 1, -1, -1):
+        n = active[t]
+        current[:n] = found[t, :n] = (best[t, :n] + incoming[current[:n]]).argmax(-1)
+    paths[order, :longest] = found.T
     return paths
 
 
@@ -159,9 +167,10 @@ def k_best(
     totals[:, 0] = 0.0  # of a row without a step
     if not batch or not time:
         return paths, totals
-    x, transitions = emissions.astype(np.float64), scores.transitions.astype(np.float64)
+    x = emissions.astype(np.float64)
+    transitions, start, end = _hard(scores)
     best = np.full((batch, k, tags), -np.inf)
-    best[:, 0] = x[:, 0] + scores.start
+    best[:, 0] = x[:, 0] + start
     back = np.zeros((time, batch, k, tags), np.int32)  # k * tags ways to come, by number
     last = np.zeros((batch, k), np.int32)
     for t in range(time):
@@ -170,7 +179,7 @@ def k_best(
             best, back[t] = _largest(reached.reshape(batch, k * tags, tags), k)
             best = best + x[:, None, t]
         ended = lengths == t + 1
-        final = (best[ended] + scores.end).reshape(-1, k * tags, 1)
+        final = (best[ended] + end).reshape(-1, k * tags, 1)
         found, ways = _largest(final, k)
         totals[ended], last[ended] = found[..., 0], ways[..., 0]
     rows = np.arange(batch)[:, None]
@@ -180,7 +189,6 @@ def k_best(
             moved = back[t + 1, rows, current // tags, current % tags]
             current = np.where(lengths[:, None] > t + 1, moved, current)
         paths[..., t] = np.where(lengths[:, None] > t, current % tags, 0)
-    totals = np.where(totals > FORBIDDEN / 2, totals, -np.inf)
     return np.where(np.isfinite(totals)[..., None], paths, 0), totals
 
 

@@ -23,7 +23,13 @@ from keras import ops
 from common.errors import ConfigError
 from decoding import crf_graph, crf_sums_graph
 from decoding.crf import FORBIDDEN, CrfScores, allowed_transitions
-from models.crf_partition import log_partition
+from models.crf_likelihood import log_likelihood
+
+
+def whole_scores(scores, rank: int):
+    """Scores of classes with their last axis, which Keras takes away before a loss where there is
+    one class alone."""
+    return scores if len(scores.shape) == rank else ops.expand_dims(scores, -1)
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -103,12 +109,13 @@ class CRF(keras.layers.Layer):
         Args:
             y_true: tags ``<int>[batch, time]``, -1 behind the end of a row. A row with a -1
                 before its end, a tag that is not known, is left out.
-            y_pred: what the layer gave, ``<float32>[batch, time, tags]``.
+            y_pred: what the layer gave, ``<float32>[batch, time, tags]``; of one tag Keras takes
+                the last axis away.
 
         Returns:
             ``<float32>[batch]``; 0 for a row without a tag.
         """
-        tags = ops.cast(y_true, "int32")
+        tags, y_pred = ops.cast(y_true, "int32"), whole_scores(y_pred, 3)
         steps = ops.arange(1, ops.shape(tags)[1] + 1, dtype="int32")
         lengths = ops.max(ops.where(tags >= 0, steps, 0), axis=1, initial=0)
         return -self.log_likelihood(y_pred, tags, lengths)
@@ -127,22 +134,11 @@ class CRF(keras.layers.Layer):
         scores = self.scores()
         emissions = ops.cast(emissions, "float32")
         inside = tf.sequence_mask(lengths, tf.shape(tags)[1])
-        mine = self._path_score(emissions, tags, lengths, inside, scores)
-        every = log_partition(emissions, lengths, scores.transitions, scores.start, scores.end)
         unknown = tf.reduce_any((tags < 0) & inside, axis=1)
-        return tf.where(unknown, 0.0, mine - every)
-
-    def _path_score(self, emissions, tags, lengths, inside, scores):
-        tags = tf.where(inside, tf.maximum(tags, 0), 0)
-        each = tf.gather(emissions, tags, batch_dims=2)
-        flat = tf.reshape(scores.transitions, [-1])
-        moves = tf.gather(flat, tags[:, :-1] * self.size + tags[:, 1:])
-        total = tf.reduce_sum(tf.where(inside, each, 0.0), 1)
-        total += tf.reduce_sum(tf.where(inside[:, 1:], moves, 0.0), 1)
-        padded = tf.pad(tags, [[0, 0], [0, 1]])  # a batch without a step has a tag to look at too
-        last = tf.gather(padded, tf.maximum(lengths - 1, 0), batch_dims=1)
-        ends = tf.gather(scores.start, padded[:, 0]) + tf.gather(scores.end, last)
-        return tf.where(lengths > 0, total + ends, 0.0)
+        found = log_likelihood(
+            emissions, tf.maximum(tags, 0), lengths, scores.transitions, scores.start, scores.end
+        )
+        return tf.where(unknown, 0.0, found)
 
     # ---- answers
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.crf import whole_scores
 from models.intent_config import IntentConfig
 from models.pooling import MaskedPooling
 from models.tagging import Vectors, encoded_sentence, sentence_inputs, tag_loss, tag_scores
@@ -54,6 +55,7 @@ def intent_model(
 @keras.saving.register_keras_serializable("seqloom")
 def intent_loss(intents, logits):
     """Cross-entropy ``<float32>[batch]``; 0 for an intent of -1, which training does not have."""
+    logits = whole_scores(logits, 2)
     known = ops.cast(intents >= 0, "float32")
     each = keras.losses.sparse_categorical_crossentropy(
         ops.maximum(intents, 0), logits, from_logits=True

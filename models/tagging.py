@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.crf import CRF
+from models.crf import CRF, whole_scores
 from models.embedding import word_embedding
 from models.recurrent import recurrent_stack
 from models.tagging_config import TaggingConfig
@@ -175,6 +175,7 @@ def tag_loss(model: keras.Model):
     crf = next((layer for layer in model.layers if isinstance(layer, CRF)), None)
 
     def loss(tags, scores):
+        scores = whole_scores(scores, 3)
         known = ops.cast(tags >= 0, "float32")
         if crf is not None:
             total = crf.loss(tags, scores)  # (B,)

@@ -17,7 +17,7 @@ class TaggingConfig(WordConfig):
     embedding_dim: int = number(100, 1, 4096, "size of the embedding of each word")
     dropout: float = number(0.5, 0.0, 0.95, "of embeddings, between layers and of the head")
     average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
-    epochs: int = number(10, 1, 100000, "greatest number of epochs")
+    epochs: int = number(8, 1, 100000, "greatest number of epochs")
     head: str = choice("crf", ("crf", "softmax"), "tags chosen together, or each by itself")
     characters: str = choice("cnn", ("none", "cnn", "rnn"), "how the characters of a word are read")
     character_dim: int = number(32, 1, 1024, "size of the embedding of each character")

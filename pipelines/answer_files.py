@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from common.errors import DataError
 from common.files import write_aside
 from pipelines.encodings import check_encoding
 from pipelines.readers import LINES, Row, read_rows, told_format
+from pipelines.readers.conll import COMMENTS
+from pipelines.readers.conll import LINES as TOKEN_LINES
 from pipelines.text_columns import TextColumns
 from pipelines.textfile import inspect_file
 
 _SEPARATORS = {"csv": ",", "tsv": "\t", "tab": "\t"}
 _COLUMNS = TextColumns().names
-_JSON_LINES = ("jsonl", "ndjson")
+_JSON_LINES, CONLL = ("jsonl", "ndjson"), "conll"
 # Put before the name of an answer that a column of the file has too: ``predicted_label``.
 CLASH = "predicted_"
 
@@ -82,6 +84,11 @@ def beside(columns: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     return row
 
 
+def _written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of CoNLL without what its reader adds to them."""
+    return {name: value for name, value in values.items() if name not in (TOKEN_LINES, COMMENTS)}
+
+
 @dataclass(frozen=True)
 class AskedFile:
     """The rows of a file with inputs, as they are written there.
@@ -110,7 +117,12 @@ class AskedFile:
             return None
         source = inspect_file(path, check_encoding(encoding))
         form = told_format(source, _COLUMNS)
-        return None if form == LINES else cls(list(read_rows(source, form=form)), typed)
+        if form == LINES:
+            return None
+        rows = list(read_rows(source, form=form))
+        if form == CONLL:
+            rows = [replace(row, values=_written(row.values)) for row in rows]
+        return cls(rows, typed)
 
     def by_line(self) -> dict[int, Mapping[str, Any]]:
         """Columns of each row by its line; empty where two rows are on one line, as in JSON."""

@@ -101,11 +101,13 @@ class Reading:
         columns: where tokens, tags and intents are.
         problems: what cannot be used.
         mended: what was put right or left out, by what it is.
+        counts: of each file of tokens in lines the columns that count them.
     """
 
     columns: Columns
     problems: Problems = field(default_factory=Problems)
     mended: Problems = field(default_factory=Problems)
+    counts: dict[str, list[str]] = field(default_factory=dict)
 
     def bad(self, row: Row, kind: str, message: str, line: int | None = None) -> None:
         """Notes a row that cannot be used."""

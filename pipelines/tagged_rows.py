@@ -59,7 +59,7 @@ def _from_columns(row: Row, reading: Reading) -> RawSentence | None:
     if "id" in values and "form" in values:
         kept = [i for i in kept if is_word(values["id"][i])]
         text = next((c.split("=", 1)[1].strip() for c in comments if c.startswith("# text =")), "")
-    known = ("form", "token", "word", *_first_words(values))
+    known = ("form", "token", "word", *_first_words(row, values, reading))
     tokens_at = columns.find(row, "tokens", known)
     tokens = [values[tokens_at][i] for i in kept]
     found = RawSentence(tokens, [], _comment_intent(comments), row, lines=[lines[i] for i in kept])
@@ -77,13 +77,31 @@ def _from_columns(row: Row, reading: Reading) -> RawSentence | None:
     return found
 
 
-def _first_words(values: Mapping[str, list[str]]) -> list[str]:
-    """Columns that may be the tokens: not one that counts them."""
-    return [
-        name for name, cells in values.items()
-        if [cell for cell in cells if cell.isdecimal()] != cells
-        or cells != [str(i) for i in range(int(cells[0]), int(cells[0]) + len(cells))]
-    ] or list(values)  # fmt: skip
+def _first_words(row: Row, values: Mapping[str, list[str]], reading: Reading) -> list[str]:
+    """Columns that may be the tokens: not one that counts them.
+
+    What a column of a file is, its first sentence of several tokens tells: one that is a number
+    alone looks like a count.
+    """
+    least = 3 if reading.columns.labelled else 2  # a count, a token and its tag
+    long = len(next(iter(values.values()))) > 1
+    counts = reading.counts.get(row.file)
+    if counts is None:
+        counts = [name for name, cells in values.items() if len(values) >= least and _counts(cells)]
+        if long:
+            reading.counts[row.file] = counts
+    return [name for name in values if name not in counts] or list(values)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether cells are numbers, each one more than that before; of one cell whether it is the
+    first of such."""
+    if not all(cell.isdecimal() for cell in cells):
+        return False
+    first = int(cells[0])
+    if len(cells) == 1:
+        return first < 2
+    return [int(cell) for cell in cells] == list(range(first, first + len(cells)))
 
 
 def _comment_intent(comments: Sequence[str]) -> str:

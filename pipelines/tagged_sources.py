@@ -11,6 +11,7 @@ docs/data.md shows every layout that is understood.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ from pipelines.tagged_rows import sentences
 from pipelines.textfile import encoding_note, inspect_file
 
 CONLL = "conll"
+# How tags are written that stand behind a space: spans, and classes such as NOUN, NN$ or ``.
+_TAG = re.compile(r"[BIOESLUM](?:[-_].*)?|[A-Z0-9_$#.,:;'`\"()|=+*-]+")
 # Files of a directory whose lines belong together.
 PARALLEL = (
     ("tokens", ("seq.in", "words.txt", "tokens.txt", "sentences.txt", "sents.txt")),
@@ -273,16 +276,18 @@ class _Files:
 
 
 def _is_conll(source: Any) -> bool:
-    """Whether lines of text are tokens in columns: equally many, with blank lines between."""
-    widths, blanks = set(), 0
+    """Whether lines are a token and its tag each, and not sentences of equally many words."""
+    widths, tabs, last = set(), True, set()
     with source.open() as stream:
         for number, line in enumerate(stream):
             if number == 1000:
                 break
-            blanks += not line.strip()
             if line.strip() and not line.startswith("#"):
-                widths.add(len(split_cells(line.rstrip("\r\n"))))
-    return len(widths) == 1 and widths != {1} and (blanks > 0 or widths == {2})
+                cells = split_cells(line.rstrip("\r\n"))
+                widths.add(len(cells))
+                last.add(cells[-1])
+                tabs &= "\t" in line
+    return len(widths) == 1 and widths != {1} and (tabs or all(map(_TAG.fullmatch, last)))
 
 
 def _finished(

@@ -239,9 +239,9 @@ class TaggingPreprocessor(OneProgram):
         yield replace(example, tokens=tokens[first:], tags=tags[first:]) if first else example
 
     def _cut(self, tokens: Sequence[str], tags: Sequence[str], first: int) -> int:
-        limit = first + self.max_length
+        limit, half = first + self.max_length, first + self.max_length // 2
         free = [i for i in range(first + 1, limit + 1) if not tags[i].startswith("I-")]
-        ends = [i for i in free if tokens[i - 1][-1] in SENTENCE_ENDS and i > first + limit // 2]
+        ends = [i for i in free if tokens[i - 1][-1] in SENTENCE_ENDS and i > half]
         return max(ends or free or [limit])
 
     def raw(self, examples: Sequence[TaggedExample]) -> list[list[str]]:

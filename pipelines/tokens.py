@@ -28,7 +28,9 @@ MARKED = f"{OPEN}\\1{CLOSE}"
 _LETTERS = f"[^{CLASSES.space}{CLASSES.single}{CLASSES.unspaced}'\u2019]"
 _APOSTROPHE = "['\u2019]"
 _URL = '(?:https?://|www\\.)[^\\x00-\\x20\u00a0\u3000<>"]*[^\\x00-\\x20\u00a0\u3000<>".,;:!?)\'\\]]'
-_MAIL = "[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]*[A-Za-z0-9]"
+# The part before the @ has 64 characters at most (RFC 5321, 4.5.3.1.1); without that bound a text
+# of "a.a.a." would be read to its end from each of its letters.
+_MAIL = "[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9.-]*[A-Za-z0-9]"
 _TAGGED = f"[@#]{_LETTERS}+"
 _RUNS = "|".join(f"{re.escape(one)}{{2,}}" for one in ".-!?*=_~/'`") + "|\u2026+|\u2014+"
 _SUFFIXES = ("s", "m", "re", "ve", "ll", "d")

@@ -27,7 +27,7 @@ PREFIXES, SUFFIXES = (1, 2, 3), (1, 2, 3, 4)
 MIN_WORDS = 3
 # Classes of characters in shapes; the last is that of all code points from LOWERCASE_LIMIT on.
 UPPER, LOWER, DIGIT, PUNCTUATION, OTHER = "X", "x", "d", ".", "o"
-_CACHED = 200_000  # words whose numbers are kept
+_CACHED, _CACHED_LENGTH = 200_000, 64  # words whose numbers are kept, and characters of the longest
 _DIGITS = re.compile("[0-9]")
 
 
@@ -172,9 +172,11 @@ class WordFeatures:
         """The numbers of one token, which is not empty."""
         found = self._cache.get(token)
         if found is None:
+            found = self._numbers(token)
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
-            found = self._cache[token] = self._numbers(token)
+            if len(token) <= _CACHED_LENGTH:
+                self._cache[token] = found
         return found
 
     def _numbers(self, token: str) -> WordIds:

@@ -112,20 +112,37 @@ def made_once(tmp_path_factory):
     return directory_of
 
 
+def trained_and_exported(directory, name, source, settings):
+    """A small model of a task in ``directory/run``, and its bundle in ``bundle`` there."""
+    import tasks
+    from tasks.stages.exporting import export
+    from tasks.stages.run_directory import Run
+    from tasks.stages.training import train
+
+    task = tasks.get(name)
+    data, run = task.data_options(source), Run(directory / "run")
+    train(task, data, task.with_settings(task.settings, settings), run)
+    export(run, run.path / "bundle")
+
+
 @pytest.fixture(scope="session")
 def sentiment_bundle(made_once):
     """A small text classifier, exported as SavedModel and ONNX; not to be written to."""
+    small = {"units": 8, "embedding_dim": 8, "layers": 1, "epochs": 1}
 
     def make(directory):
-        import tasks
-        from tasks.stages.exporting import export
-        from tasks.stages.run_directory import Run
-        from tasks.stages.training import train
-
-        task = tasks.get("sentiment")
-        small = {"units": 8, "embedding_dim": 8, "layers": 1, "epochs": 1}
-        data, run = task.data_options("synthetic:200"), Run(directory / "run")
-        train(task, data, task.with_settings(task.settings, small), run)
-        export(run, run.path / "bundle")
+        trained_and_exported(directory, "sentiment", "synthetic:200", small)
 
     return made_once("sentiment", make) / "run" / "bundle"
+
+
+@pytest.fixture(scope="session")
+def intent_bundle(made_once):
+    """A small model of intents and slots, which has all that a tagger has; likewise."""
+    small = {"units": 4, "embedding_dim": 4, "character_dim": 4, "character_units": 4,
+             "form_dim": 4, "epochs": 1}  # fmt: skip
+
+    def make(directory):
+        trained_and_exported(directory, "intent", "synthetic:80", small)
+
+    return made_once("intent", make) / "run" / "bundle"

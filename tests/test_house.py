@@ -141,7 +141,9 @@ def test_no_tracked_file_names_a_directory_of_one_machine():
 LIGHT = (
     "serving.predictor, serving.runtime.server, serving.streaming, pipelines.text, "
     "pipelines.text_classification, pipelines.forecasting, pipelines.anomaly_detection, "
-    "pipelines.sources, tuning.leaderboard, tasks.sentiment, tasks.forecast, tasks.anomaly, seqloom"
+    "pipelines.tagging, pipelines.intent, pipelines.tagged_sources, pipelines.sources, "
+    "tuning.leaderboard, tasks.sentiment, tasks.forecast, tasks.anomaly, tasks.tagging, "
+    "tasks.intent, seqloom"
 )
 
 

@@ -117,6 +117,22 @@ def test_marginals_are_shares_and_agree_with_logarithms(seed, tags, time, scale)
     np.testing.assert_allclose(found, slow, atol=1e-6)
 
 
+def test_scores_far_below_are_still_paths_and_forbidden_ones_never():
+    # All paths score below the sum of a forbidden transition and zeros.
+    emissions, lengths = np.full((1, 200, 3), -1e4, np.float32), np.array([200], np.int32)
+    emissions[0, :, 2] = 1e5  # I-P pays for what would be forbidden, many times over
+    allowed = allowed_transitions(("O", "B-P", "I-P"), "bio")
+    start, pairs, end = (np.where(yes, 0, FORBIDDEN).astype(np.float32) for yes in allowed)
+    scores = CrfScores(pairs, start, end)
+    for function in (viterbi, graph_of(crf_graph.viterbi), crf_graph.viterbi):
+        assert np.asarray(function(emissions, lengths, scores)).tolist() == [[1] + 199 * [2]]
+    emissions[0, :, 2] = -1e4
+    for function in (lambda *x: k_best(*x, 2), graph_of(crf_graph.k_best, 2)):
+        paths, totals = function(emissions, lengths, scores)
+        assert totals.tolist() == [[-2e6, -2e6]]
+        assert not np.array_equal(paths[0, 0], paths[0, 1])
+
+
 def test_a_long_chain_keeps_its_digits():
     rng = np.random.default_rng(0)
     emissions = (5 * rng.normal(size=(1, 2000, 5))).astype(np.float32)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from models.intent import intent_model
+from models.intent_config import IntentConfig
 from models.tagging import table_rows, tag_loss, tagger, word_rates
 from models.tagging_config import TaggingConfig
 from models.tagging_layers import (
@@ -166,3 +168,14 @@ def test_rows_of_the_linear_model_stay_within_bounds():
     assert table_rows(200_000, 17) == 2**18
     assert table_rows(50_000, 170) <= 6_000_000 / 170
     assert table_rows(10**9, 2) == 2**18
+
+
+@pytest.mark.parametrize("head", ["crf", "softmax"])
+def test_a_single_tag_and_a_single_intent_are_learnt_at_once(head):
+    config = IntentConfig(**SMALL).updated(head=head)
+    counts = np.arange(SIZES["words"])
+    model = intent_model(config, SIZES, 8, 10, ("O",), "", counts, 1)
+    inputs, inside = a_batch(8, 10)
+    targets = {"tags": np.where(inside, 0, -1).astype(np.int32), "intents": np.zeros(3, np.int32)}
+    # Keras takes the last axis of such scores away before it calls a loss.
+    assert model.evaluate(inputs, targets, verbose=0)[0] == pytest.approx(0, abs=1e-6)

@@ -73,6 +73,25 @@ def test_columns_in_another_order_and_an_index_in_front(tmp_path):
     assert first(tmp_path / "b.conll").tokens[:5] == ANN
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["12 O", "1 O", "", "Ann B-PER", "", "7 O", "8 O"],
+        ["12 NUM O", "", "Ann NNP B-PER", "met VBD O", "", "1 NUM O"],
+        ["1 Yes O", "", "1 Ann B-PER", "2 met O", "", "1 12 O"],  # with an index
+    ],
+)
+def test_a_number_alone_is_no_index_unless_the_file_has_one(rows, tmp_path):
+    path = tmp_path / "train.conll"
+    path.write_text("\n".join(rows).replace(" ", "\t") + "\n")
+    sentences = "\n".join(rows).split("\n\n")
+    cells = [[row.split() for row in sentence.split("\n")] for sentence in sentences]
+    tokens_at = 1 if rows[0].startswith("1 ") else 0
+    everything = load_tagged({"train": str(path), "validation": str(path), "test": str(path)})
+    found = [list(one.tokens) for one in everything.train]
+    assert found == [[cell[tokens_at] for cell in sentence] for sentence in cells]
+
+
 def test_a_token_may_be_a_hash(tmp_path):
     (tmp_path / "a.conll").write_text(repeated(lines(("#", "Lee", "met", "#x", "."))))
     assert first(tmp_path / "a.conll").tokens[:4] == ("#", "Lee", "met", "#x")
@@ -414,3 +433,20 @@ def test_inputs_of_files(tmp_path):
     assert read_sentences(tmp_path / "b.jsonl")[0] == [["Ann", "met"]]
     (tmp_path / "c.conll").write_text("Ann\nmet\n\nBob\n")
     assert read_sentences(tmp_path / "c.conll")[0] == [["Ann", "met"], ["Bob"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("play music\nstop alarm\n", ["play music", "stop alarm"]),  # each of two words
+        ("wake me up\n\nplay the song\n", ["wake me up", "play the song"]),
+        ("play music", ["play music"]),
+        ("Ann B-person\nmet O\n\nBob B-person\n", [["Ann", "met"], ["Bob"]]),
+        ("Ann NNP B-NP B-PER\nmet VBD B-VP O\n", [["Ann", "met"]]),
+        ("it PRP\nrains VBZ\n. .\n", [["it", "rains", "."]]),
+        ("play\tverb\nmusic\tnoun\n", [["play", "music"]]),  # with tabs whatever the tags
+    ],
+)
+def test_lines_of_equally_many_words_are_no_tokens_with_tags(text, inputs, tmp_path):
+    (tmp_path / "a.txt").write_text(text)
+    assert read_sentences(tmp_path / "a.txt")[0] == inputs

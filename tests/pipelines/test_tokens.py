@@ -143,11 +143,23 @@ def test_rules_survive_json():
         assert TokenRules.from_dict(json.loads(json.dumps(rules.to_dict()))) == rules
 
 
-def test_a_long_text_takes_time_in_proportion():
-    text = "The quick brown fox don't jump... 3.14 http://a.org " * 10_000
+@pytest.mark.parametrize(
+    ("piece", "times", "tokens"),
+    [
+        ("The quick brown fox don't jump... 3.14 http://a.org ", 10_000, 10),
+        ("a.", 100_000, 2),  # what may be the name before an @ goes on to the end
+        ("b%", 100_000, 2),
+    ],
+)
+def test_a_long_text_takes_time_in_proportion(piece, times, tokens):
     started = time.process_time()
-    assert len(RULES["english"].cut(text)) == 10 * 10_000
+    assert len(RULES["english"].cut(piece * times)) == tokens * times
     assert time.process_time() - started < 20
+
+
+def test_a_mail_address_is_one_token_up_to_the_64_characters_of_its_name():
+    assert cut("english", f"{'ab.' * 21}a@b.org")[0] == f"{'ab.' * 21}a@b.org"
+    assert cut("english", f"{'ab.' * 40}a@b.org")[0] == "ab"
 
 
 def rebuilt(source, between):

@@ -30,6 +30,7 @@ from serving.runtime.server import ServerOptions, running
 TOYS = Path(__file__).resolve().parents[1] / "toy_kinds"
 SMALL = {"layers": 1, "units": 4, "epochs": 1}
 TEXT = {**SMALL, "embedding_dim": 4}
+TAGS = {**TEXT, "character_dim": 4, "character_units": 4, "form_dim": 4}
 SERIES = {**SMALL, "segment": 6}
 WINDOW = {"lookback": 24, "horizon": 6}
 # By kind of model: its task, where its examples come from, settings, and how data are read.
@@ -39,13 +40,30 @@ KINDS = {
     "forecast": ("forecast", "synthetic:600", SERIES, WINDOW),
     "residual": ("anomaly", "synthetic:1000", {**SMALL, "scorer": "residual"}, {}),
     "autoencoder": ("anomaly", "synthetic:1000", {**SMALL, "scorer": "autoencoder"}, {}),
+    "tagging": ("tagging", "synthetic:80", TAGS, {}),
+    "tagging-softmax": ("tagging", "synthetic:80", {**TAGS, "head": "softmax"}, {}),
+    "intent": ("intent", "synthetic:80", TAGS, {}),
     "language": ("toy_language", "synthetic:80", TEXT, {}),
     "reversal": ("toy_reversal", "synthetic:80", TEXT, {}),
 }
 THREADS, TOLERANCE, MEMORY = 6, 2e-4, 16 * 2**30
-TEXTS = ["", "a", "ann sees bob.", "good and bad", "\u16a0 \U0001f600", "x " * 40, "\x00", "A" * 90]
+TEXTS = [
+    "",
+    "a",
+    "Ann\x1fmet\x1f\x1fBob",
+    "\x1f",
+    "\x02a\x03 b",
+    "http://a.b/c, a@b.c 1,000 don't",
+    "ann sees bob.",
+    "good and bad",
+    "\u16a0 \U0001f600",
+    "x " * 40,
+    "\x00",
+    "A" * 90,
+]
 # For inputs that have a default: what is valid, and what is not.
 SETTINGS = {
+    "reject_below": ([0.0, 0.3, 1.0, 2.0, np.nan], []),
     "temperature": ([0.0, 0.5, 1.0], [-1.0, np.nan, np.inf]),
     "top_k": ([0, 1, 3], [-1, 2**40]), "top_p": ([0.5, 1.0], [-0.5, 7.0, np.nan]),
     "max_tokens": ([1, 3, 9], [-1, 2**40]), "seed": ([0, 7], []),

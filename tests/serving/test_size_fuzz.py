@@ -35,7 +35,11 @@ def test_a_text_classifier_takes_any_size(sentiment_bundle):
     fuzz("-", 100, 0, sentiment_bundle)
 
 
+def test_intents_and_slots_take_any_size(intent_bundle):
+    fuzz("-", 100, 0, intent_bundle)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_takes_any_size(kind, tmp_path):
-    fuzz(kind, 2900, 1, tmp_path)  # 20,300 in all
+    fuzz(kind, 2900, 1, tmp_path)  # 29,000 in all

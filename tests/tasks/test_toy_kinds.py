@@ -13,6 +13,7 @@ from tests.tasks.kind_copies import ROOT, copy_of_the_repository, run_there
 TOYS = ROOT / "tests" / "toy_kinds"
 
 
+@pytest.mark.slow  # .ci/run runs it besides
 @pytest.mark.parametrize("toy", ["toy_language", "toy_reversal"])
 def test_a_toy_kind_keeps_the_whole_contract(toy, tmp_path):
     place = copy_of_the_repository(tmp_path)

@@ -12,6 +12,7 @@ from common.config import text
 from models.intent_config import IntentConfig
 from models.metric import Metric
 from pipelines.intent import IntentDecoding
+from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 from tasks.kinds.tagging import AUTO, TaggedText, Tagging
 
@@ -38,6 +39,8 @@ class Intent(Tagging):
     """A recurrent model of intents and slots over one encoder."""
 
     data: CommandText = CommandText()
+    # Slots are of many kinds, and mostly of one word: four tags for each would be too many.
+    preprocessing: TaggingPreprocessing = TaggingPreprocessing(scheme="bio")
     model: IntentConfig = IntentConfig()
     decoding: IntentDecoding = IntentDecoding()
 

@@ -1,0 +1,57 @@
+"""Pictures of taggers: they are there, and what is shown is escaped."""
+
+import numpy as np
+
+from decoding.crf import FORBIDDEN, CrfScores
+from pipelines.tagged import TaggedExample
+from pipelines.tagging import TaggingPreprocessing, TaggingPreprocessor
+from reports.tagging import compared_spans, draw_tags, spans_html
+
+EXAMPLES = [
+    TaggedExample(("Ann", "<b>", "met", "Bob"), ("B-P", "I-P", "O", "B-Q")),
+    TaggedExample(("It", "rains"), ("O", "O")),
+]
+
+
+def test_a_text_and_its_spans_as_html():
+    text = "<i>Ann</i> & Bob"
+    spans = [{"label": "P<", "start": 3, "end": 6}, {"label": "Q", "start": 13, "end": 16}]
+    page = spans_html(text, spans)
+    assert "&lt;i&gt;<mark" in page
+    assert ">Ann <small" in page
+    assert "P&lt;</small></mark>&lt;/i&gt; &amp; <mark" in page
+    assert page.count("<mark") == 2
+    assert spans_html("", []).count("<mark") == 0
+
+
+def test_wrong_sentences_come_first_with_both_answers():
+    tokens = [list(one.tokens) for one in EXAMPLES] + [["Bob"]]
+    gold = [list(one.tags) for one in EXAMPLES] + [["B-Q"]]
+    guesses = [["B-P", "O", "O", "B-Q"], ["O", "O"], ["B-Q"]]
+    page = compared_spans(tokens, gold, guesses)
+    assert "1 of 3 sentences" in page
+    assert page.index(">true<") < page.index(">answered<") < page.index(">both<")
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+
+
+def test_pictures_of_spans_and_of_plain_tags(tmp_path):
+    preprocessor = TaggingPreprocessor.adapt(TaggingPreprocessing(), EXAMPLES)
+    size = len(preprocessor.tags.names)
+    pairs = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    pairs[0, 1] = FORBIDDEN
+    scores = CrfScores(pairs, pairs[0], pairs[1])
+    tokens, gold = [one.tokens for one in EXAMPLES], [one.tags for one in EXAMPLES]
+    from dataclasses import replace
+
+    names = draw_tags(replace(preprocessor, scores=scores), tokens, gold, gold, tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(names)
+    assert {"transitions.png", "spans.html"} <= set(names)
+    plain = [TaggedExample(("It", "rains"), ("PRON", "VERB"))]
+    preprocessor = TaggingPreprocessor.adapt(TaggingPreprocessing(), plain)
+    names = draw_tags(preprocessor, [("It", "x")], [("PRON", "X")], [("PRON", "VERB")],
+                      tmp_path / "b")  # fmt: skip
+    assert "transitions.png" not in names
+    assert "spans.html" not in names
+    for path in (*(tmp_path / "a").glob("*.png"), *(tmp_path / "b").glob("*.png")):
+        assert path.read_bytes()[:4] == b"\x89PNG"
