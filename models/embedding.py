@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+_SPREAD = 0.03  # standard deviation of Keras's own first values, for vectors that have none
+
 
 def word_embedding(
     words: int,
@@ -36,7 +38,7 @@ def word_embedding(
     )
     if vectors is not None:
         table, found = vectors
-        spread = float(table[found].std())
+        spread = float(table[found].std()) or _SPREAD
         values = keras.random.normal((words, size), stddev=spread)
         values = np.where(found[:, None], table, ops.convert_to_numpy(values))
         values[0] = 0.0

@@ -9,13 +9,19 @@ Told apart by content, each also compressed by gzip:
 | word2vec binary | count and dimension | word, a space, float32 little-endian |
 
 Only the rows of a vocabulary are kept, so that memory follows from the vocabulary whatever the size
-of the file.
+of the file. A word of the vocabulary takes the first vector of the best of these spellings:
+
+1. as it is;
+2. any that the vocabulary would spell so, where it folds case or has 0 for each digit;
+3. in lower case, for files that have no other;
+4. in lower case with 0 or # for each digit, as some files have numbers (word2vec's news: #).
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,15 +37,24 @@ _FOREIGN = {
     b"\x93NUMPY": "a NumPy array",
     b"\x80": "a pickle",
     b"PK\x03\x04": "a zip archive: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"\xfd7zXZ": "compressed by xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
+    b"\xff\xfe": "no UTF-8 but UTF-16: save it as UTF-8",
+    b"\xfe\xff": "no UTF-8 but UTF-16: save it as UTF-8",
     b"\x89HDF": "an HDF5 file",
-    _FASTTEXT_MODEL: "a fastText model: give the .vec file beside it",
+    _FASTTEXT_MODEL: "a fastText model: give the .vec file that fastText writes beside it",
 }
+_MARK = b"\xef\xbb\xbf"  # of UTF-8, before the first row
 _WAYS = "use GloVe's text, word2vec's text or binary, or fastText's .vec, each also with .gz"
 _LONGEST_WORD = 4096  # bytes
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 20
-# Rows that may be broken, as those of words with spaces in some files are; of all, and at least.
+# Rows of the vocabulary that may be broken: of all that the file has of it, and at least.
 _BROKEN_SHARE, _BROKEN = 0.01, 20
+# How near a word of the file is to one of the vocabulary, see above.
+_SAME, _NORMAL, _LOWER, _DIGITS, _NOT = range(5)
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -49,10 +64,14 @@ class WordVectors:
     Attributes:
         table: ``<float32>[vocabulary, dimension]``, zeros where there is none.
         found: ``<bool>[vocabulary]``.
+        words: ``<bool>[vocabulary]``, which rows are of a word.
+        broken: rows of the file that would have been of use, and are no vectors.
     """
 
     table: np.ndarray
     found: np.ndarray
+    words: np.ndarray
+    broken: int = 0
 
     def coverage(self, counts: np.ndarray, name: str) -> str:
         """A sentence about what was found.
@@ -61,22 +80,23 @@ class WordVectors:
             counts: ``<int>[vocabulary]``, how often training has each word.
             name: of the file.
         """
-        words = counts > 0
+        words = (counts > 0) & self.words
         share = counts[self.found].sum() / max(1, counts.sum())
         known, every = int((self.found & words).sum()), int(words.sum())
-        return (
+        sentence = (
             f"{name} has vectors of {self.table.shape[1]} numbers for {known:,} of the {every:,} "
-            f"words of training, {share:.0%} of its tokens."
+            f"words of training, {share:.0%} of its tokens"
         )
+        if not self.broken:
+            return f"{sentence}."
+        rows = "a broken row was" if self.broken == 1 else f"{self.broken:,} broken rows were"
+        return f"{sentence}; {rows} left out."
 
 
 def read_vectors(
     path: str | Path, vocabulary: Sequence[str], normalise: Callable[[str], str] = str
 ) -> WordVectors:
     """Reads the vectors of a vocabulary.
-
-    A word is looked up as it is written; where the file does not have it so, the first word of the
-    file counts that is the same when both are normalised.
 
     Args:
         path: of the file.
@@ -88,6 +108,8 @@ def read_vectors(
             its rows are broken, or it has no word of the vocabulary.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"--vectors {path} is a directory; name a file in it")
     try:
         with path.open("rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
@@ -114,29 +136,42 @@ class _Found:
     rows: int = 0
 
     def __post_init__(self) -> None:
-        self.at = {word: i for i, word in enumerate(self.vocabulary) if word}
-        self.exact = np.zeros(len(self.vocabulary), bool)
-        self.near = np.zeros(len(self.vocabulary), bool)
+        self.rows_of: dict[str, int] = {}
+        self.others: dict[str, list[tuple[int, int]]] = {}
+        self.nearness = [_NOT] * len(self.vocabulary)
+        for row, word in enumerate(self.vocabulary):
+            if word:
+                self.rows_of[word] = row
+                self._add_others(word, row)
 
-    def row_of(self, word: bytes) -> tuple[int, bool] | None:
-        """The row that a word of the file is for, and whether it is spelled so; None for none."""
+    def _add_others(self, word: str, row: int) -> None:
+        lower = word.lower()
+        spellings = {lower: _LOWER}
+        if _DIGIT.search(lower):
+            spellings |= {_DIGIT.sub(mark, lower): _DIGITS for mark in "0#"}
+        for spelling, nearness in spellings.items():
+            if spelling != word:
+                self.others.setdefault(spelling, []).append((row, nearness))
+
+    def places_of(self, word: bytes) -> list[tuple[int, int]]:
+        """Rows that a word of the file is the best for as yet, each with how near it is."""
         text = word.decode("utf-8", "replace")
-        row = self.at.get(text)
-        if row is not None:
-            return None if self.exact[row] else (row, True)
-        row = self.at.get(self.normalise(text))
-        if row is None or self.exact[row] or self.near[row]:
-            return None
-        return row, False
+        places = list(self.others.get(text, ()))
+        for spelling, nearness in ((text, _SAME), (self.normalise(text), _NORMAL)):
+            row = self.rows_of.get(spelling)
+            if row is not None:
+                places.append((row, nearness))
+        return [(row, nearness) for row, nearness in places if nearness < self.nearness[row]]
 
-    def keep(self, place: tuple[int, bool], values: np.ndarray, number: int) -> None:
+    def keep(self, places: list[tuple[int, int]], values: np.ndarray, number: int) -> None:
         """Keeps a vector, or notes that it is broken."""
         if not np.isfinite(values).all():
             self.broken.append(number)
             return
-        row, exact = place
-        self.table[row] = values
-        (self.exact if exact else self.near)[row] = True
+        for row, nearness in places:
+            if nearness < self.nearness[row]:  # a word may be near a row in two ways
+                self.table[row] = values
+                self.nearness[row] = nearness
 
     def begin(self, dimension: int) -> None:
         """Makes the table."""
@@ -144,18 +179,21 @@ class _Found:
 
     def vectors(self) -> WordVectors:
         """What was found, if it is of use."""
-        if len(self.broken) > max(_BROKEN, _BROKEN_SHARE * self.rows):
+        found = np.array(self.nearness) < _NOT
+        kept, broken = int(found.sum()), len(self.broken)
+        if broken and (not kept or broken > max(_BROKEN, _BROKEN_SHARE * (kept + broken))):
+            more = f", and {broken - 1:,} more are so" if broken > 1 else ""
             raise DataError(
                 f"--vectors {self.path}:{self.broken[0]}: this row is not a word and "
-                f"{self.table.shape[1]} numbers, and {len(self.broken) - 1} more are so; {_WAYS}"
+                f"{self.table.shape[1]} numbers{more}; {_WAYS}"
             )
-        found = self.exact | self.near
-        if not found.any():
+        if not kept:
             raise DataError(
-                f"--vectors {self.path} has none of the {len(self.at):,} words of the vocabulary "
-                f"among its {self.rows:,} rows; is it of another language?"
+                f"--vectors {self.path} has none of the {len(self.rows_of):,} words of the "
+                f"vocabulary among its {self.rows:,} rows; is it of another language?"
             )
-        return WordVectors(self.table, found)
+        words = np.array([bool(word) for word in self.vocabulary])
+        return WordVectors(self.table, found, words, broken)
 
 
 def _read(stream: io.BufferedReader, found: _Found) -> None:
@@ -163,7 +201,7 @@ def _read(stream: io.BufferedReader, found: _Found) -> None:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"--vectors {found.path} is {what}; {_WAYS}")
-    first = stream.readline(_LONGEST_LINE)
+    first = stream.readline(_LONGEST_LINE).removeprefix(_MARK)
     if not first.strip():
         raise DataError(f"--vectors {found.path} is empty or begins with an empty line; {_WAYS}")
     header = first.split()
@@ -225,25 +263,24 @@ def _read_text(lines: Iterator[bytes], first: int, dimension: int, found: _Found
         if not word.strip():
             continue
         found.rows += 1
-        place = found.row_of(word)
-        if place is None:
+        places = found.places_of(word)
+        if not places:
             continue
-        values = _numbers(rest)
+        values = _numbers(rest.split())
         if values is None or len(values) != dimension:
             parts = line.rsplit(None, dimension)  # a word with spaces in it
-            if len(parts) == dimension + 1 and all(map(_is_number, parts[1:])):
-                place = found.row_of(parts[0].strip())
-                values = np.array([float(part) for part in parts[1:]])
-            else:
+            values = _numbers(parts[1:])
+            if values is None or len(values) != dimension:
                 found.broken.append(number)
                 continue
-        if place is not None:
-            found.keep(place, values, number)
+            places = found.places_of(parts[0].strip())
+        found.keep(places, values, number)
 
 
-def _numbers(text: bytes) -> np.ndarray | None:
+def _numbers(parts: list[bytes]) -> np.ndarray | None:
     try:
-        return np.array(text.split(), np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+            return np.array(parts, np.float64).astype(np.float32)
     except ValueError:
         return None
 
@@ -259,9 +296,9 @@ def _read_binary(stream: io.BufferedReader, count: int, dimension: int, found: _
                 "again"
             )
         found.rows += 1
-        place = found.row_of(word)
-        if place is not None:
-            found.keep(place, np.frombuffer(data, "<f4"), number + 2)
+        places = found.places_of(word)
+        if places:
+            found.keep(places, np.frombuffer(data, "<f4"), number + 2)
 
 
 def _word(stream: BinaryIO, path: Path, number: int) -> bytes:

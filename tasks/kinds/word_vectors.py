@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,37 @@ from typing import Any
 import numpy as np
 
 from common.errors import ConfigError
+from models.config import WordConfig
 
 
-def check_vectors(path: str) -> None:
-    """Refuses a file that is not there, before anything is read or written.
+def check_vectors(model: WordConfig) -> None:
+    """Refuses a file that cannot be read, before anything else is read or written.
 
     Raises:
         ConfigError: names the flag.
     """
-    if path and not Path(path).is_file():
+    path = model.vectors
+    if not path:
+        if model.freeze_vectors:
+            raise ConfigError(
+                "--freeze-vectors keeps pre-trained vectors as they are, and there are none; "
+                "give a file by --vectors, or leave the flag out"
+            )
+        return
+    if not Path(path).is_file():
         what = "is a directory" if Path(path).is_dir() else "is not there"
-        raise ConfigError(f"--vectors {path} {what}; give a file of word vectors")
+        raise ConfigError(
+            f"--vectors {path} {what}; give a file of word vectors (a run that goes on needs the "
+            "one it began with, where it was)"
+        )
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"--vectors {path} may not be read by you; change its permissions")
+
+
+def sizes_or_freezing(model: WordConfig, sizes: Sequence[int]) -> dict[str, Any]:
+    """What a search tries of the embedding: its size, or with vectors, which have theirs, whether
+    they are trained further."""
+    return {"freeze_vectors": bool} if model.vectors else {"embedding_dim": list(sizes)}
 
 
 @dataclass(frozen=True)

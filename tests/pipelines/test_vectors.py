@@ -76,9 +76,41 @@ def test_words_are_found_as_written_before_as_normalised(tmp_path):
     path = tmp_path / "v"
     path.write_text("THE 1 1\nthe 2 2\nThe 3 3\nAnn 4 4\nann 5 5\n1999 6 6\n2024 7 7\n")
     normal = lambda word: "".join("0" if c.isdigit() else c for c in word.lower())  # noqa: E731
-    found = read_vectors(path, ["the", "0000", "ANN"], normal)
+    found = read_vectors(path, ["the", "0000", "bob"], normal)
     assert found.table.tolist() == [[2, 2], [6, 6], [0, 0]]
     assert read_vectors(path, ["ann"], str.lower).table.tolist() == [[5, 5]]
+
+
+def test_each_spelling_gives_way_to_a_nearer_one_wherever_it_stands(tmp_path):
+    path = tmp_path / "v"
+    words = ["The", "1999", "x1"]
+    rows = ["#### 1 1", "x0 2 2", "the 3 3", "0000 4 4", "1999 5 5", "The 6 6", "THE 7 7"]
+    for order in (rows, rows[::-1]):
+        path.write_text("\n".join(order))
+        found = read_vectors(path, words)
+        assert found.table.tolist() == [[6, 6], [5, 5], [2, 2]]
+    path.write_text("\n".join(rows[:3]))
+    assert read_vectors(path, words).table.tolist() == [[3, 3], [1, 1], [2, 2]]
+
+
+def test_one_row_of_a_file_without_capitals_serves_all_spellings(tmp_path):
+    path = tmp_path / "v"
+    path.write_text("the 1 2\n")
+    assert read_vectors(path, ["", "the", "The", "THE"]).found.tolist() == [False, True, True, True]
+
+
+def test_the_mark_of_utf8_is_no_part_of_the_first_row(tmp_path):
+    path = tmp_path / "v"
+    for first in (b"", b"1 2\n"):
+        path.write_bytes(b"\xef\xbb\xbf" + first + b"the 1 2\n")
+        assert read_vectors(path, ["the"]).table.tolist() == [[1, 2]]
+
+
+def test_words_of_a_binary_file_may_be_broken_utf8(tmp_path):
+    path = tmp_path / "v"
+    one = struct.pack("<2f", 1, 2)
+    path.write_bytes(b"2 2\n\xff\xfe " + one + b"\nthe " + one + b"\n")
+    assert read_vectors(path, ["the"]).table.tolist() == [[1, 2]]
 
 
 def test_words_with_spaces_and_repeated_words(tmp_path):
@@ -94,6 +126,21 @@ def test_a_few_broken_rows_are_left_out(tmp_path):
     path.write_text("a 1 2\nb 1\nc 1 x\nd nan 1\ne 3 4\n")
     found = read_vectors(path, list("abcde"))
     assert found.found.tolist() == [True, False, False, False, True]
+    assert found.broken == 3
+    note = found.coverage(np.array([5, 1, 1, 1, 2]), "v")
+    assert note == (
+        "v has vectors of 2 numbers for 2 of the 5 words of training, 70% of its tokens; "
+        "3 broken rows were left out."
+    )
+
+
+def test_the_share_is_of_words_that_training_has(tmp_path):
+    path = tmp_path / "v"
+    path.write_text("a 1 2\nb 3 4\n")
+    found = read_vectors(path, ["", "", "a", "b", "c"])
+    # Row 0 is padding, row 1 unknown: no word, yet a token without a vector.
+    note = found.coverage(np.array([0, 2, 6, 0, 2]), "v")
+    assert note == "v has vectors of 2 numbers for 1 of the 2 words of training, 60% of its tokens."
 
 
 BAD = {
@@ -106,6 +153,11 @@ BAD = {
     "cut off": (binary_rows(ROWS)[:-9], "cut off in row 4"),
     "no word": (b"zzz 1 2\nyyy 3 4\n", "none of the 4 words"),
     "many broken": (b"the 1 2\n" + b"".join(b"w%d 1\n" % i for i in range(60)), ":2: this row"),
+    "another dimension": (b"3 3\nthe 1 2\nAnn 1 2\n", ":2: this row is not a word and 3 numbers"),
+    "no numbers": (b"the nan 1\nAnn 1 inf\nn't 1e300 1\n", ":1: this row"),
+    "UTF-16": ("the 1 2\n".encode("utf-16"), "UTF-16"),
+    "bzip2": (b"BZh91AY", "bzip2"),
+    "table": (b"word,a,b\nthe,1,2\n", ":1: 'word,a,b' is no word"),
     "silly header": (b"3 0\na\nb\nc\n", "0 numbers"),
 }
 
@@ -125,6 +177,8 @@ def test_what_cannot_be_used_is_said_in_one_sentence(name, tmp_path):
 def test_a_file_that_is_not_there_and_a_broken_gzip(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_vectors(tmp_path / "none", ["a"])
+    with pytest.raises(DataError, match="is a directory"):
+        read_vectors(tmp_path, ["a"])
     path = tmp_path / "v.gz"
     path.write_bytes(gzip.compress(text_rows(ROWS) * 500)[:-40])
     with pytest.raises(DataError, match="cannot be read"):

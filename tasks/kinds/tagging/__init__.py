@@ -14,7 +14,7 @@ from models.tagging_config import TaggingConfig
 from pipelines.encodings import ENCODING_HELP
 from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
-from tasks.kinds.word_vectors import WordCounts, check_vectors
+from tasks.kinds.word_vectors import WordCounts, check_vectors, sizes_or_freezing
 
 if TYPE_CHECKING:
     import keras
@@ -81,7 +81,7 @@ class Tagging(Task):
 
     def check(self, settings: Settings, options: DataOptions) -> None:
         """Refuses vectors that are not there."""
-        check_vectors(settings.model.vectors)
+        check_vectors(settings.model)
 
     def count(
         self, settings: Settings, preprocessor: TaggingPreprocessor, train: EncodedRows
@@ -112,7 +112,7 @@ class Tagging(Task):
             "bidirectional": bool,
             "layers": range(1, 4),
             "units": [64, 128, 200],
-            "embedding_dim": [50, 100, 200],
+            **sizes_or_freezing(settings.model, [50, 100, 200]),
             "characters": ["cnn", "rnn", "none"],
             "head": ["crf", "softmax"],
             "dropout": [0.3, 0.5, 0.6],

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from common.config import Config, switch, text
+from common.errors import ConfigError
 from models.metric import Metric
 from models.text_classification_config import TextConfig
 from pipelines.encodings import ENCODING_HELP
-from pipelines.text import SPECIAL_TOKENS, TextEncoder, TextPreprocessing, is_unspaced
+from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
-from tasks.kinds.word_vectors import WordCounts, check_vectors
+from tasks.kinds.word_vectors import WordCounts, check_vectors, sizes_or_freezing
 
 if TYPE_CHECKING:
     import keras
@@ -74,8 +75,10 @@ class TextClassification(Task):
         return TextClassificationPreprocessor.adapt(encoder, train)
 
     def check(self, settings: Settings, options: DataOptions) -> None:
-        """Refuses vectors that are not there."""
-        check_vectors(settings.model.vectors)
+        """Refuses vectors that cannot be read, or are of words where tokens are bytes."""
+        if settings.model.vectors and settings.preprocessing.level == "byte":
+            raise ConfigError("--vectors are of words; use --level word, or leave them out")
+        check_vectors(settings.model)
 
     def count(
         self, settings: Settings, preprocessor: TextClassificationPreprocessor, train: EncodedRows
@@ -93,7 +96,8 @@ class TextClassification(Task):
         special = len(SPECIAL_TOKENS)
         words = ("",) * special + encoder.vocabulary[special:]
         path = settings.model.vectors
-        return WordCounts.of(path, tokens.values, words, encoder.normalise, tables)
+        inside = tokens.values[(tokens.values != START) & (tokens.values != END)]
+        return WordCounts.of(path, inside, words, encoder.normalise, tables)
 
     def build(
         self,
@@ -116,7 +120,7 @@ class TextClassification(Task):
             "bidirectional": bool,
             "layers": range(1, 4),
             "units": [32, 64, 128],
-            "embedding_dim": [32, 64, 128],
+            **sizes_or_freezing(settings.model, [32, 64, 128]),
             "pooling": ["max", "mean", "attention", "last"],
             "dropout": [0.2, 0.4, 0.6],
             "learning_rate": (3e-4, 5e-3),
