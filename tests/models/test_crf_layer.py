@@ -292,7 +292,7 @@ def test_forbidden_transitions_are_neither_learnt_nor_decoded():
     rows, gradients = loss_and_gradients(crf, emissions, np.array([[1, 2, 0]]))
     assert np.isfinite(rows).all()
     assert gradients[1][0, 2] == 0
-    assert gradients[1][1, 2] != 0
+    assert gradients[1][2, 2] > 0.5  # the best path takes it, the given one does not
     assert gradients[2][2] == 0
     assert crf.decode(emissions, np.array([3], np.int32)).numpy().tolist() == [[1, 2, 2]]
     best, _ = crf.decode_k(emissions, np.array([3], np.int32), 2)
