@@ -81,9 +81,14 @@ def confusion(truth: Sequence[str], guesses: Sequence[str]) -> Figure:
     return figure
 
 
+def _plain(names: Sequence[str]) -> list[str]:
+    """Names as they are: Matplotlib would set what stands between two dollars as a formula."""
+    return [name.replace("$", r"\$") for name in names]
+
+
 def _labels(ax: Any, rows: Sequence[str], columns: Sequence[str], below: str, beside: str) -> None:
-    ax.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=7)
-    ax.set_yticks(range(len(rows)), rows, fontsize=7)
+    ax.set_xticks(range(len(columns)), _plain(columns), rotation=60, ha="right", fontsize=7)
+    ax.set_yticks(range(len(rows)), _plain(rows), fontsize=7)
     ax.set(xlabel=below, ylabel=beside)
 
 
@@ -118,7 +123,7 @@ def scores_by_kind(gold: Rows, guesses: Rows, has_spans: bool) -> Figure:
     ax = figure.subplots()
     ax.barh(range(len(names)), [found[name][0] for name in names], color=BLUE, height=0.65)
     labels = [f"{name} ({found[name][1]:,})" for name in names]
-    ax.set_yticks(range(len(names)), labels, fontsize=8)
+    ax.set_yticks(range(len(names)), _plain(labels), fontsize=8)
     for i, name in enumerate(names):
         ax.text(found[name][0] + 0.01, i, f"{found[name][0]:.2f}", va="center", fontsize=8)
     ax.set(xlim=(0, 1.08), xlabel="F1")

@@ -1,5 +1,7 @@
 """Pictures of taggers: they are there, and what is shown is escaped."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from decoding.crf import FORBIDDEN, CrfScores
@@ -55,3 +57,12 @@ def test_pictures_of_spans_and_of_plain_tags(tmp_path):
     assert "spans.html" not in names
     for path in (*(tmp_path / "a").glob("*.png"), *(tmp_path / "b").glob("*.png")):
         assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    tags = ("$\\x$", "PRP$", "$")  # the first is none that Matplotlib could set
+    examples = [TaggedExample(("Ann", "met", "Bob"), tags)]
+    preprocessor = TaggingPreprocessor.adapt(TaggingPreprocessing(), examples)
+    preprocessor = replace(preprocessor, scores=CrfScores.zeros(3))
+    names = draw_tags(preprocessor, [examples[0].tokens], [tags], [tags], tmp_path)
+    assert "transitions.png" in names
