@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,15 @@ class WordCounts:
     vectors: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
     tables: Any = None
+
+    @property
+    def vectors_fingerprint(self) -> str:
+        """SHA-256 of the vectors; "" without."""
+        if self.vectors is None:
+            return ""
+        content = b"".join(np.ascontiguousarray(part).tobytes() for part in self.vectors)
+        shape = str(self.vectors[0].shape).encode()
+        return hashlib.sha256(shape + content).hexdigest()
 
     @classmethod
     def of(

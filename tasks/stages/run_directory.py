@@ -152,12 +152,26 @@ class Run:
             )
         return keras.saving.load_model(self.path / "model.keras", compile=False)
 
-    def save_environment(self, seed: int, fingerprint: str) -> None:
-        """Writes ``environment.json``."""
-        write_json(
-            self.path / "environment.json",
-            {**environment(), "seed": seed, "data_fingerprint": fingerprint},
-        )
+    def check_vectors(self, fingerprint: str) -> None:
+        """Refuses other word vectors than those that the training began with."""
+        if self.read_json("environment.json").get("vectors_fingerprint", "") != fingerprint:
+            raise DataError(
+                f"the vectors of {self.path} have changed since training began; restore the file "
+                f"{self.config()['model']['vectors']}, or train anew with another --out"
+            )
+
+    def save_environment(self, seed: int, fingerprint: str, vectors: str = "") -> None:
+        """Writes ``environment.json``.
+
+        Args:
+            seed: of the training.
+            fingerprint: of the data.
+            vectors: fingerprint of the word vectors; "" without.
+        """
+        about = {**environment(), "seed": seed, "data_fingerprint": fingerprint}
+        if vectors:
+            about["vectors_fingerprint"] = vectors
+        write_json(self.path / "environment.json", about)
 
 
 def pattern(task: Task, like: Path | None) -> tuple[Settings, DataOptions, int]:

@@ -69,6 +69,8 @@ def train(
     before = sum(row["seconds"] for row in read_history(run.path / "history.csv"))
     with writing(run.path):
         ready = prepare(task, settings, splits)
+        if run.exists:
+            run.check_vectors(ready.vectors_fingerprint)
         notes = list(getattr(ready.counts, "notes", ()))
         for note in notes:
             tell(note)
@@ -110,6 +112,11 @@ class Ready:
     counts: Any
     train: Encoded
     validation: Encoded
+
+    @property
+    def vectors_fingerprint(self) -> str:
+        """Of the word vectors that the model begins with; "" without."""
+        return getattr(self.counts, "vectors_fingerprint", "")
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def fit_run(
         model = task.build(settings, ready.preprocessor, ready.counts)
     # Only now: settings that the model refuses leave nothing behind. In this order: a run exists
     # from its config.json on, and its fingerprint is then known.
-    run.save_environment(seed, ready.splits.fingerprint)
+    run.save_environment(seed, ready.splits.fingerprint, ready.vectors_fingerprint)
     run.create(task, data.in_files(run.path / "data"), settings, seed)
     size = settings.model.batch_size
     progress = TrainingProgress(len(ready.train), task.watched.key, title=title)
