@@ -1,5 +1,7 @@
 """Scores of tags, spans and intents by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,14 @@ def test_the_temperature_undoes_what_makes_a_model_too_sure(factor):
     labels[:100] = -1  # which training does not have
     assert fitted_temperature(model, [({}, {"intents": labels})]) == pytest.approx(factor, rel=0.1)
     assert fitted_temperature(model, [({}, {"intents": np.full(4000, -1)})]) == 1
+
+
+def test_labels_that_are_all_answered_right_leave_a_doubt():
+    logits = 3 * np.eye(2, dtype=np.float32)[np.arange(98) % 2]
+    model = SimpleNamespace(predict_on_batch=lambda _: {"intents": logits})
+    found = fitted_temperature(model, [({}, {"intents": np.arange(98) % 2})])
+    # 99 of 100 is what 98 right answers promise: log 99 between the two, where the model has 3.
+    assert found == pytest.approx(3 / np.log(99), rel=1e-3)
 
 
 def test_the_most_frequent_tag_of_each_word():

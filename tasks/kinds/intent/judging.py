@@ -74,7 +74,11 @@ def validated_frames(
 
 
 def fitted_temperature(model: keras.Model, batches: Iterable) -> float:
-    """The temperature by which the intents' cross-entropy is least (Guo et al. 2017)."""
+    """The temperature by which the intents' cross-entropy is least (Guo et al. 2017).
+
+    Of n labels each is taken for certain but for 1 / (n + 2), as Platt (1999) does it: where all
+    answers are right, the best temperature would be 0, and whatever is asked certain.
+    """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
@@ -84,12 +88,16 @@ def fitted_temperature(model: keras.Model, batches: Iterable) -> float:
         labels.append(np.asarray(targets["intents"]))
     z, y = np.concatenate(logits), np.concatenate(labels)
     z, y = z[y >= 0], y[y >= 0]
-    if not len(y):
+    if not len(y) or z.shape[1] < 2:
         return 1.0
+
+    doubt = 1 / (len(y) + 2)
+    targets = np.full(z.shape, doubt / (z.shape[1] - 1))
+    targets[np.arange(len(y)), y] = 1 - doubt
 
     def cross_entropy(log_temperature: float) -> float:
         scaled = z / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, 1) - scaled[np.arange(len(y)), y]))
+        return float(np.mean(logsumexp(scaled, 1) - np.sum(targets * scaled, 1)))
 
     bounds = tuple(np.log(TEMPERATURES))
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
