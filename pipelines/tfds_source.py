@@ -66,7 +66,7 @@ def load_tfds(
         DataError: no such data set or configuration, no network and not prepared, no train part,
             or no text and label among its features.
     """
-    builder = _prepared_builder(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
+    builder = prepared_builder(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
     text, label = _find_features(builder, text_column, label_column)
     parts, notes = _read_splits(builder, text, label)
     return labelled_splits(
@@ -79,7 +79,7 @@ def load_tfds(
     )
 
 
-def _prepared_builder(name: str, data_dir: str | None) -> Any:
+def prepared_builder(name: str, data_dir: str | None) -> Any:
     """Returns a tfds.core.DatasetBuilder whose data are on disk."""
     try:
         import tensorflow_datasets as tfds
