@@ -10,5 +10,5 @@ from tasks.kinds.intent import Intent
 
 TASK = Intent(
     name="intent",
-    summary="what a command asks for (book a table), and its slots (for two, at seven)",
+    summary="what a command asks for, and its slots (a table for two)",
 )

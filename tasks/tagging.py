@@ -10,5 +10,5 @@ from tasks.kinds.tagging import Tagging
 
 TASK = Tagging(
     name="tagging",
-    summary="names and other spans in a sentence, or the part of speech of each word",
+    summary="names in a sentence, or the part of speech of each word",
 )

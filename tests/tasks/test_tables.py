@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -109,9 +110,9 @@ def test_no_other_table_cuts_anything_off_at_80_columns(arguments):
     plain = subprocess.run(
         [sys.executable, "-m", "seqloom", *arguments], cwd=ROOT, capture_output=True, text=True
     ).stdout
-    assert sorted("".join(re.findall(r"\w", " ".join(narrow)))) == sorted(
-        "".join(re.findall(r"\w", plain))
-    ), "every character of the full table"
+    # Of a table in two parts the first column is there twice.
+    there = Counter(re.findall(r"\w", " ".join(narrow)))
+    assert not Counter(re.findall(r"\w", plain)) - there, "every character of the full table"
 
 
 def test_a_pipe_gets_everything_in_one_line_each(search):
