@@ -79,7 +79,10 @@ class TokenRules:
             hyphens=seen.whole("-", "[^\\W\\d]") >= seen.parted("-", "[^\\W\\d]"),
             runs=seen.runs(),
             numbers="".join(
-                one for one in ".,:/-" if seen.whole(one, "\\d") > seen.parted(one, "\\d")
+                # Where training says nothing, the default stands.
+                one
+                for one in ".,:/-"
+                if seen.whole(one, "\\d") + 0.5 * (one in cls.numbers) > seen.parted(one, "\\d")
             ),
         )
         exceptions = seen.exceptions(rules)
