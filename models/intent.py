@@ -14,9 +14,9 @@ from keras import ops
 
 from models.crf import whole_scores
 from models.intent_config import IntentConfig
+from models.masking import MaskedBy
 from models.pooling import MaskedPooling
 from models.tagging import Vectors, encoded_sentence, sentence_inputs, tag_loss, tag_scores
-from models.tagging_layers import MaskedBy
 from models.training import compile_model
 
 

@@ -16,6 +16,7 @@ from keras import ops
 
 from models.crf import CRF, whole_scores
 from models.embedding import word_embedding
+from models.masking import MaskedBy
 from models.recurrent import recurrent_stack
 from models.tagging_config import TaggingConfig
 from models.tagging_layers import (
@@ -24,7 +25,6 @@ from models.tagging_layers import (
     CharacterConvolution,
     CharacterRecurrence,
     FormEmbedding,
-    MaskedBy,
     RareWordDropout,
     WindowEmbedding,
     WindowScores,

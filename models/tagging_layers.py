@@ -99,23 +99,6 @@ class RareWordDropout(WithTables):
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class MaskedBy(keras.layers.Layer):
-    """Its first input, with the mask of words that are there: ids other than 0 in the second."""
-
-    def call(self, inputs):
-        """``<float>[batch, time, n]`` and ``<int32>[batch, time]`` to the first."""
-        return inputs[0]
-
-    def compute_mask(self, inputs, mask=None):
-        """``<bool>[batch, time]``."""
-        return ops.not_equal(inputs[1], 0)
-
-    def compute_output_shape(self, input_shape):
-        """The first input's."""
-        return input_shape[0]
-
-
-@keras.saving.register_keras_serializable("seqloom")
 class CharacterConvolution(keras.layers.Layer):
     """What the characters of each word say: a convolution over them and its largest values.
 

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from models.embedding import word_embedding
+from models.masking import MaskedBy
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
 from models.training import compile_model
@@ -95,6 +96,7 @@ def text_classifier(
             tables.pairs + 1, config.embedding_dim, name="pair_embedding"
         )(pairs)
         x = keras.layers.Concatenate(name="letters_and_pairs")([x, pairs])  # (B, T, 2E)
+        x = MaskedBy(name="mask")([x, tokens])
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)

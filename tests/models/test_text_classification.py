@@ -1,10 +1,13 @@
 """The text classifier: its paths, their losses, and the weight between them."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tasks
 from models.text_classification import (
     SHARES,
     TokenDropout,
@@ -15,6 +18,9 @@ from models.text_classification import (
 )
 from models.text_classification_config import TextConfig
 from models.wide import count_wide_tables
+from pipelines.text_examples import TextExample
+from serving.native_onnx import export_onnx
+from serving.onnx_core import OnnxCore
 from tests.serving.native_onnx.parity import assert_same
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "[END]", "good", "bad", "film", "not"]
@@ -138,3 +144,28 @@ def test_pairs_of_letters_are_embedded_where_words_have_no_spaces(wide, tmp_path
     assert not np.allclose(deep[0], deep[1])
     without = text_classifier(config.updated(pairs=False), len(vocabulary), 2, tables)
     assert "pair_embedding" not in [layer.name for layer in without.layers]
+
+
+def test_letters_and_pairs_do_not_see_the_padding_of_their_batch(tmp_path):
+    """In scripts without spaces pairs are embedded too, and have no mask of their own."""
+    letters = [chr(0x4E00 + i) for i in range(30)]
+    draw = random.Random(0)
+    examples = [
+        TextExample("".join(draw.choices(letters, k=draw.randint(3, 20))), "ab"[i % 2])
+        for i in range(60)
+    ]
+    task = tasks.get("sentiment")
+    settings = task.with_settings(task.settings, {"units": 4, "embedding_dim": 4})
+    preprocessor = task.adapt(settings, examples)
+    encoded = preprocessor.encoded(examples)
+    model = task.build(settings, preprocessor, task.count(settings, preprocessor, encoded))
+    assert "letters_and_pairs" in {layer.name for layer in model.layers}
+    tokens = np.array([preprocessor.encoder.encode(examples[0].text)], np.int32)
+    alone = model.predict_on_batch({"tokens": tokens})
+    padded = model.predict_on_batch({"tokens": np.pad(tokens, ((0, 0), (0, 25)))})
+    for name, logits in alone.items():
+        np.testing.assert_allclose(padded[name], logits, atol=1e-6, err_msg=name)
+    export_onnx(model, tmp_path / "m.onnx", right_padded={"tokens": 0})
+    core = OnnxCore(tmp_path / "m.onnx")
+    found = core({"tokens": np.pad(tokens, ((0, 0), (0, 9)))})
+    np.testing.assert_allclose(found["answer"], alone["answer"], atol=1e-5)

@@ -23,12 +23,6 @@ def crf(graph, layer, emissions):
     return emissions
 
 
-@converter(tagging_layers.MaskedBy)
-def masked_by(graph, layer, inputs):
-    """The first input; the mask is a node of its own."""
-    return inputs[0]
-
-
 @converter(tagging_layers.CharacterConvolution)
 def character_convolution(graph, layer, characters):
     """Words are folded into the batch; what is behind their end is zero before the convolution."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models import wide
+from models.masking import MaskedBy
 from models.pooling import MaskedPooling
 from models.text_classification import TokenDropout, WeightedSum
 from serving.native_onnx.converters.layers import valid_steps
@@ -17,6 +18,12 @@ from serving.native_onnx.value import Value
 def token_dropout(graph, layer, tokens):
     """Nothing to do at inference."""
     return tokens
+
+
+@converter(MaskedBy)
+def masked_by(graph, layer, inputs):
+    """The first input; the mask is a node of its own."""
+    return inputs[0]
 
 
 @converter(MaskedPooling)
