@@ -7,7 +7,7 @@ Nothing here opens a file. The layouts, tried in this order in a directory:
 3. class directories: `pos/*.txt`, `neg/*.txt`, one document a file;
 4. class files: names that differ in one place, as `rt-polarity.pos` and `rt-polarity.neg`;
 5. a single data file;
-6. one file for each part whose name says so anywhere, as `wnut17train.conll`.
+6. one file for each part whose name says so, if not between marks, as `wnut17train.conll`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PART_WORDS = {
     "test": "test",
 }
 _UNLABELLED = {"unsup", "unsupervised", "unlabeled", "unlabelled"}
-_PART_WORD = re.compile(rf"{'|'.join(sorted(PART_WORDS, key=len, reverse=True))}")
+_PART_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(PART_WORDS)})(?![a-z])")
 _HIDDEN = re.compile(r"\..*|__.*")
 _EXPLANATORY = re.compile(
     r"(readme|licen[cs]e|copying|notice|citation|manifest)\b.*"
@@ -273,7 +273,7 @@ def _part_directories(folders: Sequence[Path], name: str) -> Layout | None:
 
 
 def _loose_parts(files: Sequence[Path], name: str) -> Layout | None:
-    """Layout 6: one file at most for each part, its word anywhere in the name."""
+    """Layout 6: one file at most for each part, its word in the name with no letter beside it."""
     found: dict[str, Path] = {}
     for path in files:
         words = {PART_WORDS[word] for word in _PART_WORD.findall(path.name.lower())}

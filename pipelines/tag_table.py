@@ -42,7 +42,11 @@ class TagTable:
         found = {tag for row in rows for tag in row}
         has_spans = any(tag[:2] == "B-" for tag in found)
         if has_spans and scheme == "bioes":
+            # All four of a kind that has spans of several tokens: training need not have every
+            # length for an answer to have it.
+            long = {tag[2:] for tag in found if tag[:2] == "I-"}
             found = {tag for row in rows for tag in to_bioes(row)}
+            found |= {f"{prefix}-{kind}" for kind in long for prefix in "BIES"}
         # "O" first: ties between tags go to the lower number.
         return cls(tuple(sorted(found, key=lambda tag: (tag != "O", tag))), has_spans * scheme)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipelines.layout import locate_parts, part_of
 from pipelines.sources import Splits, load_labelled_text
 
@@ -311,3 +312,22 @@ def test_locating_parts_opens_no_file(tmp_path):
         "train": ["train.csv"],
         "validation": ["dev.csv"],
     }
+
+
+@pytest.mark.parametrize(("names", "parts"), [
+    (["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"],
+     {"train", "validation", "test"}),
+    (["my train 1.conll", "latest.conll"], {"train"}),
+    (["train01.csv.conll", "contest.conll", "interval.conll"], {"train"}),
+])  # fmt: skip
+def test_words_of_parts_that_stand_by_themselves_in_a_name(names, parts, tmp_path):
+    for name in names:
+        (tmp_path / name).write_text("a O\n")
+    assert set(locate_parts(tmp_path).parts) == parts
+
+
+def test_a_name_that_merely_holds_the_word_is_no_part(tmp_path):
+    for name in ("retrained.conll", "latest.conll"):
+        (tmp_path / name).write_text("a O\n")
+    with pytest.raises(DataError, match="no data in a known layout"):
+        locate_parts(tmp_path)

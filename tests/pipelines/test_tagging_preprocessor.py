@@ -280,3 +280,11 @@ def test_an_intent_is_answered_only_if_it_is_likely_enough():
     flat = run(replace(preprocessor, temperature=100.0), raw)["intent_probabilities"]
     np.testing.assert_allclose(flat, 1 / 3, atol=0.03)
     assert np.array_equal(flat.argmax(1), shares.argmax(1))
+
+
+def test_kinds_of_several_tokens_have_every_tag_that_longer_spans_need():
+    """Training has spans of one and of two tokens; an answer may have one of three."""
+    rows = [["B-P", "I-P", "O", "B-L"]]
+    assert set(TagTable.of(rows, "bioes").names) == {"O", "B-P", "I-P", "E-P", "S-P", "S-L"}
+    assert TagTable.of(rows, "bio").names == ("O", "B-L", "B-P", "I-P")
+    assert TagTable.of([["N", "V"]], "bioes").names == ("N", "V")
