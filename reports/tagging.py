@@ -117,7 +117,7 @@ def transitions(preprocessor: TaggingPreprocessor, counts: Mapping[str, int]) ->
 
 def scores_by_kind(gold: Rows, guesses: Rows, has_spans: bool) -> Figure:
     """F1 of each kind of span, or of each tag, with how often it is there."""
-    found = _by_kind(gold, guesses, has_spans)
+    found = f1_by_kind(gold, guesses, has_spans)
     names = sorted(found, key=lambda name: -found[name][1])[:MOST_TAGS][::-1]
     figure = Figure((6.5, 1.2 + 0.28 * len(names)), layout="constrained")
     ax = figure.subplots()
@@ -130,7 +130,8 @@ def scores_by_kind(gold: Rows, guesses: Rows, has_spans: bool) -> Figure:
     return figure
 
 
-def _by_kind(gold: Rows, guesses: Rows, has_spans: bool) -> dict[str, tuple[float, int]]:
+def f1_by_kind(gold: Rows, guesses: Rows, has_spans: bool) -> dict[str, tuple[float, int]]:
+    """F1 and number of right spans of each kind of span in BIO, or of each tag."""
     right, wanted, guessed = Counter(), Counter(), Counter()
     for want, got in zip(gold, guesses, strict=True):
         a, b = (set(spans_of(row)) if has_spans else set(_tokens(row)) for row in (want, got))

@@ -7,8 +7,9 @@ import pytest
 
 from models.tagging_baselines import linear_intents, most_frequent_tags
 from pipelines.tagged import TaggedExample
+from reports.tagging import f1_by_kind
 from tasks.kinds.intent.judging import calibration_error, fitted_temperature, frame_scores
-from tasks.kinds.tagging.scoring import scores_by_kind, span_f1, tag_metrics
+from tasks.kinds.tagging.scoring import span_f1, tag_metrics
 from tasks.kinds.tagging.showing import marked_line
 
 GOLD = [["B-P", "I-P", "O", "B-L"], ["O", "B-P"]]
@@ -25,9 +26,9 @@ def test_span_scores_by_hand():
     assert found["accuracy"] == 3 / 6
     assert found["unknown_accuracy"] == 0
     assert found["f1"] == pytest.approx(1 / 3)
-    by_kind = scores_by_kind(GOLD, GUESS)
-    assert by_kind["P"] == pytest.approx((1 / 3, 1 / 2, 2 / 5, 2))
-    assert by_kind["L"] == (0, 0, 0, 1)
+    by_kind = f1_by_kind(GOLD, GUESS, True)
+    assert by_kind["P"] == pytest.approx((2 / 5, 2))
+    assert by_kind["L"] == (0, 1)
 
 
 def test_plain_tags_are_scored_by_token():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from common.config import text
@@ -13,8 +12,8 @@ from models.intent_config import IntentConfig
 from models.metric import Metric
 from pipelines.intent import IntentDecoding
 from pipelines.tagging import TaggingPreprocessing
-from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
-from tasks.kinds.tagging import AUTO, TaggedText, Tagging
+from tasks.kinds.contract import Responses, Settings, choices
+from tasks.kinds.tagging import TaggedText, Tagging
 
 if TYPE_CHECKING:
     import keras
@@ -47,25 +46,6 @@ class Intent(Tagging):
     kind = "intent"
     metric = Metric("frame_accuracy", "max", proportion=True)
     model_module = "models.intent"
-    overfit = Overfit(0.95, epochs=40, settings=MappingProxyType({
-        "dropout": 0.0, "word_dropout": 0.0, "wide": False, "learning_rate": 0.01,
-    }))  # fmt: skip
-
-    def load(self, options: DataOptions) -> Splits[TaggedExample]:
-        """Sentences with intents and slots from any source of ``docs/data.md``."""
-        from pipelines.tagged_sources import load_tagged
-
-        reading = self.reading(options)
-        return load_tagged(
-            options.source,
-            tokens_column=reading.tokens_column,
-            tags_column=reading.tags_column,
-            intent_column=reading.intent_column,
-            scheme="" if reading.tag_scheme == AUTO else reading.tag_scheme,
-            encoding=reading.encoding,
-            intents=True,
-            seed=options.seed,
-        )
 
     def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> IntentPreprocessor:
         """Token rules, words, tags and intents of the training sentences."""
@@ -129,10 +109,10 @@ class Intent(Tagging):
         """Share of frames, that is intent and all slots, that are right; each by itself; how far
         the intents' probabilities are from the truth."""
         from tasks.kinds.intent.judging import calibration_error, frame_scores
+        from tasks.kinds.tagging.scoring import answered_tags
 
-        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
         intents = [preprocessor.intents[i] for i in responses["intent_probabilities"].argmax(1)]
-        found = frame_scores(examples, intents, guesses)
+        found = frame_scores(examples, intents, answered_tags(responses))
         right = [one.intent == intent for one, intent in zip(examples, intents, strict=True)]
         error = calibration_error(responses["intent_probabilities"].max(1), right)
         return {**found, "intent_calibration_error": error}

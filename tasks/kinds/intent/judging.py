@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from decoding.crf import CrfScores, viterbi
-from models.tagging_baselines import linear_crf, linear_intents
+from models.tagging_baselines import linear_intents
 from pipelines.intent import IntentPreprocessor
 from pipelines.splits import Splits
 from pipelines.tagged import TaggedExample
-from tasks.kinds.tagging.baseline import fitting
+from tasks.kinds.tagging.baseline import linear_tags
 from tasks.kinds.tagging.scoring import span_f1
+from tasks.kinds.tagging.validating import validated
 
 if TYPE_CHECKING:
     import keras
@@ -46,29 +46,15 @@ def frame_scores(
 def validated_frames(
     preprocessor: IntentPreprocessor, model: keras.Model, validation: Iterable
 ) -> dict[str, float]:
-    """``frame_accuracy``, ``intent_accuracy`` and ``slot_f1`` of encoded validation sentences.
-
-    Args:
-        preprocessor: with the model's transitions.
-        model: to ``tags`` and ``intents``.
-        validation: batches of inputs and targets; what is -1 there is never right.
-    """
-    table = preprocessor.tags
-    scores = preprocessor.scores or CrfScores.zeros(len(table.names))
-    names = [*(name.decode("utf-8") for name in table.shown), "B-?"]
+    """``frame_accuracy``, ``intent_accuracy`` and ``slot_f1`` of encoded validation sentences;
+    arguments of ``validated``. An intent of -1 is never right."""
     examples, intents, guesses = [], [], []
-    for inputs, targets, *_ in validation:
-        lengths = np.sum(np.asarray(inputs["words"]) != 0, 1)
-        found = model.predict_on_batch(inputs)
-        paths = viterbi(found["tags"], lengths, scores)
-        rows = (np.asarray(targets["tags"]), np.asarray(targets["intents"]))
-        for want, intent, got, logits, length in zip(
-            *rows, paths, found["intents"], lengths, strict=True
-        ):
-            tags = tuple(names[i] for i in want[:length])
-            examples.append(TaggedExample(tags, tags, str(intent)))
-            intents.append(str(logits.argmax()))
-            guesses.append([names[i] for i in got[:length]])
+    for batch in validated(preprocessor, model, validation):
+        labels = np.asarray(batch.targets["intents"])
+        for tags, intent in zip(batch.gold, labels, strict=True):
+            examples.append(TaggedExample(tuple(tags), tuple(tags), str(intent)))
+        intents += [str(row.argmax()) for row in batch.outputs["intents"]]
+        guesses += batch.guesses
     every = frame_scores(examples, intents, guesses)
     return {name: every[name] for name in ("frame_accuracy", "intent_accuracy", "slot_f1")}
 
@@ -120,16 +106,12 @@ def frame_baseline(
 ) -> dict[str, Any]:
     """Scores of a linear classifier of words and their pairs, and of a linear CRF."""
     parts = (splits.validation, splits.test)
-    pieces = fitting(splits.train, len(preprocessor.tags.names))
-    tokens = [[one.tokens for one in part] for part in parts]
-    features = preprocessor.features
-    train = [one.tokens for one in pieces], [one.tags for one in pieces]
-    tags = linear_crf(train, tokens, features.normalise, features.form_keys)
-    every = [one.tokens for one in splits.train], [one.intent for one in splits.train]
-    intents = linear_intents(every, tokens)
+    name, tags = linear_tags(preprocessor, splits)
+    train = [one.tokens for one in splits.train], [one.intent for one in splits.train]
+    intents = linear_intents(train, [[one.tokens for one in part] for part in parts])
     found = [frame_scores(*each) for each in zip(parts, intents, tags, strict=True)]
     return {
-        "name": "logistic regression over words and pairs + linear CRF",
+        "name": f"logistic regression over words and pairs + {name}",
         "validation": found[0],
         "test": found[1],
     }

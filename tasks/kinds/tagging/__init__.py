@@ -63,14 +63,11 @@ class Tagging(Task):
         """Tagged sentences from any source of ``docs/data.md``."""
         from pipelines.tagged_sources import load_tagged
 
-        reading = self.reading(options)
+        reading = self.reading(options).to_dict()
+        scheme = reading.pop("tag_scheme")
+        reading["scheme"] = "" if scheme == AUTO else scheme
         return load_tagged(
-            options.source,
-            tokens_column=reading.tokens_column,
-            tags_column=reading.tags_column,
-            scheme="" if reading.tag_scheme == AUTO else reading.tag_scheme,
-            encoding=reading.encoding,
-            seed=options.seed,
+            options.source, intents="intent_column" in reading, seed=options.seed, **reading
         )
 
     def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> TaggingPreprocessor:
@@ -159,8 +156,9 @@ class Tagging(Task):
         examples: Sequence[TaggedExample],
     ) -> dict[str, float]:
         """F1 of spans (of plain tags the accuracy), accuracy, and that of unknown words."""
-        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
-        return self.tag_scores(preprocessor, examples, guesses)
+        from tasks.kinds.tagging.scoring import answered_tags
+
+        return self.tag_scores(preprocessor, examples, answered_tags(responses))
 
     def tag_scores(
         self,
@@ -198,10 +196,10 @@ class Tagging(Task):
     ) -> list[str]:
         """What is taken for what, transitions, scores by kind and frequency, coloured spans."""
         from reports.tagging import draw_tags
+        from tasks.kinds.tagging.scoring import answered_tags
 
-        guesses = [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
         tokens, gold = [one.tokens for one in examples], [one.tags for one in examples]
-        return draw_tags(preprocessor, tokens, gold, guesses, directory)
+        return draw_tags(preprocessor, tokens, gold, answered_tags(responses), directory)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``word/TAG word/TAG``, or of spans ``[Ann Lee PER] met [Bob PER]``."""

@@ -29,21 +29,27 @@ def tagging_baseline(
         splits: examples.
         score: sentences and their tags to metrics.
     """
+    name, tags = linear_tags(preprocessor, splits)
     parts = (splits.validation, splits.test)
-    pieces = fitting(splits.train, len(preprocessor.tags.names))
-    train = [one.tokens for one in pieces], [one.tags for one in pieces]
-    tokens = [[one.tokens for one in part] for part in parts]
-    features = preprocessor.features
-    tags = linear_crf(train, tokens, features.normalise, features.form_keys)
     validation, test = (score(*pair) for pair in zip(parts, tags, strict=True))
     every = [one.tokens for one in splits.train], [one.tags for one in splits.train]
-    lexicon = score(splits.test, most_frequent_tags(every, tokens[1]))
+    words = most_frequent_tags(every, [one.tokens for one in splits.test])
+    lexicon = {f"lexicon_{name}": value for name, value in score(splits.test, words).items()}
+    return {"name": name, "validation": validation, "test": {**test, **lexicon}}
+
+
+def linear_tags(
+    preprocessor: TaggingPreprocessor, splits: Splits[TaggedExample]
+) -> tuple[str, list[list[list[str]]]]:
+    """What a linear CRF over words, forms and neighbours is called, and its tags of the sentences
+    of validation and test."""
+    pieces = fitting(splits.train, len(preprocessor.tags.names))
+    train = [one.tokens for one in pieces], [one.tags for one in pieces]
+    tokens = [[one.tokens for one in part] for part in (splits.validation, splits.test)]
+    features = preprocessor.features
     share = "" if len(pieces) == len(splits.train) else f" of {len(pieces)} training sentences"
-    return {
-        "name": f"linear CRF over words, forms and neighbours{share}",
-        "validation": validation,
-        "test": {**test, **{f"lexicon_{name}": value for name, value in lexicon.items()}},
-    }
+    tags = linear_crf(train, tokens, features.normalise, features.form_keys)
+    return f"linear CRF over words, forms and neighbours{share}", tags
 
 
 def fitting(train: Sequence[TaggedExample], tags: int) -> Sequence[TaggedExample]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pipelines.tag_schemes import spans_of
 
 Rows = Sequence[Sequence[str]]
+
+
+def answered_tags(responses: Mapping[str, Any]) -> list[list[str]]:
+    """The tags of ``serving_default``'s answers."""
+    return [[tag.decode("utf-8") for tag in row] for row in responses["tags"]]
 
 
 def tag_metrics(
@@ -48,25 +53,6 @@ def span_f1(gold: Rows, guesses: Rows) -> tuple[float, float, float]:
     """Precision, recall and F1 of spans in BIO, over all sentences."""
     pairs = [(set(spans_of(a)), set(spans_of(b))) for a, b in zip(gold, guesses, strict=True)]
     right = sum(len(a & b) for a, b in pairs)
-    return _shares(right, sum(len(b) for _, b in pairs), sum(len(a) for a, _ in pairs))
-
-
-def scores_by_kind(gold: Rows, guesses: Rows) -> dict[str, tuple[float, float, float, int]]:
-    """Precision, recall, F1 and number of right spans, for each kind of span in BIO."""
-    right, guessed, wanted = Counter(), Counter(), Counter()
-    for a, b in zip(gold, guesses, strict=True):
-        wanted_spans, guessed_spans = set(spans_of(a)), set(spans_of(b))
-        _count(wanted, wanted_spans)
-        _count(guessed, guessed_spans)
-        _count(right, wanted_spans & guessed_spans)
-    kinds = sorted(wanted | guessed)
-    return {k: (*_shares(right[k], guessed[k], wanted[k]), wanted[k]) for k in kinds}
-
-
-def _count(counter: Counter, spans: Iterable[tuple[str, int, int]]) -> None:
-    counter.update(kind for kind, _, _ in spans)
-
-
-def _shares(right: int, guessed: int, wanted: int) -> tuple[float, float, float]:
-    precision, recall = right / max(1, guessed), right / max(1, wanted)
-    return precision, recall, 2 * right / max(1, guessed + wanted)
+    guessed, wanted = sum(len(b) for _, b in pairs), sum(len(a) for a, _ in pairs)
+    f1 = 2 * right / max(1, guessed + wanted)
+    return right / max(1, guessed), right / max(1, wanted), f1

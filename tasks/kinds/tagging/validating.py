@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from pipelines.tagging import TaggingPreprocessor
 
 
-def validated_tags(
+class Validated(NamedTuple):
+    """A batch of sentences: their tags, those that are answered, and all else of the batch."""
+
+    gold: list[list[str]]
+    guesses: list[list[str]]
+    targets: dict[str, Any]
+    outputs: dict[str, np.ndarray]
+
+
+def validated(
     preprocessor: TaggingPreprocessor, model: keras.Model, validation: Iterable
-) -> dict[str, float]:
-    """F1 of spans, or accuracy where tags are plain, and accuracy.
+) -> Iterator[Validated]:
+    """Answers to encoded validation sentences.
 
     Args:
         preprocessor: with the model's transitions.
@@ -30,15 +39,26 @@ def validated_tags(
     table = preprocessor.tags
     scores = preprocessor.scores or CrfScores.zeros(len(table.names))
     names = [*(name.decode("utf-8") for name in table.shown), "B-?" if table.scheme else "?"]
-    gold, guesses, right, total = [], [], 0, 0
     for inputs, targets, *_ in validation:
-        tags = np.asarray(targets["tags"])
+        outputs = model.predict_on_batch(inputs)
         lengths = np.sum(np.asarray(inputs["words"]) != 0, 1)
-        found = viterbi(model.predict_on_batch(inputs)["tags"], lengths, scores)
-        for want, got, length in zip(tags, found, lengths, strict=True):
-            right += int(np.sum(want[:length] == got[:length]))
-            total += int(length)
-            gold.append([names[i] for i in want[:length]])
-            guesses.append([names[i] for i in got[:length]])
-    accuracy = right / max(1, total)
-    return {"f1": span_f1(gold, guesses)[2] if table.scheme else accuracy, "accuracy": accuracy}
+        paths = viterbi(outputs["tags"], lengths, scores)
+        rows = (
+            [[names[i] for i in row[:length]] for row, length in zip(tags, lengths, strict=True)]
+            for tags in (np.asarray(targets["tags"]), paths)
+        )
+        yield Validated(*rows, targets, outputs)
+
+
+def validated_tags(
+    preprocessor: TaggingPreprocessor, model: keras.Model, validation: Iterable
+) -> dict[str, float]:
+    """F1 of spans, or accuracy where tags are plain, and accuracy; arguments of ``validated``."""
+    gold, guesses = [], []
+    for batch in validated(preprocessor, model, validation):
+        gold += batch.gold
+        guesses += batch.guesses
+    pairs = [pair for row in zip(gold, guesses, strict=True) for pair in zip(*row, strict=True)]
+    accuracy = sum(want == got for want, got in pairs) / max(1, len(pairs))
+    f1 = span_f1(gold, guesses)[2] if preprocessor.tags.scheme else accuracy
+    return {"f1": f1, "accuracy": accuracy}
