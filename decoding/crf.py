@@ -41,6 +41,13 @@ class CrfScores:
         zeros = np.zeros(tags, np.float32)
         return cls(np.zeros((tags, tags), np.float32), zeros, zeros)
 
+    def divided(self, temperature: float) -> CrfScores:
+        """Those of the same chain at a temperature; what is not allowed stays so."""
+        parts = (self.transitions, self.start, self.end)
+        return CrfScores(
+            *(np.where(x > FORBIDDEN / 2, x / np.float32(temperature), x) for x in parts)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON, exactly."""
         return {

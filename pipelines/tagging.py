@@ -23,10 +23,11 @@ from pipelines.encoded import EncodedRows
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.program import DEFAULT, Program, Signature
 from pipelines.ragged import Arrays, Field, Ragged, padded
-from pipelines.tag_table import NO_TAG, TagTable
+from pipelines.tag_table import NO_TAG, OUTSIDE, TagTable
 from pipelines.tagged import TaggedExample
 from pipelines.text import as_text
 from pipelines.tokens import SEPARATOR, TokenRules
+from pipelines.tokens_program import TokensProgram
 from pipelines.word_features import PAD, WordFeatures
 
 SENTENCE_ENDS = frozenset(".!?。！？…")
@@ -62,6 +63,10 @@ class TaggingPreprocessor(OneProgram):
         max_length: see ``TaggingPreprocessing``.
         scores: of transitions between tags; None where each tag is chosen by itself, and before
             training has found them.
+        outside_offset: taken from the score of tags outside of spans before tags are chosen, so
+            that the F1 of validation's spans is best. Probabilities do not see it.
+        tag_temperature: by which scores are divided for probabilities, so that those of answered
+            tags are true on validation (Guo et al. 2017).
     """
 
     TYPE: ClassVar[str] = "tagging"
@@ -87,6 +92,8 @@ class TaggingPreprocessor(OneProgram):
     tags: TagTable
     max_length: int
     scores: CrfScores | None = None
+    outside_offset: float = 0.0
+    tag_temperature: float = 1.0
 
     @classmethod
     def adapt(cls, settings: TaggingPreprocessing, train: Sequence[TaggedExample]) -> Any:
@@ -154,14 +161,9 @@ class TaggingPreprocessor(OneProgram):
 
     def decode(self, outputs: Arrays) -> Arrays:
         """``emissions <float32>[batch, time, tags]`` to the best tags and their spans."""
-        emissions, length = outputs["emissions"], outputs["length"]
-        if self.scores is None:
-            shares = np.exp(emissions - emissions.max(-1, keepdims=True, initial=-np.inf))
-            shares = shares / shares.sum(-1, keepdims=True)
-            ids = emissions.argmax(-1)
-        else:
-            ids = viterbi(emissions, length, self.scores)
-            shares = marginals(emissions, length, self.scores)
+        length = outputs["length"]
+        ids = self.best_tags(outputs["emissions"], length)
+        shares = self.tag_shares(outputs["emissions"], length)
         mine = np.take_along_axis(shares, ids[..., None].astype(np.int64), 2)[..., 0]
         inside = np.arange(ids.shape[1]) < length[:, None]
         found = {
@@ -173,6 +175,25 @@ class TaggingPreprocessor(OneProgram):
             "probabilities": np.where(inside, mine, 0).astype(np.float32),
         }
         return {**found, **self._spans(ids, inside, found)} if self.tags.scheme else found
+
+    def best_tags(self, emissions: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Numbers of the best tags: ``<int>[batch, time]`` of ``<float32>[batch, time, tags]``."""
+        scores = emissions - self.offsets
+        return scores.argmax(-1) if self.scores is None else viterbi(scores, length, self.scores)
+
+    def tag_shares(self, emissions: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """The probability of each tag: ``<float32>[batch, time, tags]``, of the same."""
+        scores = emissions / np.float32(self.tag_temperature)
+        if self.scores is not None:
+            return marginals(scores, length, self.scores.divided(self.tag_temperature))
+        shares = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
+        return shares / shares.sum(-1, keepdims=True)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """What is taken from the score of each tag: ``<float32>[tags]``."""
+        free = (self.tags.roles == OUTSIDE) & bool(self.tags.scheme)
+        return free.astype(np.float32) * np.float32(self.outside_offset)
 
     def _spans(self, ids: np.ndarray, inside: np.ndarray, found: Arrays) -> Arrays:
         first, last = self.tags.borders(ids, inside)
@@ -303,6 +324,8 @@ class TaggingPreprocessor(OneProgram):
             "tags": self.tags.to_dict(),
             "max_length": self.max_length,
             "scores": self.scores.to_dict() if self.scores else None,
+            "outside_offset": self.outside_offset,
+            "tag_temperature": self.tag_temperature,
         }
 
     def save(self, directory: Path) -> None:
@@ -322,58 +345,6 @@ class TaggingPreprocessor(OneProgram):
                 "scores": CrfScores.from_dict(scores) if scores else None,
             }
         )
-
-
-class TokensProgram(Program):
-    """The same answers to tokens that a client has cut.
-
-    Args:
-        preprocessor: a ``TaggingPreprocessor``.
-    """
-
-    def __init__(self, preprocessor: TaggingPreprocessor) -> None:
-        self.preprocessor = preprocessor
-        # A request's tokens have no length of their own: "" stands behind the last one.
-        self.fields = preprocessor.fields
-        self.signature = {
-            "inputs": {**preprocessor.signature["inputs"], "tokens": STRINGS},
-            "outputs": preprocessor.signature["outputs"],
-        }
-        del self.signature["inputs"]["text"]
-
-    def encode(self, request: Arrays) -> Arrays:
-        """``tokens <string>[batch, time]``, "" where there is none, to model tensors."""
-        rest = {name: array for name, array in request.items() if name != "tokens"}
-        return self.preprocessor.encode({**rest, "text": joined_tokens(request["tokens"])})
-
-    def decode(self, outputs: Arrays) -> Arrays:
-        """That of the preprocessor."""
-        return self.preprocessor.decode(outputs)
-
-    def examples(self, request: Arrays) -> Iterator[Arrays]:
-        """The tokens of the texts."""
-        cut = [self.preprocessor.rules.cut(text) for text in request["text"]]
-        rows = [np.array([one.token.encode("utf-8") for one in row], object) for row in cut]
-        rest = {name: array for name, array in request.items() if name != "text"}
-        yield {**rest, "tokens": padded(rows, b"")}
-
-    def graph(self) -> Any:
-        """The same as TensorFlow ops."""
-        from pipelines.tagging_graph import TokensGraph
-
-        return TokensGraph(self.preprocessor.graph())
-
-
-def joined_tokens(tokens: np.ndarray) -> np.ndarray:
-    """``<object>[batch, time]`` of bytes as texts ``<object>[batch]`` that ``TokenRules`` cuts.
-
-    A text of given tokens always holds the separator, one token alone too.
-    """
-    texts = np.empty(len(tokens), object)
-    for i, row in enumerate(tokens):
-        given = [one.encode("utf-8") if isinstance(one, str) else one for one in row]
-        texts[i] = b"".join(one + SEPARATOR.encode() for one in given if one)
-    return texts
 
 
 def text_of(raw: Any) -> str:

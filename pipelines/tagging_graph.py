@@ -24,6 +24,8 @@ class TaggingGraph(GraphProgram):
         self.features = WordFeaturesGraph(preprocessor.features)
         self.table = preprocessor.tags
         self.scores = preprocessor.scores
+        self.offsets = preprocessor.offsets
+        self.tag_temperature = preprocessor.tag_temperature
 
     def encode(self, request: Tensors) -> Tensors:
         """``text`` to ``words``, ``characters``, ``forms``, and what is known of the tokens."""
@@ -46,11 +48,12 @@ class TaggingGraph(GraphProgram):
     def decode(self, outputs: Tensors) -> Tensors:
         """``emissions <float32>[batch, time, tags]`` to the best tags and their spans."""
         emissions, length = outputs["emissions"], outputs["length"]
+        choosing, sharing = emissions - self.offsets, emissions / self.tag_temperature
         if self.scores is None:
-            ids, shares = tf.argmax(emissions, -1, tf.int32), tf.nn.softmax(emissions)
+            ids, shares = tf.argmax(choosing, -1, tf.int32), tf.nn.softmax(sharing)
         else:
-            ids = viterbi(emissions, length, self.scores)
-            shares = marginals(emissions, length, self.scores)
+            ids = viterbi(choosing, length, self.scores)
+            shares = marginals(sharing, length, self.scores.divided(self.tag_temperature))
         shares = tf.gather(shares, ids, batch_dims=2)
         inside = tf.sequence_mask(length, tf.shape(ids)[1])
         found = {

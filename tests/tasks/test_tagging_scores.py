@@ -7,8 +7,11 @@ import pytest
 
 from models.tagging_baselines import linear_intents, most_frequent_tags
 from pipelines.tagged import TaggedExample
+from pipelines.tagging import TaggingPreprocessing, TaggingPreprocessor
 from reports.tagging import f1_by_kind
-from tasks.kinds.intent.judging import calibration_error, fitted_temperature, frame_scores
+from tasks.kinds.calibration import calibration_error, doubted_loss, fitted_temperature
+from tasks.kinds.intent.judging import frame_scores
+from tasks.kinds.tagging.adjusting import Scored, with_offset, with_temperature
 from tasks.kinds.tagging.scoring import span_f1, tag_metrics
 from tasks.kinds.tagging.showing import marked_line
 
@@ -80,16 +83,64 @@ def test_the_temperature_undoes_what_makes_a_model_too_sure(factor):
     model = Logits(factor)
     labels = model.labels.copy()
     labels[:100] = -1  # which training does not have
-    assert fitted_temperature(model, [({}, {"intents": labels})]) == pytest.approx(factor, rel=0.1)
-    assert fitted_temperature(model, [({}, {"intents": np.full(4000, -1)})]) == 1
+    assert fitted_temperature(model, [({}, {"intents": labels})], "intents") == pytest.approx(
+        factor, rel=0.1
+    )
+    assert fitted_temperature(model, [({}, {"intents": np.full(4000, -1)})], "intents") == 1
 
 
 def test_labels_that_are_all_answered_right_leave_a_doubt():
     logits = 3 * np.eye(2, dtype=np.float32)[np.arange(98) % 2]
     model = SimpleNamespace(predict_on_batch=lambda _: {"intents": logits})
-    found = fitted_temperature(model, [({}, {"intents": np.arange(98) % 2})])
+    found = fitted_temperature(model, [({}, {"intents": np.arange(98) % 2})], "intents")
     # 99 of 100 is what 98 right answers promise: log 99 between the two, where the model has 3.
     assert found == pytest.approx(3 / np.log(99), rel=1e-3)
+
+
+def test_answers_are_doubted_as_platt_does():
+    """Two right and one wrong: 3 in 4 and 1 in 3 are wanted of them."""
+    by_hand = -(2 * (0.75 * np.log(0.9) + 0.25 * np.log(0.1))
+                + np.log(0.6) / 3 + np.log(0.4) * 2 / 3) / 3  # fmt: skip
+    found = doubted_loss(np.array([0.9, 0.9, 0.6]), np.array([True, True, False]))
+    assert found == pytest.approx(by_hand)
+    assert np.isfinite(doubted_loss(np.array([1.0, 0.0]), np.array([False, True])))
+
+
+def adjustable(scheme="bio"):
+    rows = [TaggedExample(("a", "b"), ("B-P", "O") if scheme else ("X", "Y"))]
+    return TaggingPreprocessor.adapt(TaggingPreprocessing(scheme=scheme or "bio"), rows)
+
+
+def test_spans_are_answered_where_f1_is_best():
+    """Spans lie one below O where they are right, two where they are wrong, but for one."""
+    preprocessor = adjustable()
+    assert preprocessor.tags.names == ("O", "B-P")
+    right = np.array([[1, 1, 1, 0, 0, 0]])
+    emissions = np.zeros((1, 6, 2), np.float32)
+    emissions[0, :, 1] = [-1.2, -1.2, -1.2, -2.2, -2.2, -1.2]
+    batches = [Scored(emissions, np.array([6]), right)]
+    found = with_offset(preprocessor, batches)
+    assert found.outside_offset == 1.5  # F1 6 / 7 in place of 0
+    assert found.best_tags(emissions, np.array([6])).tolist() == [[1, 1, 1, 0, 0, 1]]
+    # Probabilities are those of the scores as they are.
+    shares = found.tag_shares(emissions, np.array([6]))
+    assert shares[0, 0, 1] == pytest.approx(1 / (1 + np.exp(1.2)))
+    plain = adjustable("")
+    assert with_offset(plain, batches) is plain
+
+
+def test_probabilities_of_tags_are_right_as_often_as_they_say():
+    preprocessor = adjustable()
+    emissions = np.zeros((1, 100, 2), np.float32)
+    emissions[0, :, 0] = 8
+    tags = np.zeros((1, 100), int)
+    tags[0, :20] = 1
+    tags[0, 99:] = -1  # behind the end
+    found = with_temperature(preprocessor, [Scored(emissions, np.array([99]), tags)])
+    share = found.tag_shares(emissions, np.array([99]))[0, 0, 0]
+    assert share == pytest.approx(0.8, abs=0.02)
+    nothing = Scored(np.zeros((0, 0, 2), np.float32), np.zeros(0, int), np.zeros((0, 0), int))
+    assert with_temperature(preprocessor, [nothing]) is preprocessor
 
 
 def test_the_most_frequent_tag_of_each_word():

@@ -46,6 +46,8 @@ class Intent(Tagging):
     kind = "intent"
     metric = Metric("frame_accuracy", "max", proportion=True)
     model_module = "models.intent"
+    # A slot more is a frame less: frames are best with the likeliest tags.
+    fits_offset = False
 
     def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> IntentPreprocessor:
         """Token rules, words, tags and intents of the training sentences."""
@@ -86,12 +88,13 @@ class Intent(Tagging):
         preprocessor: IntentPreprocessor,
         splits: Splits,
     ) -> tuple[keras.Model, IntentPreprocessor]:
-        """Takes the transitions over, and makes the intents' probabilities true on validation."""
-        from tasks.kinds.intent.judging import fitted_temperature
+        """That of tagging; makes the intents' probabilities true on validation too."""
+        from tasks.kinds.calibration import fitted_temperature
 
+        model, preprocessor = super().after_training(model, settings, preprocessor, splits)
         batches = preprocessor.encoded(splits.validation).batches(64)
-        temperature = fitted_temperature(model, batches)
-        return model, replace(self.with_scores(model, preprocessor), temperature=temperature)
+        temperature = fitted_temperature(model, batches, "intents")
+        return model, replace(preprocessor, temperature=temperature)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """``{"emissions", "intent_logits": <float32>[batch, intents]}``."""
@@ -108,7 +111,8 @@ class Intent(Tagging):
     ) -> dict[str, float]:
         """Share of frames, that is intent and all slots, that are right; each by itself; how far
         the intents' probabilities are from the truth."""
-        from tasks.kinds.intent.judging import calibration_error, frame_scores
+        from tasks.kinds.calibration import calibration_error
+        from tasks.kinds.intent.judging import frame_scores
         from tasks.kinds.tagging.scoring import answered_tags
 
         intents = [preprocessor.intents[i] for i in responses["intent_probabilities"].argmax(1)]
@@ -133,8 +137,9 @@ class Intent(Tagging):
     ) -> list[str]:
         """How probabilities were calibrated."""
         return [
+            *super().remarks(preprocessor, metrics, baseline),
             f"Probabilities of intents were calibrated on validation (temperature "
-            f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P."
+            f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P.",
         ]
 
     def pictures(

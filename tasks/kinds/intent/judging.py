@@ -18,9 +18,6 @@ from tasks.kinds.tagging.validating import validated
 if TYPE_CHECKING:
     import keras
 
-BINS = 10
-TEMPERATURES = (0.05, 20.0)
-
 
 def frame_scores(
     examples: Sequence[TaggedExample], intents: Sequence[str], tags: Sequence[Sequence[str]]
@@ -57,48 +54,6 @@ def validated_frames(
         guesses += batch.guesses
     every = frame_scores(examples, intents, guesses)
     return {name: every[name] for name in ("frame_accuracy", "intent_accuracy", "slot_f1")}
-
-
-def fitted_temperature(model: keras.Model, batches: Iterable) -> float:
-    """The temperature by which the intents' cross-entropy is least (Guo et al. 2017).
-
-    Of n labels each is taken for certain but for 1 / (n + 2), as Platt (1999) does it: where all
-    answers are right, the best temperature would be 0, and whatever is asked certain.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    logits, labels = [], []
-    for inputs, targets, *_ in batches:
-        logits.append(model.predict_on_batch(inputs)["intents"].astype(np.float64))
-        labels.append(np.asarray(targets["intents"]))
-    z, y = np.concatenate(logits), np.concatenate(labels)
-    z, y = z[y >= 0], y[y >= 0]
-    if not len(y) or z.shape[1] < 2:
-        return 1.0
-
-    doubt = 1 / (len(y) + 2)
-    targets = np.full(z.shape, doubt / (z.shape[1] - 1))
-    targets[np.arange(len(y)), y] = 1 - doubt
-
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = z / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, 1) - np.sum(targets * scaled, 1)))
-
-    bounds = tuple(np.log(TEMPERATURES))
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
-
-
-def calibration_error(confidence: np.ndarray, right: Sequence[bool]) -> float:
-    """Expected calibration error (Naeini et al. 2015): how far the share of right answers is from
-    what was promised, on average over ten bins of confidence."""
-    right = np.asarray(right, float)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(right[bins == i].mean() - confidence[bins == i].mean()) * np.mean(bins == i)
-        for i in np.unique(bins)
-    ]
-    return float(np.sum(gaps))
 
 
 def frame_baseline(

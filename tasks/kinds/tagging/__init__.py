@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from common.config import Config, choice, text
 from models.metric import Metric
@@ -54,6 +56,7 @@ class Tagging(Task):
     kind = "tagging"
     metric = Metric("f1", "max")
     model_module = "models.tagging"
+    fits_offset: ClassVar[bool] = True
     # The network alone must be able to, without the linear model beside it.
     overfit = Overfit(0.95, epochs=40, settings=MappingProxyType({
         "dropout": 0.0, "word_dropout": 0.0, "wide": False, "learning_rate": 0.01,
@@ -140,8 +143,15 @@ class Tagging(Task):
         preprocessor: TaggingPreprocessor,
         splits: Splits,
     ) -> tuple[keras.Model, TaggingPreprocessor]:
-        """Takes the transitions over: paths are found outside of the model."""
-        return model, self.with_scores(model, preprocessor)
+        """Takes the transitions over: paths are found outside of the model. What is answered is
+        then adjusted on validation."""
+        from tasks.kinds.tagging.adjusting import scored, with_offset, with_temperature
+
+        preprocessor = self.with_scores(model, preprocessor)
+        batches = scored(model, preprocessor.encoded(splits.validation).batches(64))
+        if self.fits_offset:
+            preprocessor = with_offset(preprocessor, batches)
+        return model, with_temperature(preprocessor, batches)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """Words, characters and forms to ``{"emissions": <float32>[batch, time, tags]}``."""
@@ -155,10 +165,20 @@ class Tagging(Task):
         responses: Responses,
         examples: Sequence[TaggedExample],
     ) -> dict[str, float]:
-        """F1 of spans (of plain tags the accuracy), accuracy, and that of unknown words."""
+        """F1 of spans (of plain tags the accuracy), accuracy, that of unknown words, and how far
+        the tags' probabilities are from the truth."""
+        from tasks.kinds.calibration import calibration_error
         from tasks.kinds.tagging.scoring import answered_tags
 
-        return self.tag_scores(preprocessor, examples, answered_tags(responses))
+        tags = answered_tags(responses)
+        right = [
+            want == got
+            for one, row in zip(examples, tags, strict=True)
+            for want, got in zip(one.tags, row, strict=True)
+        ]
+        promised = np.array([p for row in responses["probabilities"] for p in row], float)
+        error = calibration_error(promised, right)
+        return {**self.tag_scores(preprocessor, examples, tags), "calibration_error": error}
 
     def tag_scores(
         self,
@@ -186,6 +206,24 @@ class Tagging(Task):
         return tagging_baseline(
             preprocessor, splits, lambda part, tags: self.tag_scores(preprocessor, part, tags)
         )
+
+    def remarks(
+        self,
+        preprocessor: TaggingPreprocessor,
+        metrics: Mapping[str, Mapping[str, float]],
+        baseline: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """What was set on validation."""
+        lines = [
+            f"Probabilities of tags were calibrated on validation (temperature "
+            f"{preprocessor.tag_temperature:.2f})."
+        ]
+        if preprocessor.outside_offset:
+            lines.append(
+                f"Spans are answered where they are likely enough for the best F1 of validation: "
+                f"tags outside of spans stand back by {preprocessor.outside_offset:.1f}."
+            )
+        return lines
 
     def pictures(
         self,

@@ -13,6 +13,7 @@ from tasks.kinds.tagging.scoring import span_f1
 if TYPE_CHECKING:
     import keras
 
+    from pipelines.tag_table import TagTable
     from pipelines.tagging import TaggingPreprocessor
 
 
@@ -38,16 +39,18 @@ def validated(
     """
     table = preprocessor.tags
     scores = preprocessor.scores or CrfScores.zeros(len(table.names))
-    names = [*(name.decode("utf-8") for name in table.shown), "B-?" if table.scheme else "?"]
     for inputs, targets, *_ in validation:
         outputs = model.predict_on_batch(inputs)
         lengths = np.sum(np.asarray(inputs["words"]) != 0, 1)
         paths = viterbi(outputs["tags"], lengths, scores)
-        rows = (
-            [[names[i] for i in row[:length]] for row, length in zip(tags, lengths, strict=True)]
-            for tags in (np.asarray(targets["tags"]), paths)
-        )
+        rows = (shown_tags(table, tags, lengths) for tags in (np.asarray(targets["tags"]), paths))
         yield Validated(*rows, targets, outputs)
+
+
+def shown_tags(table: TagTable, tags: np.ndarray, lengths: np.ndarray) -> list[list[str]]:
+    """Numbers ``<int>[batch, time]`` as people see them; of -1 a tag that no answer is."""
+    names = [*(name.decode("utf-8") for name in table.shown), "B-?" if table.scheme else "?"]
+    return [[names[i] for i in row[:length]] for row, length in zip(tags, lengths, strict=True)]
 
 
 def validated_tags(
