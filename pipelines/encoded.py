@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -22,7 +22,14 @@ Columns = Mapping[str, "np.ndarray | Ragged"]
 
 class Encoded(Protocol):
     """Examples as batches take them. Batches are ``(inputs, targets)`` or ``(inputs, targets,
-    weights)``: dicts of tensors, targets and weights by the names of the model's outputs."""
+    weights)``: dicts of tensors, targets and weights by the names of the model's outputs.
+
+    Attributes:
+        carried: whether a batch goes on where the one before ended; its rows are then windows, and
+            ``len`` counts what is foretold.
+    """
+
+    carried: bool
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -44,6 +51,8 @@ class EncodedRows:
         weights: of each target, likewise; None weighs all examples alike.
         fields: padding of ragged inputs, targets and weights by name; zero where not named.
     """
+
+    carried: ClassVar[bool] = False
 
     inputs: Columns
     targets: Columns
@@ -105,6 +114,8 @@ class EncodedWindows:
         windows: the examples.
         preprocessor: its ``graph().examples`` takes gathered rows to ``(inputs, targets)``.
     """
+
+    carried: ClassVar[bool] = False
 
     windows: Windows
     preprocessor: Any

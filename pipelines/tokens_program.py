@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipelines.program import Program
 from pipelines.ragged import Arrays, padded
 from pipelines.tokens import SEPARATOR
-
-if TYPE_CHECKING:
-    from pipelines.tagging import TaggingPreprocessor
 
 STRINGS = {"dtype": "string", "shape": [-1, -1]}
 
@@ -24,7 +21,7 @@ class TokensProgram(Program):
         preprocessor: a ``TaggingPreprocessor``.
     """
 
-    def __init__(self, preprocessor: TaggingPreprocessor) -> None:
+    def __init__(self, preprocessor: Any) -> None:
         self.preprocessor = preprocessor
         # A request's tokens have no length of their own: "" stands behind the last one.
         self.fields = preprocessor.fields

@@ -1,0 +1,137 @@
+"""A recurrent language model: each unit of a text to scores of the one that follows.
+
+Sources: Mikolov et al. 2010; Zaremba et al. 2014 (arXiv:1409.2329); Gal and Ghahramani 2016
+(arXiv:1512.05287) and Merity et al. 2018 (arXiv:1708.02182) for dropout, Press and Wolf 2017
+(arXiv:1608.05859) for tied embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from models.language_config import LanguageConfig
+from models.language_layers import Carry, ChosenLogProbabilities, TiedEmbedding
+from models.recurrent import recurrent_layer
+from models.training import compile_model
+
+PAD = 0
+States = Mapping[str, keras.KerasTensor]
+
+
+def language_model(config: LanguageConfig, size: int) -> keras.Model:
+    """A compiled model of windows whose states are carried.
+
+    Args:
+        config: hyperparameters.
+        size: number of units.
+
+    Returns:
+        A model from ``tokens <int32>[batch, time]`` and ``begins <bool>[batch]``, whether a row has
+        nothing before it, to ``{"logits": <float>[batch, time, units]}``.
+    """
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    begins = keras.Input((), dtype="bool", name="begins")
+    layers = _layers(config, size)
+    widths = {name: layer.units for layer in _recurrent(layers) for name in _states_of(layer)}
+    carry = Carry(list(widths.values()), name="carry")
+    logits, after = _scores(layers, tokens, dict(zip(widths, carry(begins), strict=True)))
+    logits = carry([logits, *after.values()], keep=True)
+    model = keras.Model({"tokens": tokens, "begins": begins}, {"logits": logits}, name="language")
+    compile_model(model, config, {"logits": window_loss(config.label_smoothing)}, None)
+    return model
+
+
+def language_cores(model: keras.Model) -> dict[str, keras.Model]:
+    """What is exported, with the weights of a model of ``language_model``.
+
+    Returns:
+        "model": ``tokens`` and ``following <int32>[batch, time]`` and states to the
+        ``log_probabilities <float32>[batch, time]`` of what follows; "next": ``tokens`` and states
+        to those of all units ``[batch, time, units]``. Both give the states after.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    following = keras.Input((None,), dtype="int32", name="following")
+    states = {
+        name: keras.Input((layer.units,), name=name)
+        for layer in _recurrent(layers) for name in _states_of(layer)
+    }  # fmt: skip
+    logits, after = _scores(layers, tokens, states)
+    after = {f"{name}_next": state for name, state in after.items()}
+    chosen = ChosenLogProbabilities(name="chosen", dtype="float32")([logits, following])
+    every = keras.layers.Activation("log_softmax", name="log_probabilities", dtype="float32")
+    whole = {"tokens": tokens, "following": following, **states}
+    following_unit = {"log_probabilities": every(logits)}
+    return {
+        "model": keras.Model(whole, {"log_probabilities": chosen, **after}, name="language"),
+        "next": keras.Model({"tokens": tokens, **states}, following_unit, name="next"),
+    }
+
+
+def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:
+    """All layers by name, not yet called."""
+
+    def locked(rate: float, name: str) -> keras.layers.Layer:
+        # One mask for all steps of a row, as Gal and Ghahramani have it.
+        return keras.layers.SpatialDropout1D(rate, name=name)
+
+    found = [
+        TiedEmbedding(size, config.embedding_dim, config.unit_dropout, name="embedding"),
+        locked(config.input_dropout, "input_dropout"),
+    ]
+    for depth in range(config.layers):
+        found.append(recurrent_layer(config, True, f"recurrent_{depth}", True))
+        found.append(locked(config.dropout, f"dropout_{depth}"))
+    if config.tied and config.units != config.embedding_dim:
+        found.append(keras.layers.Dense(config.embedding_dim, name="projection"))
+    if not config.tied:
+        found.append(keras.layers.Dense(size, name="output"))
+    return {layer.name: layer for layer in found}
+
+
+def _recurrent(layers: Mapping[str, keras.layers.Layer]) -> list[keras.layers.Layer]:
+    return [layer for name, layer in layers.items() if name.startswith("recurrent_")]
+
+
+def _states_of(layer: keras.layers.Layer) -> list[str]:
+    kinds = ("h", "c") if isinstance(layer, keras.layers.LSTM) else ("h",)
+    return [f"{layer.name}_{kind}" for kind in kinds]
+
+
+def _scores(
+    layers: Mapping[str, keras.layers.Layer], tokens: keras.KerasTensor, states: States
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
+    """Scores ``[batch, time, units]`` and the states after the last step."""
+    x = layers["input_dropout"](layers["embedding"](tokens))  # (B, T, E)
+    after: dict[str, keras.KerasTensor] = {}
+    for depth, layer in enumerate(_recurrent(layers)):
+        names = _states_of(layer)
+        x, *found = layer(x, initial_state=[states[name] for name in names])
+        after |= dict(zip(names, found, strict=True))
+        x = layers[f"dropout_{depth}"](x)  # (B, T, H)
+    if "output" in layers:
+        return layers["output"](x), after
+    return layers["embedding"](layers["projection"](x) if "projection" in layers else x,
+                               reverse=True), after  # fmt: skip
+
+
+def window_loss(smoothing: float = 0.0):
+    """Cross-entropy of each unit that follows, in nats, on average; ``PAD`` counts for nothing.
+
+    Args:
+        smoothing: share of the target that is given to all units alike.
+    """
+
+    def loss(following, logits):
+        known = ops.cast(following != PAD, "float32")
+        logits = ops.cast(logits, "float32")
+        each = keras.losses.sparse_categorical_crossentropy(following, logits, from_logits=True)
+        if smoothing:
+            every = ops.logsumexp(logits, -1) - ops.mean(logits, -1)
+            each = (1 - smoothing) * each + smoothing * every
+        return ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
+
+    return loss

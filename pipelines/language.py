@@ -1,0 +1,270 @@
+"""Preprocessor of language models: text in, how likely each of its units is, or how it goes on.
+
+Three programs: ``serving_default`` scores a text, ``generate`` continues one, ``step`` gives the
+log-probabilities of whatever may follow one unit, the states going with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from common.config import Config, choice, number
+from decoding.prefill import prefill
+from decoding.sampling import SamplingConfig, sample
+from pipelines.lanes import LaneRows
+from pipelines.preprocessor import save_state
+from pipelines.program import DEFAULT, NEXT, Cores, Program, as_step, run_core
+from pipelines.ragged import Arrays, Field, Ragged, padded
+from pipelines.text import text_request
+from pipelines.units import END, LEVELS, PAD, START, Units
+
+# Units that one call of the core scores: the scores of all units at each would fill the memory.
+CHUNK = 256
+LENGTH = {"dtype": "int32", "shape": [-1]}
+TEXT = {"dtype": "string", "shape": [-1]}
+
+
+@dataclass(frozen=True)
+class LanguagePreprocessing(Config):
+    """How text becomes units."""
+
+    level: str = choice("char", LEVELS, "what a unit is: what stands between spaces, char or byte")
+    vocabulary_size: int = number(
+        50_000, 5, 10_000_000, "largest number of distinct units, the four special ones included"
+    )
+    min_count: int = number(1, 1, 1_000_000, "units seen fewer times in training are unknown")
+
+
+@dataclass(frozen=True)
+class LanguagePreprocessor:
+    """Units by number.
+
+    Attributes:
+        units: see there.
+        ends: whether documents have an end that is foretold too; a text that is one document goes
+            on for ever.
+        window: units of a window in training.
+        decoding: default settings of ``generate``.
+    """
+
+    TYPE: ClassVar[str] = "language"
+
+    units: Units
+    ends: bool
+    window: int
+    decoding: Mapping[str, Any]
+
+    @property
+    def programs(self) -> dict[str, Program]:
+        """By signature."""
+        return {DEFAULT: Score(self), "generate": Generate(self), "step": Step(self)}
+
+    # ---- examples
+
+    def numbers(self, text: str | bytes) -> np.ndarray:
+        """A document with its start, and its end where documents have one: ``<int32>[units]``."""
+        return np.array([START, *self.units.encode(text), *[END] * self.ends], np.int32)
+
+    def encoded(self, examples: Sequence[str]) -> LaneRows:
+        """Documents, read side by side in windows."""
+        return LaneRows(Ragged.of(map(self.numbers, examples), np.int32), self.window)
+
+    def raw(self, examples: Sequence[str]) -> list[str]:
+        """The documents."""
+        return list(examples)
+
+    def edge_inputs(self) -> list[str]:
+        """Nothing, one unit, spaces alone, units that no vocabulary holds, a text of two chunks."""
+        return ["", "a", " \n ", "\u16a0\U0001f600", "so on \n" * (CHUNK // 4)]
+
+    def validate(self, examples: Sequence[str]) -> None:
+        """Any text has a probability."""
+
+    def to_request(self, raw: Sequence[str]) -> Arrays:
+        """``text <object>[batch]``."""
+        return {"text": text_request(raw)}
+
+    def answers(self, response: Mapping[str, Any], raw: Sequence[str]) -> list[dict[str, Any]]:
+        """``{"log_probability", "perplexity", "tokens", "log_probabilities"}`` for each text."""
+        columns = ("log_probability", "tokens", "log_probabilities", "length")
+        rows = zip(*(response[name] for name in columns), strict=True)
+        return [
+            {
+                "log_probability": float(total),
+                "perplexity": float(np.exp(-total / max(1, length))),
+                "tokens": [token.decode("utf-8", "replace") for token in tokens[:length]],
+                "log_probabilities": [float(one) for one in each[:length]],
+            }
+            for total, tokens, each, length in rows
+        ]
+
+    # ---- files
+
+    def save(self, directory: Path) -> None:
+        """Writes ``preprocessor.json`` and the vocabulary."""
+        self.units.save(directory)
+        state = {"ends": self.ends, "window": self.window, "decoding": dict(self.decoding)}
+        save_state(directory, self.TYPE, state)
+
+    @classmethod
+    def load(cls, directory: Path, state: dict[str, Any]) -> LanguagePreprocessor:
+        """Reads back what ``save`` wrote."""
+        return cls(Units.load(directory), **state)
+
+
+class _OfLanguage(Program):
+    def __init__(self, preprocessor: LanguagePreprocessor) -> None:
+        self.preprocessor, self.units = preprocessor, preprocessor.units
+
+    def graph(self) -> Any:
+        """The same as TensorFlow ops."""
+        from pipelines import language_graph
+
+        return getattr(language_graph, f"{type(self).__name__}Graph")(self)
+
+
+class Score(_OfLanguage):
+    """Text to the log-probability of each of its units."""
+
+    chunk = CHUNK
+    signature = {
+        "inputs": {"text": TEXT},
+        "outputs": {
+            "log_probability": {"dtype": "float32", "shape": [-1]},
+            "tokens": {"dtype": "string", "shape": [-1, -1]},
+            "log_probabilities": {"dtype": "float32", "shape": [-1, -1]},
+            "length": LENGTH,
+        },
+    }
+    # Lengths from the arrays: what is behind the end of a row is neither scored nor answered.
+    fields = {
+        "tokens": Field(PAD, "length"),
+        "following": Field(PAD, "length"),
+        "log_probabilities": Field(0.0, "length"),
+    }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """``tokens``, the ``following`` ones, and their ``length``."""
+        rows = [self.preprocessor.numbers(text) for text in request["text"]]
+        numbers = padded(rows, PAD) if rows else np.zeros((0, 1), np.int32)
+        length = np.array([len(row) - 1 for row in rows], np.int32)
+        inside = np.arange(numbers.shape[1] - 1) < length[:, None]
+        tokens, following = (np.where(inside, x, PAD) for x in (numbers[:, :-1], numbers[:, 1:]))
+        return {"tokens": tokens, "following": following, "length": length}
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """Chunk after chunk, the states carried."""
+        core, tokens, following = cores["model"], encoded["tokens"], encoded["following"]
+        states = {n: np.zeros((len(tokens), *s), np.float32) for n, s in core.states.items()}
+        found = [np.zeros((len(tokens), 0), np.float32)]
+        for start in range(0, tokens.shape[1], CHUNK):
+            part = slice(start, start + CHUNK)
+            outputs = core({"tokens": tokens[:, part], "following": following[:, part], **states})
+            found.append(outputs["log_probabilities"])
+            states = {name: outputs[f"{name}{NEXT}"] for name in states}
+        return {**encoded, "log_probabilities": np.concatenate(found, 1)}
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """The names of the units too, and the sum."""
+        length, each = outputs["length"], outputs["log_probabilities"]
+        inside = np.arange(each.shape[1]) < length[:, None]
+        each = np.where(inside, each, np.float32(0))
+        return {
+            "log_probability": each.sum(1, dtype=np.float64).astype(np.float32),
+            "tokens": np.where(inside, self.units.shown[outputs["following"]], b""),
+            "log_probabilities": each,
+            "length": length,
+        }
+
+
+class Generate(_OfLanguage):
+    """A beginning to its continuation."""
+
+    cores = ("step",)
+    fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """``text``, and the decoding settings, which may be left out."""
+        dtypes = {float: "float32", int: "int64"}
+        settings = {
+            name: {"dtype": dtypes[type(value)], "shape": [-1], "default": value}
+            for name, value in self.preprocessor.decoding.items()
+        }
+        return {
+            "inputs": {"text": TEXT, **settings},
+            "outputs": {
+                "continuation": TEXT,
+                "log_probability": {"dtype": "float32", "shape": [-1]},
+            },
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """``tokens`` of the beginning, their ``length``, and the settings."""
+        rows = [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
+        tokens = padded(rows, PAD) if rows else np.zeros((0, 1), np.int32)
+        settings = {name: request[name] for name in self.preprocessor.decoding}
+        return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """Reads the beginning, then writes."""
+        step, states = as_step(cores["step"], len(encoded["tokens"]))
+        first, states = prefill(step, encoded["tokens"], encoded["length"], states)
+        settings = {name: encoded[name] for name in self.preprocessor.decoding}
+        found = sample(step, first, states, end=END, **settings)
+        return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """Text, without special units."""
+        rows = zip(outputs["ids"], outputs["written"], strict=True)
+        texts = [self.units.decode(row[:count]) for row, count in rows]
+        return {
+            "continuation": text_request(texts),
+            "log_probability": outputs["log_probability"],
+        }
+
+
+class Step(_OfLanguage):
+    """One unit to the log-probabilities of the next; the states go with it."""
+
+    cores = ("step",)
+    stateful = True
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """``tokens`` to ``log_probabilities``."""
+        return {
+            "inputs": {"tokens": {"dtype": "int32", "shape": [-1]}},
+            "outputs": {"log_probabilities": {"dtype": "float32", "shape": [-1, len(self.units)]}},
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """Numbers that the model has."""
+        tokens, size = request["tokens"], len(self.units)
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < size:
+            raise ValueError(f"tokens must be from 0 to {size - 1}")
+        return {"tokens": tokens}
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """One step."""
+        return run_core(cores["step"], encoded)
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """As they are."""
+        return {"log_probabilities": outputs["log_probabilities"]}
+
+    def examples(self, request: Arrays) -> Iterator[Arrays]:
+        """The units of a text, one after the other."""
+        tokens = Score(self.preprocessor).encode(request)["tokens"]
+        for t in range(min(tokens.shape[1], CHUNK)):
+            yield {"tokens": tokens[:, t]}
+
+
+PREPROCESSOR = LanguagePreprocessor
+
+__all__ = ["LanguagePreprocessing", "LanguagePreprocessor", "SamplingConfig"]

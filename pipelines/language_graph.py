@@ -1,0 +1,128 @@
+"""``pipelines.language`` as TensorFlow ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from decoding.prefill_graph import prefill
+from decoding.sampling_graph import sample
+from pipelines.program import NEXT
+from pipelines.program_graph import GraphCores, GraphProgram, Tensors, as_step
+from pipelines.units import END, PAD, START
+from pipelines.units_graph import UnitsGraph
+
+
+class _OfLanguageGraph(GraphProgram):
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self.units = UnitsGraph(program.units)
+        self.preprocessor = program.preprocessor
+
+    def numbers(self, texts: tf.Tensor, ends: bool) -> tf.RaggedTensor:
+        """Units of texts with their start, and their end if told."""
+        units = self.units.encode(texts)
+        column = tf.ones([tf.shape(texts)[0], 1], tf.int32)
+        return tf.concat([column * START, units, *[column * END] * ends], 1)
+
+
+class ScoreGraph(_OfLanguageGraph):
+    """``Score``."""
+
+    def __init__(self, program: Any) -> None:
+        super().__init__(program)
+        self.shown = tf.constant(list(program.units.shown))
+        self.chunk = program.chunk
+
+    def encode(self, request: Tensors) -> Tensors:
+        """``tokens``, the ``following`` ones, and their ``length``."""
+        numbers = self.numbers(request["text"], self.preprocessor.ends)
+        return {
+            "tokens": numbers[:, :-1].to_tensor(PAD),
+            "following": numbers[:, 1:].to_tensor(PAD),
+            "length": tf.cast(numbers.row_lengths() - 1, tf.int32),
+        }
+
+    def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
+        """Chunk after chunk, the states carried."""
+        core, tokens, following = cores["model"], encoded["tokens"], encoded["following"]
+        rows, time = tf.unstack(tf.shape(tokens))
+        states = {name: tf.zeros([rows, *shape]) for name, shape in core.states.items()}
+
+        def body(start: tf.Tensor, states: Tensors, found: tf.Tensor) -> tuple:
+            part = slice(start, start + self.chunk)
+            outputs = core({"tokens": tokens[:, part], "following": following[:, part], **states})
+            after = {name: outputs[f"{name}{NEXT}"] for name in states}
+            return start + self.chunk, after, tf.concat([found, outputs["log_probabilities"]], 1)
+
+        shapes = {name: tf.TensorShape([None, *core.states[name]]) for name in states}
+        _, _, found = tf.while_loop(
+            lambda start, *_: start < time,
+            body,
+            (tf.constant(0), states, tf.zeros([rows, 0])),
+            shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape([None, None])),
+        )
+        return {**encoded, "log_probabilities": found}
+
+    def decode(self, outputs: Tensors) -> Tensors:
+        """The names of the units too, and the sum."""
+        length, each = outputs["length"], outputs["log_probabilities"]
+        inside = tf.sequence_mask(length, tf.shape(each)[1])
+        each = tf.where(inside, each, 0.0)
+        return {
+            "log_probability": tf.cast(tf.reduce_sum(tf.cast(each, tf.float64), 1), tf.float32),
+            "tokens": tf.where(inside, tf.gather(self.shown, outputs["following"]), ""),
+            "log_probabilities": each,
+            "length": length,
+        }
+
+
+class GenerateGraph(_OfLanguageGraph):
+    """``Generate``."""
+
+    cores = ("step",)
+
+    def encode(self, request: Tensors) -> Tensors:
+        """``tokens`` of the beginning, their ``length``, and the settings."""
+        numbers = self.numbers(request["text"], False)
+        settings = {name: request[name] for name in self.preprocessor.decoding}
+        length = tf.cast(numbers.row_lengths(), tf.int32)
+        return {"tokens": numbers.to_tensor(PAD), "length": length, **settings}
+
+    def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
+        """Reads the beginning, then writes."""
+        step, states = as_step(cores["step"], tf.shape(encoded["tokens"])[0])
+        first, states = prefill(step, encoded["tokens"], encoded["length"], states)
+        settings = {name: encoded[name] for name in self.preprocessor.decoding}
+        found = sample(step, first, states, end=END, **settings)
+        return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
+
+    def decode(self, outputs: Tensors) -> Tensors:
+        """Text, without special units."""
+        return {
+            "continuation": self.units.decode(outputs["ids"], outputs["written"]),
+            "log_probability": outputs["log_probability"],
+        }
+
+
+class StepGraph(GraphProgram):
+    """``Step``."""
+
+    cores = ("step",)
+
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self.size = len(program.units)
+
+    def encode(self, request: Tensors) -> Tensors:
+        """Numbers that the model has."""
+        tokens = request["tokens"]
+        known = tf.reduce_all((tokens >= 0) & (tokens < self.size))
+        message = f"tokens must be from 0 to {self.size - 1}"
+        with tf.control_dependencies([tf.debugging.Assert(known, [message])]):
+            return {"tokens": tf.identity(tokens)}
+
+    def decode(self, outputs: Tensors) -> Tensors:
+        """As they are."""
+        return {"log_probabilities": outputs["log_probabilities"]}

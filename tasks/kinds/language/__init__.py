@@ -1,0 +1,137 @@
+"""Language models: how likely each unit of a text is, and how a text goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from common.config import Config, choice, text
+from common.errors import ConfigError
+from decoding.sampling import SamplingConfig
+from models.language_config import LanguageConfig
+from models.metric import Metric
+from pipelines.corpus import AUTO, DOCUMENTS
+from pipelines.encodings import ENCODING_HELP
+from pipelines.language import LanguagePreprocessing
+from pipelines.text import as_text
+from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+
+    from pipelines.language import LanguagePreprocessor
+    from pipelines.splits import Splits
+
+
+@dataclass(frozen=True)
+class Corpus(Config):
+    """How text is read."""
+
+    documents: str = choice(AUTO, DOCUMENTS, "what is read as a whole, in text files; auto: files")
+    text_column: str = text("", "column of the text in tables")
+    encoding: str = text("", ENCODING_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language(Task):
+    """A recurrent model of the next unit."""
+
+    data: Corpus = Corpus()
+    preprocessing: LanguagePreprocessing = LanguagePreprocessing()
+    model: LanguageConfig = LanguageConfig()
+    decoding: SamplingConfig = SamplingConfig(temperature=0.8, max_tokens=300)
+
+    kind = "language"
+    metric = Metric("perplexity", "min")
+    monitor = Metric("loss", "min")
+    model_module = "models.language"
+    overfit = Overfit(1.5, epochs=80, examples=2, settings=MappingProxyType({
+        "dropout": 0.0, "input_dropout": 0.0, "learning_rate": 0.01, "units": 64, "layers": 1,
+    }))  # fmt: skip
+
+    def check(self, settings: Settings, options: DataOptions) -> None:
+        """Refuses a model that would see what it is to foretell."""
+        if settings.model.bidirectional:
+            raise ConfigError("a language model reads in one direction: leave --bidirectional away")
+
+    def load(self, options: DataOptions) -> Splits[str]:
+        """Documents from any source of ``docs/language.md``."""
+        from pipelines.corpus import load_corpus
+
+        return load_corpus(options.source, seed=options.seed, **self.reading(options).to_dict())
+
+    def adapt(self, settings: Settings, train: Sequence[str]) -> LanguagePreprocessor:
+        """The units of training documents."""
+        from pipelines.language import LanguagePreprocessor
+        from pipelines.units import Units
+
+        wanted = settings.preprocessing
+        units = Units.adapt(train, wanted.level, wanted.vocabulary_size, wanted.min_count)
+        return LanguagePreprocessor(
+            units, len(train) > 1, settings.model.window, settings.decoding.to_dict()
+        )
+
+    def build(
+        self, settings: Settings, preprocessor: LanguagePreprocessor, counts: Any
+    ) -> keras.Model:
+        """The model, compiled."""
+        from models.language import language_model
+
+        return language_model(settings.model, len(preprocessor.units))
+
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """Cell, depth, sizes, dropout and learning rate."""
+        model = choices(hp, settings.model, {
+            "cell": ["lstm", "gru", "simple_rnn"],
+            "layers": range(1, 4),
+            "units": [128, 256, 512],
+            "embedding_dim": [128, 256, 512],
+            "dropout": [0.1, 0.3, 0.5],
+            "input_dropout": [0.1, 0.2, 0.4],
+            "learning_rate": (3e-4, 1e-2),
+        })  # fmt: skip
+        return replace(settings, model=model)
+
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """The model that scores what follows, and its steps."""
+        from models.language import language_cores
+        from serving.native_onnx import step_model
+
+        found = language_cores(model)
+        return {"model": found["model"], "step": step_model(found["next"])}
+
+    def evaluate(
+        self,
+        preprocessor: LanguagePreprocessor,
+        responses: Responses,
+        examples: Sequence[str],
+    ) -> dict[str, float]:
+        """Perplexity of units, each counted once with all that stands before it in its document;
+        bits a character."""
+        from tasks.kinds.language.scoring import scores
+
+        nats = -sum(float(row.sum(dtype="float64")) for row in responses["log_probabilities"])
+        return scores(preprocessor, nats, examples)
+
+    def baseline(self, preprocessor: LanguagePreprocessor, splits: Splits[str]) -> dict[str, Any]:
+        """N-grams with modified Kneser-Ney smoothing."""
+        from tasks.kinds.language.scoring import ngram_scores
+
+        return ngram_scores(preprocessor, splits)
+
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """``perplexity 3.21: the text``, its lines behind one another."""
+        shown = as_text(raw).replace("\n", "\\n")
+        return f"perplexity {answer['perplexity']:.4g}: {' '.join(shown.split())}"
+
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: LanguagePreprocessor
+    ) -> tuple[list[str], list[str]]:
+        """A text in each line."""
+        from pipelines.corpus import read_prompts
+
+        return read_prompts(path, self.reading(options).encoding)

@@ -1,0 +1,57 @@
+"""How well text is foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.kneser_ney import KneserNey
+from pipelines.language import LanguagePreprocessor
+from pipelines.splits import Splits
+from pipelines.units import PAD, START, UNKNOWN
+
+# Longest n-grams of the baseline.
+ORDERS = {"word": 5, "char": 8, "byte": 8}
+
+
+def scores(
+    preprocessor: LanguagePreprocessor, nats: float, documents: Sequence[str]
+) -> dict[str, float]:
+    """``perplexity`` of units, ends counted; ``bits_per_char`` of the text's characters, ends
+    counted; ``unknown_share`` of the units, which count as the unknown one.
+
+    Args:
+        preprocessor: of the model.
+        nats: negative log-likelihood of all documents.
+        documents: all of them.
+    """
+    rows = [preprocessor.numbers(text) for text in documents]
+    units = sum(len(row) - 1 for row in rows)
+    unknown = sum(int(np.sum(row == UNKNOWN)) for row in rows)
+    characters = sum(map(len, documents)) + len(documents) * preprocessor.ends
+    return {
+        "perplexity": float(np.exp(nats / max(1, units))),
+        "bits_per_char": float(nats / np.log(2) / max(1, characters)),
+        "unknown_share": unknown / max(1, units),
+    }
+
+
+def ngram_scores(preprocessor: LanguagePreprocessor, splits: Splits[str]) -> dict[str, Any]:
+    """Those of n-grams over the same units."""
+    order = ORDERS[preprocessor.units.level]
+    size = len(preprocessor.units)
+    model = KneserNey(
+        map(preprocessor.numbers, splits.train), size, order, foretold=size - len((PAD, START))
+    )
+
+    def judged(documents: Sequence[str]) -> dict[str, float]:
+        each = (model.log_probabilities(preprocessor.numbers(text)) for text in documents)
+        return scores(preprocessor, -float(sum(one.sum() for one in each)), documents)
+
+    return {
+        "name": f"{order}-grams, modified Kneser-Ney",
+        "validation": judged(splits.validation),
+        "test": judged(splits.test),
+    }
