@@ -80,8 +80,15 @@ class IntentPreprocessor(TaggingPreprocessor):
         }
 
     def encode(self, request: Arrays) -> Arrays:
-        """``text`` to model tensors; ``reject_below`` is handed on."""
-        return {**super().encode(request), "reject_below": request["reject_below"]}
+        """``text`` to model tensors; ``reject_below`` is handed on.
+
+        Raises:
+            ValueError: it is no probability.
+        """
+        threshold = request["reject_below"]
+        if not np.all((threshold >= 0) & (threshold <= 1)):
+            raise ValueError(f"reject_below must be from 0 to 1, not {threshold.tolist()}")
+        return {**super().encode(request), "reject_below": threshold}
 
     def decode(self, outputs: Arrays) -> Arrays:
         """Also ``intent_logits <float32>[batch, intents]`` to the likeliest intent, "" for none."""

@@ -9,6 +9,8 @@ import tensorflow as tf
 from pipelines.program_graph import Tensors
 from pipelines.tagging_graph import TaggingGraph
 
+OUT_OF_RANGE = "reject_below must be from 0 to 1"
+
 
 class IntentGraph(TaggingGraph):
     """``IntentPreprocessor`` as TensorFlow ops."""
@@ -20,7 +22,10 @@ class IntentGraph(TaggingGraph):
 
     def encode(self, request: Tensors) -> Tensors:
         """``text`` to model tensors; ``reject_below`` is handed on."""
-        return {**super().encode(request), "reject_below": request["reject_below"]}
+        threshold = request["reject_below"]
+        right = tf.reduce_all((threshold >= 0) & (threshold <= 1))
+        with tf.control_dependencies([tf.debugging.Assert(right, [OUT_OF_RANGE])]):
+            return {**super().encode(request), "reject_below": tf.identity(threshold)}
 
     def decode(self, outputs: Tensors) -> Tensors:
         """Also ``intent_logits <float32>[batch, intents]`` to the likeliest intent, "" for none."""

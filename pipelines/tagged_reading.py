@@ -120,7 +120,7 @@ class Reading:
     def notes(self) -> list[str]:
         """Sentences for the user."""
         return [
-            f"{count} {what}: {self.mended.places(what)}."
+            f"{what[0].upper()}{what[1:]}: {count} ({self.mended.places(what)})."
             for what, count in self.mended.counts.items()
         ]
 

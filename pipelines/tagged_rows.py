@@ -259,7 +259,7 @@ def _with_spans(
         return _given_tokens(row, given, tags, intent, reading)
     tokens = TokenRules().cut(text) if SEPARATOR not in text else [
         Token(piece, -1, -1) for piece in text.split(SEPARATOR)]  # fmt: skip
-    return _tagged(row, text, cut_at(tokens, spans, text), spans, intent, reading)
+    return _tagged(row, text, _cut(row, tokens, spans, text, reading), spans, intent, reading)
 
 
 def _given_tokens(
@@ -278,7 +278,18 @@ def _given_tokens(
     spans = read_spans(tags, text, row, reading)
     if spans is None:
         return None
-    return _tagged(row, text, cut_at(tokens, spans, text), spans, intent, reading)
+    return _tagged(row, text, _cut(row, tokens, spans, text, reading), spans, intent, reading)
+
+
+def _cut(
+    row: Row, tokens: list[Token], spans: list[CharacterSpan], text: str, reading: Reading
+) -> list[Token]:
+    """Tokens cut at the borders of spans; who labels reads what a model will not be shown."""
+    cut = cut_at(tokens, spans, text)
+    if len(cut) > len(tokens):
+        reading.mend(row, "texts have spans that begin or end inside a token: it was cut there, "
+                     "where raw text may not be")  # fmt: skip
+    return cut
 
 
 def _tagged(

@@ -199,6 +199,7 @@ def test_spans_over_others_white_space_and_borders_inside_tokens(tmp_path):
     assert one.tags[:6] == ("O", "B-ADJ", "O", "O", "B-PER", "I-PER")
     assert any("longer ones" in note for note in splits.notes)
     assert any("white space" in note for note in splits.notes)
+    assert any("inside a token" in note and ": 20 (" in note for note in splits.notes)
 
 
 KAGGLE = "Sentence #,Word,POS,Tag\n" + "".join(
@@ -308,7 +309,7 @@ def test_spans_without_a_b_are_mended_and_counted(tmp_path):
     text = repeated(lines()) * 3 + "\n" + "\n".join(lines(tags=tags)) + "\n"
     (tmp_path / "a.conll").write_text(text)
     splits = loaded(tmp_path / "a.conll")
-    assert any("2 spans began without a B" in note for note in splits.notes)
+    assert any("Spans began without a B" in note and ": 2 (" in note for note in splits.notes)
     (tmp_path / "b.conll").write_text(repeated(lines(tags=tags)))
     splits = loaded(tmp_path / "b.conll")
     assert any("IOB1" in note for note in splits.notes)
@@ -354,8 +355,8 @@ def test_empty_sentences_and_tokens_are_left_out_and_counted(tmp_path):
     records = [{"tokens": ["a", f"b{i}"], "tags": ["O", "B-x"]} for i in range(20)]
     records += [{"tokens": [], "tags": []}, {"tokens": ["", "c", " "], "tags": ["O", "O", "O"]}]
     splits = loaded(write_jsonl(tmp_path / "a.jsonl", *records))
-    assert any("2 empty tokens" in note for note in splits.notes)
-    assert any("1 sentences without a token" in note for note in splits.notes)
+    assert any("Empty tokens were left out: 2 (" in note for note in splits.notes)
+    assert any("Sentences without a token were left out: 1 (" in note for note in splits.notes)
     assert sum(map(len, (splits.train, splits.validation, splits.test))) == 21
 
 
@@ -388,7 +389,9 @@ def test_prodigy_examples_that_were_rejected_are_left_out(tmp_path):
     records = [{"text": f"Ann b{i}", "spans": [], "answer": "accept"} for i in range(20)]
     records.append({"text": "No", "spans": [], "answer": "reject"})
     splits = loaded(write_jsonl(tmp_path / "a.jsonl", *records))
-    assert any("1 examples whose answer is 'reject'" in note for note in splits.notes)
+    assert any(
+        "Examples whose answer is 'reject' were left out: 1 (" in note for note in splits.notes
+    )
 
 
 def test_unknown_columns_ask_for_their_flag(tmp_path):
