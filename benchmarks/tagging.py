@@ -2,9 +2,11 @@
 
     python benchmarks/tagging.py --data ../shared/data          # an hour and a half on two cores
     python benchmarks/tagging.py --data ../shared/data --only wnut17 --parts
+    python benchmarks/tagging.py --only ud_english_ewt --parts "no characters" "no linear model"
 
-``--parts`` trains what each part of the tagger is worth on one data set: the CRF beside a softmax,
-with and without characters, forms and the linear model. Test is read once by each.
+``--parts`` trains what each part of the tagger is worth: the CRF beside a softmax, with and without
+characters, forms and the linear model; all of them, or those that are named. Test is read once by
+each.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ PARTS = {
     "bio": {"scheme": "bio"},
 }
 SHOWN = ("f1", "accuracy", "unknown_accuracy", "slot_f1", "intent_accuracy", "frame_accuracy",
-         "intent_calibration_error")  # fmt: skip
+         "intent_calibration_error", "calibration_error")  # fmt: skip
 
 
 def main() -> None:
@@ -41,15 +43,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--parts", nargs="*", choices=list(PARTS))
     options = parser.parse_args()
-    rows = []
+    rows, whole = [], options.parts is None
     for name in options.only:
-        for part, changes in (PARTS if options.parts else {"all": {}}).items():
-            for seed in range(1 if options.parts else options.seeds):
-                rows.append(trained(name, str(options.data / name), part, changes, seed))
+        for part in ["all"] if whole else options.parts or PARTS:
+            for seed in range(options.seeds if whole else 1):
+                rows.append(trained(name, str(options.data / name), part, PARTS[part], seed))
                 print(rows[-1], flush=True)
-    report("tagging_parts" if options.parts else "tagging", rows)
+    report("tagging" if whole else f"tagging_parts_{'_'.join(options.only)}", rows)
 
 
 def trained(name: str, source: str, part: str, changes: dict, seed: int) -> dict:
