@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.files import write_json, writing
 from models.callbacks import read_history
+from models.recurrent import rebuilt_without_cudnn
 from models.training import History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.console import load_run
@@ -201,6 +202,9 @@ def fit_run(
         progress.close()
     parameters = trainable_parameters(model)
     model, preprocessor = task.after_training(model, settings, ready.preprocessor, ready.splits)
+    if settings.model.mixed_precision:  # what is judged is what answers later
+        uncompiled = keras.Model(model.input, model.output, name=model.name)
+        model = rebuilt_without_cudnn(uncompiled)
     run.save_preprocessor(preprocessor)
     return Trained(model, preprocessor, history, parameters)
 
@@ -268,12 +272,14 @@ def evaluate(
 
 @contextmanager
 def _policy(settings: Settings) -> Iterator[None]:
-    """Layers made within compute in float16 where that was asked for."""
+    """Layers made within compute in 16 bits where that was asked for."""
     import keras
+    import tensorflow as tf
 
     before = keras.config.dtype_policy()
     if settings.model.mixed_precision:
-        keras.config.set_dtype_policy("mixed_float16")
+        has_gpu = tf.config.list_physical_devices("GPU")
+        keras.config.set_dtype_policy("mixed_float16" if has_gpu else "mixed_bfloat16")
     try:
         yield
     finally:
