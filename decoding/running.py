@@ -15,7 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from decoding.repetition import MAX_PENALTY, penalised
-from decoding.sampling import MAX_TEMPERATURE, MAX_TOP_K, choose, uniforms
+from decoding.sampling import (
+    MAX_TEMPERATURE,
+    MAX_TOP_K,
+    choose_checked,
+    seed_hashes,
+    uniforms_after,
+)
 from decoding.stepping import (
     MAX_LENGTH,
     DecodingError,
@@ -42,7 +48,7 @@ DEFAULTS: Mapping[str, float] = {
     "max_tokens": 100,
     "seed": 0,
 }
-_ARRAYS = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
+_ARRAYS = ("temperature", "top_k", "top_p", "repetition_penalty")
 SMALLEST = 8  # rows for which there is room at first
 
 
@@ -130,6 +136,8 @@ class RunningRows:
             arrays[name][place] = row.settings.get(name, DEFAULTS[name])
         arrays["ids"][place] = row.next_id
         arrays["position"][place] = row.position
+        seed = row.settings.get("seed", DEFAULTS["seed"])
+        arrays["hash"][place] = seed_hashes(np.array([seed], np.int64))[0]
         arrays["left"][place] = max(0, len(row.prompt) - row.read - 1)
 
     def leave(self, row: RunningRow, keep: bool = False) -> None:
@@ -162,7 +170,7 @@ class RunningRows:
         if not count:
             return []
         states = {name: state[:count] for name, state in self._states.items()}
-        values, changed = call_step(self._step, arrays["ids"][:count].copy(), states)
+        values, changed = call_step(self._step, arrays["ids"][:count], states)
         for name, state in changed.items():
             self._states[name][:count] = state
         left = arrays["left"][:count]
@@ -187,7 +195,7 @@ class RunningRows:
             # One of them is bad: each is tried by itself.
             return [self._draw(values[i : i + 1], places[i : i + 1])[0] for i in range(len(places))]
         self._arrays["ids"][places] = ids
-        self._arrays["position"][places] += 1
+        self._arrays["position"][places] += np.uint64(1)
         found = []
         for place, drawn, score in zip(places.tolist(), ids.tolist(), scores.tolist(), strict=True):
             row = self.rows[place]
@@ -202,14 +210,16 @@ class RunningRows:
     def _chosen(self, values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids ``<int32>[places]`` and their log-probabilities by the model."""
         values = check_log_probabilities(values, len(places), -1)
-        temperature, top_k, top_p, penalty, seed = (self._arrays[n][places] for n in _ARRAYS)
-        chances = uniforms(seed, self._arrays["position"][places])
+        every = len(places) == len(self.rows)  # then a view is enough
+        taken = slice(len(places)) if every else places
+        chances = uniforms_after(self._arrays["hash"][taken], self._arrays["position"][taken])
+        temperature, top_k, top_p, penalty = (self._arrays[name][taken] for name in _ARRAYS)
         allowed = values
         if (repeats := np.flatnonzero(penalty != 1)).size:
             allowed = values.copy()
             seen = np.stack([self._seen(self.rows[places[i]], values.shape[1]) for i in repeats])
             allowed[repeats] = penalised(values[repeats], seen, penalty[repeats])
-        ids = choose(allowed, chances, temperature, top_k, top_p)
+        ids = choose_checked(allowed, chances, temperature, top_k, top_p)
         return ids, values[np.arange(len(ids)), ids]
 
     def _seen(self, row: RunningRow, vocabulary: int) -> np.ndarray:
@@ -227,7 +237,7 @@ class RunningRows:
             return made
 
         numbers = {name: RANGES[name][0] for name in _ARRAYS}
-        numbers |= {"ids": np.int32, "position": np.int64, "left": np.int64}
+        numbers |= {"ids": np.int32, "position": np.uint64, "hash": np.uint64, "left": np.int64}
         self._arrays = {n: larger(self._arrays.get(n), (), kind) for n, kind in numbers.items()}
         self._states = {
             name: larger(self._states.get(name), shape, np.float32)
