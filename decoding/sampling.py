@@ -69,10 +69,19 @@ def uniforms(seeds: Any, positions: Any) -> np.ndarray:
         DecodingError: if an argument is no integer or out of range.
     """
     rows = max((np.size(value) for value in (seeds, positions) if np.ndim(value)), default=1)
-    seed = per_row("seed", seeds, rows, np.int64, -(2**63), 2**63 - 1).astype(np.uint64)
+    seed = per_row("seed", seeds, rows, np.int64, -(2**63), 2**63 - 1)
     position = per_row("position", positions, rows, np.int64, 0, 2**63 - 2).astype(np.uint64)
-    gamma = np.uint64(GOLDEN_GAMMA)
-    hashed = _mix(_mix(seed + gamma) + (position + np.uint64(1)) * gamma)
+    return uniforms_after(seed_hashes(seed), position)
+
+
+def seed_hashes(seeds: np.ndarray) -> np.ndarray:
+    """Where the stream of each seed ``<int64>[rows]`` starts: ``<uint64>[rows]``."""
+    return _mix(seeds.astype(np.uint64) + np.uint64(GOLDEN_GAMMA))
+
+
+def uniforms_after(hashes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """``uniforms`` of hashed seeds; both are ``<uint64>[rows]``, and nothing is checked."""
+    hashed = _mix(hashes + (positions + np.uint64(1)) * np.uint64(GOLDEN_GAMMA))
     # 24 bits are all that a float32 in [0, 1) can hold at equal distances.
     return (hashed >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
@@ -109,7 +118,7 @@ def choose(
     rows = len(np.atleast_1d(log_probabilities))
     checked = check_log_probabilities(log_probabilities, rows, -1)
     chances = per_row("uniforms", uniforms, rows, np.float32, 0.0, 1.0 - 2.0**-24)
-    return _choose(checked, chances, *_settings(rows, temperature, top_k, top_p))
+    return choose_checked(checked, chances, *_settings(rows, temperature, top_k, top_p))
 
 
 def greedy(
@@ -174,7 +183,7 @@ def sample(
 
     def pick(log_probabilities: np.ndarray, rows: np.ndarray, position: int) -> np.ndarray:
         chances = uniforms(seeds[rows], position)
-        return _choose(log_probabilities, chances, *(setting[rows] for setting in settings))
+        return choose_checked(log_probabilities, chances, *(setting[rows] for setting in settings))
 
     return _generate(step, first, states, end, max_tokens, pick)
 
@@ -223,14 +232,21 @@ def _settings(
     )
 
 
-def _choose(
+def choose_checked(
     log_probabilities: np.ndarray,
     chances: np.ndarray,
     temperature: np.ndarray,
     top_k: np.ndarray,
     top_p: np.ndarray,
 ) -> np.ndarray:
+    """``choose`` for arrays of the right dtypes, shapes and ranges, one setting for each row.
+
+    Raises:
+        DecodingError: a row allows no id.
+    """
     check_allowed(log_probabilities)
+    if not temperature.any():
+        return log_probabilities.argmax(axis=1).astype(np.int32)
     vocabulary = log_probabilities.shape[1]
     sampled = temperature >= TINY
     # In float64 from here: the rounding of the two implementations then differs by 1e-16, while

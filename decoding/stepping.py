@@ -187,7 +187,7 @@ def check_log_probabilities(
 
 def check_allowed(log_probabilities: np.ndarray) -> None:
     """Raises ``DecodingError`` if a row of ``<float32>[rows, vocabulary]`` allows no id at all."""
-    nothing = np.flatnonzero(np.isneginf(log_probabilities).all(axis=1))
+    nothing = np.flatnonzero(np.isneginf(log_probabilities.max(axis=1, initial=-np.inf)))
     if len(nothing):
         raise DecodingError(
             f"every id has log-probability -inf in row {nothing[0]}; at least one must be allowed"

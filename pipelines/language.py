@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.config import Config, choice, number
-from decoding.prefill import prefill
-from decoding.sampling import SamplingConfig, sample
+from decoding.sampling import SamplingConfig
+from pipelines.detokenizing import Detokenizer
 from pipelines.lanes import LaneRows
 from pipelines.preprocessor import save_state
-from pipelines.program import DEFAULT, NEXT, Cores, Program, as_step, run_core
+from pipelines.program import DEFAULT, NEXT, Cores, Program, run_core
 from pipelines.ragged import Arrays, Field, Ragged, padded
 from pipelines.text import text_request
 from pipelines.units import END, LEVELS, PAD, START, Units
+from pipelines.writing import WritingProgram
 
 # Units that one call of the core scores: the scores of all units at each would fill the memory.
 CHUNK = 256
@@ -182,51 +183,23 @@ class Score(_OfLanguage):
         }
 
 
-class Generate(_OfLanguage):
+class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
-    cores = ("step",)
-    fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
+    end = END
 
     @property
-    def signature(self) -> dict[str, Any]:
-        """``text``, and the decoding settings, which may be left out."""
-        dtypes = {float: "float32", int: "int64"}
-        settings = {
-            name: {"dtype": dtypes[type(value)], "shape": [-1], "default": value}
-            for name, value in self.preprocessor.decoding.items()
-        }
-        return {
-            "inputs": {"text": TEXT, **settings},
-            "outputs": {
-                "continuation": TEXT,
-                "log_probability": {"dtype": "float32", "shape": [-1]},
-            },
-        }
+    def settings(self) -> Mapping[str, Any]:
+        """Of the preprocessor."""
+        return self.preprocessor.decoding
 
-    def encode(self, request: Arrays) -> Arrays:
-        """``tokens`` of the beginning, their ``length``, and the settings."""
-        rows = [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
-        tokens = padded(rows, PAD) if rows else np.zeros((0, 1), np.int32)
-        settings = {name: request[name] for name in self.preprocessor.decoding}
-        return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
+    def prompts(self, request: Arrays) -> list[np.ndarray]:
+        """A start and the units of each text."""
+        return [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
 
-    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
-        """Reads the beginning, then writes."""
-        step, states = as_step(cores["step"], len(encoded["tokens"]))
-        first, states = prefill(step, encoded["tokens"], encoded["length"], states)
-        settings = {name: encoded[name] for name in self.preprocessor.decoding}
-        found = sample(step, first, states, end=END, **settings)
-        return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
-
-    def decode(self, outputs: Arrays) -> Arrays:
-        """Text, without special units."""
-        rows = zip(outputs["ids"], outputs["written"], strict=True)
-        texts = [self.units.decode(row[:count]) for row, count in rows]
-        return {
-            "continuation": text_request(texts),
-            "log_probability": outputs["log_probability"],
-        }
+    def detokenizer(self) -> Detokenizer:
+        """What each unit adds."""
+        return Detokenizer(self.units.written, spaced=self.units.level == "word")
 
 
 class Step(_OfLanguage):

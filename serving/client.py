@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, overload
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from pipelines.program import setting_array
+from pipelines.writing import SEPARATOR
+from serving.client_generation import TextStream
 from serving.errors import RequestError, ServingError
-from serving.runtime.signatures import DEFAULT_SIGNATURE
+from serving.runtime.signatures import DEFAULT_SIGNATURE, GENERATE_SIGNATURE
 from serving.transports import GrpcTransport, RestTransport
 
 Arrays = dict[str, np.ndarray]
@@ -71,6 +74,7 @@ class Client:
         if not self.model:
             raise ServingError(f"{url} names no model; give one, or .../v1/models/NAME")
         self.timeout, self.retries = timeout, retries
+        self._settings: dict[str, str] = {}  # dtype of each input of `generate`
         secure = parts.scheme in ("https", "grpcs")
         if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
             raise ServingError(f"{url} is no URL such as http://host:8501 or grpc://host:8500")
@@ -98,6 +102,48 @@ class Client:
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
         return self._retried(lambda left: self._transport.predict(arrays, signature_name, left))
+
+    @overload
+    def generate(
+        self, text: str | Sequence[str], *, stream: Literal[True], **settings: Any
+    ) -> TextStream: ...
+
+    @overload
+    def generate(
+        self, text: str | Sequence[str], *, stream: Literal[False] = False, **settings: Any
+    ) -> Arrays: ...
+
+    def generate(
+        self, text: str | Sequence[str], *, stream: bool = False, **settings: Any
+    ) -> Arrays | TextStream:
+        """Continues one text or several; a model with a signature ``generate``.
+
+        Args:
+            text: what is continued.
+            stream: whether pieces are given as they are written; only this project's server does.
+            settings: inputs of the signature that have a default, such as ``temperature=0.7``, one
+                value or one for each text; ``stop`` is a string, or a list of them for all texts.
+
+        Returns:
+            Outputs as ``predict`` has them; or an iterator of ``Piece``s, which ends a stream that
+            is closed before its end.
+
+        Raises:
+            RequestError: as ``predict``.
+        """
+        if not isinstance(settings.get("stop", ""), str):
+            settings["stop"] = SEPARATOR.join(settings["stop"])
+        texts = [text] if isinstance(text, str) else list(text)
+        arrays = {"text": _array(texts)}
+        if settings and not self._settings:
+            known = self.signatures().get(GENERATE_SIGNATURE, {"inputs": {}})["inputs"]
+            self._settings = {n: info["dtype"] for n, info in known.items() if "default" in info}
+        for name, value in settings.items():
+            values = [value] if isinstance(value, str) or not np.ndim(value) else value
+            arrays[name] = _setting(name, values, self._settings)
+        if not stream:
+            return self.predict(arrays, GENERATE_SIGNATURE)
+        return self._retried(lambda left: self._transport.generate(arrays, left))
 
     def signatures(self) -> dict[str, dict[str, Any]]:
         """Dtypes and shapes of inputs and outputs: ``{name: {"inputs": {...}, "outputs": ...}}``.
@@ -224,6 +270,17 @@ def _named(path: str) -> dict[str, str]:
             f"{path} in the URL is no /v1/models/NAME[/versions/N|/labels/L]; leave it out"
         )
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _setting(name: str, values: Any, known: Mapping[str, str]) -> np.ndarray:
+    """A setting as an array of the dtype that the model takes."""
+    if name not in known:
+        there = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        raise RequestError(f"the model has no setting {name!r}; {there}")
+    try:
+        return setting_array(values, known[name])
+    except ValueError as error:
+        raise RequestError(f"{name}: {error}") from error
 
 
 def _array(value: Any) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
+import itertools
 import json
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +16,10 @@ import numpy as np
 from google.protobuf import json_format
 
 from serving import protos
+from serving.client_generation import TextStream, grpc_events, rest_events
 from serving.errors import HTTP_STATUS, RequestError, ServingError
-from serving.tensors import NUMBERS, dtype_name, dtype_of, fill_proto, to_array
+from serving.json_arrays import from_json, to_json
+from serving.tensors import dtype_name, fill_proto, to_array
 
 Arrays = dict[str, np.ndarray]
 # Certificate authority, and this client's certificate and key.
@@ -51,7 +53,7 @@ class RestTransport:
         return path
 
     def predict(self, arrays: Arrays, signature_name: str, left: float) -> Arrays:
-        body = {"signature_name": signature_name, "inputs": _plain(arrays)}
+        body = {"signature_name": signature_name, "inputs": to_json(arrays)}
         outputs = self._ask("POST", f"{self._path}:predict", body, left)["outputs"]
         return self._typed(outputs, signature_name, left)
 
@@ -63,7 +65,7 @@ class RestTransport:
         dtypes = self._dtypes[signature_name]
         if len(dtypes) == 1:
             outputs = {next(iter(dtypes)): outputs}
-        return {name: _from_plain(value, dtypes.get(name)) for name, value in outputs.items()}
+        return {name: from_json(value, dtypes.get(name)) for name, value in outputs.items()}
 
     def signatures(self, left: float) -> dict[str, dict[str, Any]]:
         found = self._ask("GET", f"{self._path}/metadata", None, left)
@@ -92,7 +94,7 @@ class RestTransport:
 
     def step(self, identity: str, arrays: Arrays, left: float) -> Arrays:
         path = f"/v1/streams/{identity}:step"
-        outputs = self._ask("POST", path, {"inputs": _plain(arrays)}, left)["outputs"]
+        outputs = self._ask("POST", path, {"inputs": to_json(arrays)}, left)["outputs"]
         if "step" not in self._dtypes:
             known = self.signatures(left)["step"]
             self._dtypes["step"] = {
@@ -105,23 +107,48 @@ class RestTransport:
     def end(self, identity: str, left: float) -> int:
         return self._ask("POST", f"/v1/streams/{identity}:close", {}, left)["steps"]
 
+    def generate(self, arrays: Arrays, left: float) -> TextStream:
+        """On a connection of its own, which the server sees broken when the client hangs up."""
+        body = json.dumps({"inputs": to_json(arrays), "stream": True}).encode()
+        connection = self._connect()
+        connection.timeout = left
+        try:
+            connection.request("POST", f"{self._path}:generate", body, self._headers)
+            reply = connection.getresponse()
+            if reply.status != 200:
+                raise _refusal(reply.status, reply.read())
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._broken(error, left) from error
+        except BaseException:
+            connection.close()
+            raise
+
+        def lines() -> Iterator[bytes]:
+            try:
+                while line := reply.readline():
+                    yield line
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise self._broken(error, left) from error
+
+        return TextStream(rest_events(lines()), connection.close)
+
+    def _broken(self, error: Exception, left: float) -> RequestError:
+        if isinstance(error, TimeoutError):
+            return RequestError(f"no answer within {left:g} s", code="DEADLINE_EXCEEDED")
+        where = f"{self._host}:{self._port}"
+        return RequestError(f"{where} does not answer: {error}", code="UNAVAILABLE")
+
     def _ask(self, method: str, path: str, body: Any, left: float) -> Any:
         sent = None if body is None else json.dumps(body).encode()
         try:
             status, text = self._exchange(method, path, sent, left)
-        except TimeoutError as error:
-            raise RequestError(f"no answer within {left:g} s", code="DEADLINE_EXCEEDED") from error
         except (OSError, http.client.HTTPException) as error:
-            where = f"{self._host}:{self._port}"
-            raise RequestError(f"{where} does not answer: {error}", code="UNAVAILABLE") from error
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = {"error": f"HTTP {status}: {text[:200].decode('utf-8', 'replace')}"}
+            raise self._broken(error, left) from error
+        found = _parsed(status, text)
         if status == 200 and "error" not in found:
             return found
-        code = _CODES.get(status, "UNKNOWN")
-        raise RequestError(str(found.get("error", f"HTTP {status}")), code=code)
+        raise _refusal(status, text)
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, left: float
@@ -252,6 +279,27 @@ class GrpcTransport:
         request = protos.CloseRequest(session=identity)
         return self._call("seqloom.StreamService/Close", request, protos.CloseResponse, left).steps
 
+    def generate(self, arrays: Arrays, left: float) -> TextStream:
+        request = protos.PredictRequest()
+        self._spec(request.model_spec)
+        for name, array in arrays.items():
+            fill_proto(request.inputs[name], array, as_content=array.dtype != object)
+        call = self._channel.unary_stream(
+            "/seqloom.StreamService/Generate", protos.PredictRequest.SerializeToString,
+            protos.GenerateResponse.FromString,
+        )(request, metadata=self._metadata)  # fmt: skip
+
+        def messages() -> Iterator[Any]:
+            try:
+                yield from call
+            except self._grpc.RpcError as error:
+                raise self._refused(error) from error
+
+        waiting = messages()
+        # The first message tells whether the request was taken; only so far it may be repeated.
+        begun = [one for _, one in zip(range(1), waiting, strict=False)]
+        return TextStream(grpc_events(itertools.chain(begun, waiting)), call.cancel)
+
     def _spec(self, spec: Any) -> Any:
         spec.name = self._client.model
         if self._client.version is not None:
@@ -267,14 +315,30 @@ class GrpcTransport:
         try:
             return call(request, timeout=left, metadata=self._metadata)
         except self._grpc.RpcError as error:
-            code = error.code().name
-            known = code if code in HTTP_STATUS else "UNKNOWN"
-            if known == "CANCELLED":  # not by us: by a server that was just ending
-                known = "UNAVAILABLE"
-            raise RequestError(error.details() or known, code=known) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Any) -> RequestError:
+        code = error.code().name
+        known = code if code in HTTP_STATUS else "UNKNOWN"
+        if known == "CANCELLED":  # not by us: by a server that was just ending
+            known = "UNAVAILABLE"
+        return RequestError(error.details() or known, code=known)
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _parsed(status: int, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"error": f"HTTP {status}: {text[:200].decode('utf-8', 'replace')}"}
+
+
+def _refusal(status: int, text: bytes) -> RequestError:
+    found = _parsed(status, text)
+    code = _CODES.get(status, "UNKNOWN")
+    return RequestError(str(found.get("error", f"HTTP {status}")), code=code)
 
 
 def _tls_context(files: tuple[Any, Any, Any]) -> ssl.SSLContext:
@@ -283,49 +347,6 @@ def _tls_context(files: tuple[Any, Any, Any]) -> ssl.SSLContext:
     if cert:
         context.load_cert_chain(cert, key)
     return context
-
-
-def _plain(arrays: Arrays) -> dict[str, Any]:
-    """Arrays as JSON; bytes that are no text as base64.
-
-    Raises:
-        RequestError: UNIMPLEMENTED for a type that JSON cannot carry.
-    """
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiubO":
-            raise RequestError(
-                f"JSON carries no {dtype_of(array)}, which input {name} is; ask the server's gRPC "
-                "port instead: grpc://HOST:8500",
-                code="UNIMPLEMENTED",
-            )
-
-    def leaf(value: Any) -> Any:
-        if isinstance(value, list):
-            return [leaf(item) for item in value]
-        if isinstance(value, bytes):
-            try:
-                return value.decode("utf-8")
-            except UnicodeDecodeError:
-                return {"b64": base64.b64encode(value).decode()}
-        return value
-
-    return {
-        name: leaf(array.tolist()) if array.dtype == object else array.tolist()
-        for name, array in arrays.items()
-    }
-
-
-def _from_plain(value: Any, dtype: str | None) -> np.ndarray:
-    def leaf(item: Any) -> Any:
-        if isinstance(item, list):
-            return [leaf(one) for one in item]
-        if isinstance(item, dict):
-            return base64.b64decode(item["b64"])
-        return item.encode("utf-8") if isinstance(item, str) else item
-
-    if dtype == "string":
-        return np.array(leaf(value), object)
-    return np.array(value, dtype if dtype in NUMBERS else None)
 
 
 def _info(value: Mapping[str, Any], default: Any) -> dict[str, Any]:

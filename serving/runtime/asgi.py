@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from serving.errors import RequestError
 from serving.runtime.rest_api import Reply, Request, RestApi, error_reply, too_large
+from serving.runtime.rest_generate import EventReply
 
 
 class RestApp:
@@ -36,14 +37,23 @@ class RestApp:
         request = Request(scope["method"], _target(scope), body, headers)
         answer = asyncio.ensure_future(self._api.respond(request))
         gone = asyncio.ensure_future(receive())
+        sending: asyncio.Future | None = None
         try:
             await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                await _send(send, answer.result())
+            if answer.done() and isinstance(reply := answer.result(), EventReply):
+                sending = asyncio.ensure_future(_send_events(send, reply))
+                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            elif answer.done():
+                await _send(send, reply)
         finally:
             # A client that went away is not waited for: what it asked leaves the queue.
-            answer.cancel()
             gone.cancel()
+            if sending is not None:
+                sending.cancel()
+            answer.add_done_callback(_close)
+            answer.cancel()
 
     async def _read(self, receive, content_length: str) -> bytes | None:
         """The request body, or None if the client went away while sending it.
@@ -76,6 +86,55 @@ def _target(scope) -> str:
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope.get("query_string", b"")
     return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+def _close(answer: asyncio.Future) -> None:
+    """Ends what a reply still writes, whoever did not wait for it."""
+    if not answer.cancelled() and isinstance(answer.result(), EventReply):
+        answer.result().close()
+
+
+async def _send_events(send, reply: EventReply) -> None:
+    """Sends events as they are written, unless the client does not read them.
+
+    It is watched from outside, by one timer for the whole reply: a timeout for each event would
+    take longer than the event.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    headers = [(b"content-type", reply.content_type.encode()), *reply.headers]
+    since: float | None = None  # when what is being sent now was begun
+    idle = False
+
+    def watch() -> None:
+        nonlocal timer, idle
+        if since is not None and loop.time() - since >= reply.idle_seconds:
+            idle = True
+            task.cancel()
+        else:
+            timer = loop.call_later(reply.idle_seconds / 2, watch)
+
+    timer = loop.call_later(reply.idle_seconds / 2, watch)
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        async for chunk in reply.chunks():
+            since = loop.time()
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            since = None
+        await send({"type": "http.response.body", "body": b""})
+    except asyncio.CancelledError:
+        if not idle:
+            raise
+        await _abort(send)
+    finally:
+        timer.cancel()
+
+
+async def _abort(send) -> None:
+    """Cuts a connection off: the server's own end would wait until all is sent."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)  # uvicorn's
+    if transport is not None:
+        transport.abort()
+        await asyncio.sleep(0.01)  # until uvicorn has noticed, which else reports a broken reply
 
 
 async def _send(send, reply: Reply) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
+from pipelines.writing import Text, WritingProgram
+from serving.runtime.generation import GenerationLimits, Load
 from serving.runtime.runners import Backend, SignatureRunner
+from serving.runtime.scheduler import Scheduler
 
 
-class _ProgramRunner(SignatureRunner):
+class ProgramRunner(SignatureRunner):
     """A program with its cores behind a signature.
 
     Args:
@@ -19,6 +23,7 @@ class _ProgramRunner(SignatureRunner):
     """
 
     joins = True  # a program, which its preprocessor.json names, answers row by row
+    guard: threading.Lock | None = None
 
     def __init__(self, program: LoadedProgram) -> None:
         super().__init__(program.signature)
@@ -30,6 +35,19 @@ class _ProgramRunner(SignatureRunner):
         """See ``SignatureRunner.encode``."""
         return self.program.encode(inputs)
 
+    def schedule(self, limits: GenerationLimits, observe: Callable[[Load], None]) -> None:
+        """See ``SignatureRunner.schedule``."""
+        if isinstance(self.program.program, WritingProgram):
+            self.scheduler = Scheduler(self.program, limits, observe, self.guard)
+
+    def texts(self, encoded: Arrays) -> list[Text]:
+        """See ``SignatureRunner.texts``."""
+        return self.program.program.texts(encoded)
+
+    def finished(self, texts: Sequence[Text]) -> Arrays:
+        """See ``SignatureRunner.finished``."""
+        return self.program.program.finished(texts)
+
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``; a run under way is not interrupted."""
         return self.program.execute(encoded)
@@ -39,16 +57,16 @@ class _ProgramRunner(SignatureRunner):
         return self.program.decode(encoded)
 
 
-class _LockedRunner(_ProgramRunner):
+class _LockedRunner(ProgramRunner):
     """A program of an engine that runs one batch at a time."""
 
     def __init__(self, program: LoadedProgram, lock: threading.Lock) -> None:
         super().__init__(program)
-        self._lock = lock
+        self.guard = lock
 
     def execute(self, encoded: Arrays, timeout: float | None = None) -> Arrays:
         """See ``SignatureRunner.execute``."""
-        with self._lock:
+        with self.guard:
             return super().execute(encoded)
 
 
@@ -67,7 +85,7 @@ class OnnxBackend(Backend):
         from serving.predictor import OnnxModel
 
         programs = OnnxModel(directory, threads).programs
-        super().__init__({name: _ProgramRunner(p) for name, p in programs.items()})
+        super().__init__({name: ProgramRunner(p) for name, p in programs.items()})
 
 
 class TensorRTBackend(Backend):
@@ -87,4 +105,5 @@ class TensorRTBackend(Backend):
 
     def close(self) -> None:
         """Frees the GPU's memory."""
+        super().close()
         self._model.close()

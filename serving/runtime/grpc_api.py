@@ -18,24 +18,24 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from serving import protos
-from serving.errors import HTTP_STATUS, RequestError
+from serving.errors import RequestError
 from serving.runtime.batching import timed_out
 from serving.runtime.config_files import models_of
+from serving.runtime.grpc_generate import send_generated
+from serving.runtime.grpc_status import CODES, abort
 from serving.runtime.inference import classifications, examples_of, regressions
 from serving.runtime.rest_api import check_token
-from serving.runtime.runtime import Runtime, selected
+from serving.runtime.runtime import Runtime, generating, selected
 from serving.runtime.servables import Servable
 from serving.runtime.signatures import (
     CLASSIFY_METHOD,
     DEFAULT_SIGNATURE,
+    GENERATE_SIGNATURE,
     REGRESS_METHOD,
     signature_defs,
 )
 from serving.tensors import fill_proto, to_array
 
-# HTTP_STATUS lists the canonical codes in numeric order.
-CODES = {name: number for number, name in enumerate(HTTP_STATUS)}
-MAX_CHARACTERS = 1024
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 STREAM, HEALTH = "seqloom.StreamService", "grpc.health.v1.Health"
 
@@ -91,6 +91,7 @@ class GrpcApi:
                 "Close": ("CloseRequest", self._close),
             },
         }
+        streams = {"Generate": grpc.unary_stream_rpc_method_handler(self._generate)}
         if self._options.health:
             services[HEALTH] = {"Check": ("HealthCheckRequest", self._health)}
         return [
@@ -99,7 +100,8 @@ class GrpcApi:
                 {
                     name: grpc.unary_unary_rpc_method_handler(self._method(name, message, answer))
                     for name, (message, answer) in methods.items()
-                },
+                }
+                | (streams if service == STREAM else {}),
             )
             for service, methods in services.items()
         ]
@@ -113,13 +115,7 @@ class GrpcApi:
         async def call(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
             began, request, status = time.perf_counter(), None, "OK"
             try:
-                self._admit(context)
-                if not self.serving and api != "Check":
-                    raise RequestError("The server is shutting down.", code="UNAVAILABLE")
-                try:
-                    request = kind.FromString(body)
-                except DecodeError:
-                    raise RequestError(f"The request is no {message}.") from None
+                request = self._read(kind, body, context, always=api == "Check")
                 left = context.time_remaining()
                 deadline = None if left is None else time.monotonic() + left
                 return (await answer(request, deadline)).SerializeToString()
@@ -134,13 +130,22 @@ class GrpcApi:
                     self._runtime.count_request(
                         name, api, "GRPC", status, time.perf_counter() - began
                     )
-            text = text.encode("utf-8", "replace").decode()
-            if len(text) > MAX_CHARACTERS:
-                text = f"{text[:MAX_CHARACTERS]}...TRUNCATED"
-            await context.abort(_status(status), text)
+            await abort(context, status, text)
             raise AssertionError("abort always raises")
 
         return call
+
+    def _read(
+        self, kind: Any, body: bytes, context: grpc.aio.ServicerContext, always: bool = False
+    ) -> Any:
+        """The message of a call; ``always``: while the server drains, too."""
+        self._admit(context)
+        if not self.serving and not always:
+            raise RequestError("The server is shutting down.", code="UNAVAILABLE")
+        try:
+            return kind.FromString(body)
+        except DecodeError:
+            raise RequestError(f"The request is no {kind.DESCRIPTOR.name}.") from None
 
     def _admit(self, context: grpc.aio.ServicerContext) -> None:
         if self._options.token is None:
@@ -342,6 +347,27 @@ class GrpcApi:
     async def _close(self, request: Any, deadline: float | None) -> Any:
         return protos.CloseResponse(steps=self._runtime.sessions.close(request.session))
 
+    async def _generate(self, body: bytes, context: grpc.aio.ServicerContext) -> None:
+        began, request, status, text = time.perf_counter(), None, "OK", ""
+        try:
+            request = self._read(protos.PredictRequest, body, context)
+            with self._use(request.model_spec) as servable:
+                runner = generating(servable, request.model_spec.signature_name)
+                writing = await self._runtime.write(servable, runner, self._inputs(request))
+                first = protos.GenerateResponse()
+                self._spec(first.model_spec, servable, GENERATE_SIGNATURE)
+                await send_generated(writing, runner, context, first)
+        except RequestError as error:
+            status, text = error.code, error.message
+        except Exception as error:
+            logger.exception("Generate failed")
+            status, text = "INTERNAL", f"{type(error).__name__}: {error}"
+        name = "" if request is None else request.model_spec.name
+        seconds = time.perf_counter() - began
+        self._runtime.count_request(name, "Generate", "GRPC", status, seconds)
+        if status != "OK":
+            await abort(context, status, text)
+
     # --- health --------------------------------------------------------------------------------
 
     async def _health(self, request: Any, deadline: float | None) -> Any:
@@ -366,7 +392,3 @@ def _target(spec: Any) -> tuple[str, int | None, str | None]:
 def _check_named(spec: Any) -> None:
     if not spec.name:
         raise RequestError("ModelSpec has no name specified.")
-
-
-def _status(code: str) -> grpc.StatusCode:
-    return getattr(grpc.StatusCode, code)

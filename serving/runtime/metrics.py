@@ -23,6 +23,10 @@ RUNS = f"{PREFIX}batching_session:wrapped_run_count"
 # Ours: TensorFlow Serving has no count of what a run joined.
 BATCH_ROWS = ":seqloom:batch_rows"
 SESSIONS = ":seqloom:sessions"
+TEXTS = ":seqloom:generation_texts"
+TOKENS = ":seqloom:generation_tokens"
+STEPS = ":seqloom:generation_steps"
+TOKEN_RATE = ":seqloom:generation_tokens_per_second"
 
 
 class Metrics:

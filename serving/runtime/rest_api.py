@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST API: from a request's line and body to a reply; no sockets.
 
 Paths, codes and messages are those of its http_rest_api_handler.cc and http_rest_api_util.cc.
-Streams (``:open``, ``:step``, ``:close``) and ``/healthz`` are this server's own.
+Streams (``:open``, ``:step``, ``:close``), ``:generate`` and ``/healthz`` are this server's own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 from serving.errors import RequestError
 from serving.runtime.inference import classifications, regressions
 from serving.runtime.rest_examples import parse_examples
+from serving.runtime.rest_generate import EventReply, generate
 from serving.runtime.rest_json import (
     format_classifications,
     format_predict,
@@ -38,9 +39,10 @@ from serving.runtime.signatures import (
 )
 
 _VERSION_OR_LABEL = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:?]+))?"
+_VERBS = "classify|regress|predict|generate|open"
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _PREDICT_PATH = re.compile(
-    rf"/v1/models/(?P<name>[^/:?]+){_VERSION_OR_LABEL}:(?P<verb>classify|regress|predict|open)",
+    rf"/v1/models/(?P<name>[^/:?]+){_VERSION_OR_LABEL}:(?P<verb>{_VERBS})",
     re.IGNORECASE | re.ASCII,
 )
 _MODEL_PATH = re.compile(
@@ -128,7 +130,7 @@ class RestApi:
         """Longest request body, after decompression too."""
         return self._runtime.limits.max_body_bytes
 
-    async def respond(self, request: Request) -> Reply:
+    async def respond(self, request: Request) -> Reply | EventReply:
         """Answers one request; raises nothing but cancellation."""
         began, record = time.perf_counter(), _RequestRecord()
         try:
@@ -143,9 +145,9 @@ class RestApi:
         self._runtime.count_request(
             record.name, record.api, "REST", record.status, time.perf_counter() - began
         )
-        return reply._replace(headers=_CORS) if self._options.cors else reply
+        return reply._replace(headers=reply.headers + _CORS) if self._options.cors else reply
 
-    async def _dispatch(self, request: Request, record: _RequestRecord) -> Reply:
+    async def _dispatch(self, request: Request, record: _RequestRecord) -> Reply | EventReply:
         method, path = request.method, request.path
         if path == "/healthz" and method == "GET":
             return Reply(200, b'{"status": "ok"}')
@@ -175,7 +177,9 @@ class RestApi:
             return Reply(200, self._metadata(target) if match["metadata"] else self._status(target))
         raise RequestError(f"Malformed request: {method} {path}")
 
-    async def _post(self, request: Request, match: re.Match, record: _RequestRecord) -> Reply:
+    async def _post(
+        self, request: Request, match: re.Match, record: _RequestRecord
+    ) -> Reply | EventReply:
         target = _target(match)
         if target is None:
             return Reply(400, b"")
@@ -183,6 +187,9 @@ class RestApi:
         body = self._body(request)
         if record.api == "predict":
             return Reply(200, await self._predict(target, body))
+        if record.api == "generate":
+            written = await generate(self._runtime, target, body, self._deadline)
+            return Reply(200, written) if isinstance(written, bytes) else written
         if record.api == "open":
             return Reply(200, self._open(target))
         return Reply(200, await self._infer(target, body, record.api))

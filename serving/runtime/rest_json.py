@@ -58,7 +58,13 @@ def parse_predict(body: bytes, inputs_of: Callable[[str], Mapping[str, dict]]) -
     Raises:
         RequestError: With TensorFlow Serving's message, whatever is wrong with the body.
     """
-    document, signature_name = parse_envelope(body)
+    return predict_of(*parse_envelope(body), inputs_of)
+
+
+def predict_of(
+    document: dict, signature_name: str, inputs_of: Callable[[str], Mapping[str, dict]]
+) -> PredictRequest:
+    """The predict request of a body that is parsed already; see ``parse_predict``."""
     inputs = inputs_of(signature_name)
     if not inputs:
         raise RequestError(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")

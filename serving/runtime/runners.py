@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from pipelines.ragged import Arrays, Fields
+from pipelines.writing import Text
+from serving.runtime.generation import GenerationLimits, Load
+from serving.runtime.scheduler import Scheduler
 from serving.runtime.signatures import DEFAULT_SIGNATURE, NO_SIGNATURE
 
 
@@ -28,6 +31,7 @@ class SignatureRunner:
         shared: inputs that have one value for all rows of a batch; ``encode`` hands them on.
         states: what a client, or a stream of this server, carries from step to step: shape of each
             without the batch.
+        scheduler: writes texts token by token, where the signature does that; see ``schedule``.
     """
 
     joins = False
@@ -35,6 +39,7 @@ class SignatureRunner:
     fields: Fields = MappingProxyType({})
     shared: tuple[str, ...] = ()
     states: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+    scheduler: Scheduler | None = None
 
     def __init__(self, signature: dict[str, Any]) -> None:
         self.signature = signature
@@ -73,6 +78,24 @@ class SignatureRunner:
         Raises:
             RequestError: it failed, or DEADLINE_EXCEEDED.
         """
+        raise NotImplementedError
+
+    def schedule(self, limits: GenerationLimits, observe: Callable[[Load], None]) -> None:
+        """Makes a ``scheduler``, if the signature writes token by token; nothing by default.
+
+        Requests are then not run by ``execute``.
+
+        Args:
+            limits: of all texts together.
+            observe: see ``Scheduler``.
+        """
+
+    def texts(self, encoded: Arrays) -> list[Text]:
+        """The texts that an encoded request asks a scheduler for."""
+        raise NotImplementedError
+
+    def finished(self, texts: Sequence[Text]) -> Arrays:
+        """Texts that a scheduler has written, as ``decode`` takes them."""
         raise NotImplementedError
 
     def decode(self, encoded: Arrays) -> Arrays:
@@ -127,3 +150,6 @@ class Backend:
 
     def close(self) -> None:
         """Frees what it holds; nothing may be run afterwards."""
+        for runner in self.runners.values():
+            if runner.scheduler is not None:
+                runner.scheduler.close()

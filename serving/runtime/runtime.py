@@ -13,6 +13,7 @@ from pipelines.ragged import Arrays
 from serving.errors import RequestError
 from serving.runtime import metrics as m
 from serving.runtime.batching import Batcher, BatchOptions, timed_out
+from serving.runtime.generation import Generation, GenerationLimits, Load
 from serving.runtime.inference import INPUT, check_classification, check_regression
 from serving.runtime.loading import LoadOptions, load
 from serving.runtime.manager import ModelManager, WatchOptions
@@ -20,7 +21,12 @@ from serving.runtime.metrics import Metrics
 from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.servables import Servable
 from serving.runtime.sessions import SessionLimits, Sessions
-from serving.runtime.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD
+from serving.runtime.signatures import (
+    CLASSIFY_METHOD,
+    DEFAULT_SIGNATURE,
+    GENERATE_SIGNATURE,
+    REGRESS_METHOD,
+)
 from serving.tensors import DEFAULT_MAX_ELEMENTS
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -56,6 +62,7 @@ class Runtime:
         loading: how models are loaded.
         watching: how their directories are watched.
         sessions: limits of streams.
+        generation: limits of what is written token by token.
         on_change: called with one line whenever a version is loaded or unloaded.
     """
 
@@ -67,11 +74,13 @@ class Runtime:
         watching: WatchOptions | None = None,
         sessions: SessionLimits | None = None,
         on_change: Any = None,
+        generation: GenerationLimits | None = None,
     ) -> None:
         self.limits, self.metrics = limits or RequestLimits(), Metrics()
         self._batching, self._loading = batching or BatchOptions(), loading or LoadOptions()
         self.manager = ModelManager(self._load, watching, *([on_change] if on_change else []))
         self.sessions = Sessions(self, sessions)
+        self.generation = generation or GenerationLimits()
 
     def _load(self, name: str, path: Path, kind: str | None) -> tuple[Backend, Batcher]:
         def observe(rows: int, waited: list[float]) -> None:
@@ -80,7 +89,27 @@ class Runtime:
             self.metrics.add(m.BATCH_ROWS, rows, model_name=name)
 
         backend = load(path, kind, self._loading)
+        self.schedule(name, backend)
         return backend, Batcher(self._batching, observe)
+
+    def schedule(self, name: str, backend: Backend) -> None:
+        """Gives signatures that write token by token their scheduler.
+
+        Args:
+            name: of the model, for the counters.
+            backend: just loaded.
+        """
+
+        def written(load: Load) -> None:
+            for state in ("running", "waiting", "paused"):
+                self.metrics.set(m.TEXTS, getattr(load, state), model_name=name, state=state)
+            self.metrics.add(m.TOKENS, load.tokens, model_name=name)
+            self.metrics.add(m.STEPS, load.steps, model_name=name)
+            rate = load.tokens / load.seconds if load.running else 0
+            self.metrics.set(m.TOKEN_RATE, rate, model_name=name)
+
+        for runner in backend.runners.values():
+            runner.schedule(self.generation, written)
 
     async def run(
         self, servable: Servable, runner: SignatureRunner, inputs: Arrays, deadline: float | None
@@ -106,10 +135,14 @@ class Runtime:
         large = rows > SMALL_ROWS or any(a.nbytes > SMALL_BYTES for a in inputs.values())
         encoded = await _call(large, runner.encode, inputs)
         began = time.perf_counter()
-        future = asyncio.wrap_future(servable.batcher.submit(runner, encoded, deadline))
         left = None if deadline is None else deadline - time.monotonic()
         try:
-            outputs = await asyncio.wait_for(future, left)
+            if runner.scheduler is not None:
+                writing = runner.scheduler.submit(runner.texts(encoded), streamed=False)
+                outputs = runner.finished(await asyncio.wait_for(writing.whole(), left))
+            else:
+                future = servable.batcher.submit(runner, encoded, deadline)
+                outputs = await asyncio.wait_for(asyncio.wrap_future(future), left)
         except asyncio.TimeoutError:
             raise timed_out() from None
         self.metrics.observe(
@@ -117,6 +150,29 @@ class Runtime:
             model_name=servable.name, API="Predict", runtime="TF1",
         )  # fmt: skip
         return await _call(large, runner.decode, outputs)
+
+    async def write(
+        self, servable: Servable, runner: SignatureRunner, inputs: Arrays
+    ) -> Generation:
+        """Starts to write what one request asks for; see ``Generation.events``.
+
+        Args:
+            servable: the version, in use by the caller until all is read.
+            runner: the signature, one of the version's backend.
+            inputs: arrays by name, as the signature has them.
+
+        Raises:
+            RequestError: bad inputs, too much is written already, or the signature writes nothing.
+        """
+        if runner.scheduler is None:
+            raise RequestError(
+                f"Model {servable.name} does not write token by token here: that takes a signature "
+                "of a language model, and the onnx or tensorrt backend.",
+                code="FAILED_PRECONDITION",
+            )
+        rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
+        encoded = await _call(rows > SMALL_ROWS, runner.encode, inputs)
+        return runner.scheduler.submit(runner.texts(encoded), streamed=True)
 
     async def infer(
         self,
@@ -164,6 +220,26 @@ class Runtime:
             self.metrics.observe(
                 m.LATENCY, [seconds * 1e6], model_name=name, API=api, entrypoint=entrypoint
             )
+
+
+def generating(servable: Servable, signature_name: str) -> SignatureRunner:
+    """The signature that writes text.
+
+    Args:
+        servable: in use by the caller.
+        signature_name: as sent; "" stands for ``generate``.
+
+    Raises:
+        RequestError: FAILED_PRECONDITION: there is none.
+    """
+    name = signature_name or GENERATE_SIGNATURE
+    runner = servable.backend.runners.get(name) if servable.backend else None
+    if runner is None:
+        raise RequestError(
+            f'Model {servable.name} has no signature "{name}": it writes no text.',
+            code="FAILED_PRECONDITION",
+        )
+    return runner
 
 
 def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:

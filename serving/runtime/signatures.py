@@ -24,6 +24,8 @@ from serving.tensors import TF_NAMES, dtype_of, fill_proto, numpy_dtype, type_in
 DEFAULT_SIGNATURE = DEFAULT
 # Row by row: the client sends the states back with the next row, or this server keeps them.
 STEP_SIGNATURE = "step"
+# Token by token, where it is asked for as a stream.
+GENERATE_SIGNATURE = "generate"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"

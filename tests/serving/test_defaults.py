@@ -15,7 +15,7 @@ from serving.client import Client
 from serving.errors import RequestError, ServingError
 from serving.programs import CheckedProgram
 from serving.runtime.batching import BatchOptions
-from serving.runtime.core_backends import _ProgramRunner
+from serving.runtime.core_backends import ProgramRunner
 from serving.runtime.loading import LoadOptions, ModelLocation, find_model, load
 from serving.runtime.runners import Backend
 from serving.runtime.runtime import Runtime
@@ -76,7 +76,7 @@ class ScaleBackend(Backend):
     def __init__(self):
         self.program = Scale()
         loaded = CheckedProgram(self.program, {"model": Copy()})
-        super().__init__({"serving_default": _ProgramRunner(loaded)})
+        super().__init__({"serving_default": ProgramRunner(loaded)})
 
 
 def save_as_savedmodel(path):

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from decoding.prefill import prefill
-from decoding.sampling import sample
+from pipelines.detokenizing import Detokenizer
 from pipelines.encoded import EncodedRows
 from pipelines.preprocessor import save_state
-from pipelines.program import DEFAULT, Cores, Program, as_step, run_core
+from pipelines.program import DEFAULT, Cores, Program, run_core
 from pipelines.ragged import Arrays, Field, Ragged, padded
 from pipelines.text import END, PAD, TextEncoder, text_request
+from pipelines.writing import WritingProgram
 
 LENGTH = {"dtype": "int32", "shape": [-1]}
 
@@ -136,51 +136,23 @@ class Score(_OfLanguage):
         }
 
 
-class Generate(_OfLanguage):
+class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
-    cores = ("step",)
-    fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
+    end = END
 
     @property
-    def signature(self) -> dict[str, Any]:
-        """``text``, and the decoding settings, which may be left out."""
-        dtypes = {float: "float32", int: "int64"}
-        settings = {
-            name: {"dtype": dtypes[type(value)], "shape": [-1], "default": value}
-            for name, value in self.preprocessor.decoding.items()
-        }
-        return {
-            "inputs": {"text": {"dtype": "string", "shape": [-1]}, **settings},
-            "outputs": {
-                "continuation": {"dtype": "string", "shape": [-1]},
-                "log_probability": {"dtype": "float32", "shape": [-1]},
-            },
-        }
+    def settings(self) -> Mapping[str, Any]:
+        """Of the preprocessor."""
+        return self.preprocessor.decoding
 
-    def encode(self, request: Arrays) -> Arrays:
-        """``tokens`` of the beginning without an end, their ``length``, and the settings."""
-        rows = [np.array(self.encoder.encode(text)[:-1], np.int32) for text in request["text"]]
-        tokens = padded(rows, PAD) if rows else np.zeros((0, 1), np.int32)
-        settings = {name: request[name] for name in self.preprocessor.decoding}
-        return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
+    def prompts(self, request: Arrays) -> list[np.ndarray]:
+        """The text without its end."""
+        return [np.array(self.encoder.encode(text)[:-1], np.int32) for text in request["text"]]
 
-    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
-        """Reads the beginning, then writes."""
-        step, states = as_step(cores["step"], len(encoded["tokens"]))
-        first, states = prefill(step, encoded["tokens"], encoded["length"], states)
-        settings = {name: encoded[name] for name in self.preprocessor.decoding}
-        found = sample(step, first, states, end=END, **settings)
-        return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
-
-    def decode(self, outputs: Arrays) -> Arrays:
-        """Text, without special tokens."""
-        texts = [self.encoder.decode(row[:n]) for row, n in
-                 zip(outputs["ids"], outputs["written"], strict=True)]  # fmt: skip
-        return {
-            "continuation": text_request(texts),
-            "log_probability": outputs["log_probability"],
-        }
+    def detokenizer(self) -> Detokenizer:
+        """Of characters."""
+        return Detokenizer.of_encoder(self.encoder)
 
 
 class Step(_OfLanguage):

@@ -51,7 +51,7 @@ class GenerateGraph(GraphProgram):
     def __init__(self, program: Any) -> None:
         super().__init__()
         self.text = TextEncoderGraph(program.encoder)
-        self.settings = list(program.preprocessor.decoding)
+        self.settings = list(program.settings)
         special = len(SPECIAL_TOKENS)
         names = [b""] * special + [t.encode() for t in program.encoder.vocabulary[special:]]
         self.names = tf.constant(names)

@@ -1,0 +1,221 @@
+"""Programs that write token by token: a beginning in, its continuation out, streamed or whole.
+
+A kind gives a ``WritingProgram`` its prompts, its detokenizer and its end id; sampling, stop
+strings, settings and the loop over the core ``step`` are here. A server does not call ``execute``:
+it steps the rows of all requests together (``serving.runtime.generation``), through the same
+``Text``, so that a text is the same however it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from decoding.running import DEFAULTS, RANGES, RunningRow, RunningRows, checked_settings
+from pipelines.detokenizing import Detokenizer, StoppedText
+from pipelines.program import Core, Cores, Program, as_step
+from pipelines.ragged import Arrays, Field, padded
+from pipelines.text import PAD
+
+# Between several stop strings of one row; ASCII calls it the unit separator.
+SEPARATOR = "\x1f"
+# Reasons why a text ends.
+AT_END, AT_LENGTH, AT_STOP = "end", "length", "stop"
+MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
+_DTYPES = {float: "float32", int: "int64", str: "string"}
+
+
+@dataclass(eq=False)
+class Text:
+    """One text that is being written.
+
+    Args:
+        row: what is read, and the settings.
+        detokenizer: of the program.
+        end: id that ends a text; None if there is none.
+        stops: strings before which it ends.
+
+    Attributes:
+        ids: those written so far, without the end.
+        pieces: the text so far; joined, the text.
+        finish_reason: ``AT_END``, ``AT_LENGTH`` or ``AT_STOP``; "" while it goes on.
+    """
+
+    row: RunningRow
+    detokenizer: Detokenizer
+    end: int | None
+    stops: tuple[str, ...] = ()
+    ids: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    finish_reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._stopped = StoppedText(self.detokenizer.begin(), self.stops)
+
+    def push(self, number: int) -> str:
+        """The text that is final with one more id, which may be the end id.
+
+        After it ``finish_reason`` says whether the text has ended; all of it was given then.
+        """
+        if number == self.end:
+            self.finish_reason, piece = AT_END, self._stopped.flush()
+        else:
+            self.ids.append(number)
+            piece = self._stopped.push(number)
+            if self._stopped.stopped:
+                self.finish_reason = AT_STOP
+            elif self.row.position >= self.row.max_tokens:
+                self.finish_reason, piece = AT_LENGTH, piece + self._stopped.flush()
+        if self._stopped.stopped:  # also by what was held back until the end
+            self.finish_reason = AT_STOP
+        self.pieces.append(piece)
+        return piece
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.pieces)
+
+
+class WritingProgram(Program):
+    """A program ``generate``: text in, and decoding settings that may be left out; text out.
+
+    A subclass has ``prompts``, ``detokenizer`` and ``end``, and ``settings``. It may have other
+    inputs, and ``decode`` to other outputs; what it gets there is ``finished``.
+
+    Attributes:
+        step_input: name of the input of the core that takes the last id of each row.
+        step_output: name of the core's log-probabilities.
+        end: id that ends a text; None if there is none.
+        settings: default of each decoding setting that requests may have: of ``RANGES``, and
+            ``stop``, one or more strings with ``SEPARATOR`` between them, "" for none.
+    """
+
+    cores = ("step",)
+    fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
+    step_input = "tokens"
+    step_output = "log_probabilities"
+    end: int | None = None
+    settings: Mapping[str, Any] = DEFAULTS
+
+    def prompts(self, request: Arrays) -> list[np.ndarray]:
+        """The ids ``<int32>[n]`` that each row begins with: one or more, a start id at least."""
+        raise NotImplementedError
+
+    def detokenizer(self) -> Detokenizer:
+        """What each id adds to a text; asked for once."""
+        raise NotImplementedError
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """``text`` and the settings to ``continuation`` and its ``log_probability``."""
+        settings = {
+            name: {"dtype": _DTYPES[type(value)], "shape": [-1], "default": value}
+            for name, value in self.settings.items()
+        }
+        return {
+            "inputs": {"text": {"dtype": "string", "shape": [-1]}, **settings},
+            "outputs": {
+                "continuation": {"dtype": "string", "shape": [-1]},
+                "log_probability": {"dtype": "float32", "shape": [-1]},
+            },
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """``tokens`` of the prompts, their ``length``, and the settings, one value for each row.
+
+        Raises:
+            ValueError: a setting is out of range.
+        """
+        rows = self.prompts(request)
+        tokens = padded(rows, PAD) if rows else np.zeros((0, 1), np.int32)
+        settings = {n: checked_settings(n, request[n]) for n in self.settings if n in RANGES}
+        if "stop" in self.settings:
+            settings["stop"] = request["stop"]
+            for value in request["stop"]:
+                stop_strings(value)
+        return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
+
+    def texts(self, encoded: Arrays) -> list[Text]:
+        """A ``Text`` for each row of what ``encode`` gave."""
+        if not hasattr(self, "_detokenizer"):
+            self._detokenizer = self.detokenizer()
+        names = [name for name in self.settings if name in RANGES]
+        found = []
+        for i, length in enumerate(encoded["length"].tolist()):
+            settings = {name: encoded[name][i].item() for name in names}
+            stops = stop_strings(encoded["stop"][i]) if "stop" in encoded else ()
+            row = RunningRow(encoded["tokens"][i, :length], settings)
+            found.append(Text(row, self._detokenizer, self.end, stops))
+        return found
+
+    def running(self, core: Core) -> RunningRows:
+        """Rows on the core ``step``, none so far."""
+        step, _ = as_step(core, 0, self.step_input, self.step_output)
+        return RunningRows(step, core.states)
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """Writes all texts; see ``finished``.
+
+        Raises:
+            DecodingError: the model gave no probabilities.
+        """
+        texts = self.texts(encoded)
+        running, by_row = self.running(cores[self.cores[0]]), {text.row: text for text in texts}
+        for row in by_row:
+            running.join(row)
+        while running:
+            for drawn in running.advance():
+                if drawn.error is not None:
+                    raise drawn.error
+                text = by_row[drawn.row]
+                text.push(drawn.id)
+                if text.finish_reason:
+                    running.leave(drawn.row)
+        return self.finished(texts)
+
+    def finished(self, texts: Sequence[Text]) -> Arrays:
+        """Texts that have ended, as ``decode`` takes them.
+
+        Returns:
+            ``ids <int32>[rows, longest]``, how many were ``written <int32>[rows]``,
+            ``log_probability <float32>[rows]`` with that of the end, ``continuation`` and
+            ``finish_reason <object>[rows]`` of bytes.
+        """
+        ids = [np.array(text.ids, np.int32) for text in texts]
+        return {
+            "ids": padded(ids, PAD) if ids else np.zeros((0, 0), np.int32),
+            "written": np.array([*map(len, ids)], np.int32),
+            "log_probability": np.array([text.row.score for text in texts], np.float32),
+            "continuation": _bytes([text.text for text in texts]),
+            "finish_reason": _bytes([text.finish_reason for text in texts]),
+        }
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """What the signature has of it."""
+        return {name: outputs[name] for name in self.signature["outputs"]}
+
+
+def stop_strings(value: str | bytes) -> tuple[str, ...]:
+    """The stop strings of one row.
+
+    Raises:
+        ValueError: there are too many, or one is too long.
+    """
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    found = tuple(part for part in text.split(SEPARATOR) if part)
+    if len(found) > MAX_STOPS or any(len(part) > MAX_STOP_LENGTH for part in found):
+        raise ValueError(
+            f"stop has {len(found)} strings, the longest of {max(map(len, found))} characters; "
+            f"it may have {MAX_STOPS} of {MAX_STOP_LENGTH} characters"
+        )
+    return found
+
+
+def _bytes(values: Sequence[str]) -> np.ndarray:
+    found = np.empty(len(values), object)
+    found[:] = [value.encode("utf-8") for value in values]
+    return found

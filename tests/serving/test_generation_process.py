@@ -1,0 +1,86 @@
+"""A real language model in a real server process, asked by real clients over both protocols."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from language_models import keras_texts, write_language_model
+
+import serving
+from serving.client import Client
+from serving.predictor import OnnxModel
+
+ROOT = Path(serving.__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", params=["char", "word", "byte"])
+def model(request, tmp_path_factory):
+    """Directory of a model, the texts that Keras writes, and a server's ports."""
+    place = tmp_path_factory.mktemp(request.param) / "language"
+    settings = {"repetition_penalty": 1.0, "stop": ""}
+    cores = write_language_model(place, request.param, decoding=settings)
+    prompts = ["a cat", "", "the end of the"] * 4
+    expected = keras_texts(cores, place / "1", prompts, seed=np.arange(12), max_tokens=np.array(40))
+    command = [sys.executable, "-m", "seqloom", "serve", str(place), "--rest-port", "0",
+               "--grpc-port", "0"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        ports = json.loads(process.stdout.readline())
+        yield place, prompts, expected, ports
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def clients(ports):
+    rest, grpc = f"http://localhost:{ports['rest_port']}", f"grpc://localhost:{ports['grpc_port']}"
+    return [Client(url, "language", retries=0) for url in (rest, grpc)]
+
+
+def test_keras_and_both_protocols_write_the_same(model):
+    _, prompts, expected, ports = model
+    for client in clients(ports):
+        with client:
+            settings = {"seed": list(range(12)), "max_tokens": 40}
+            whole = client.generate(prompts, **settings)["continuation"]
+            stream = client.generate(prompts, stream=True, **settings)
+            pieces = list(stream)
+        assert [text.decode() for text in whole] == expected
+        for i, text in enumerate(expected):
+            assert "".join(piece.text for piece in pieces if piece.index == i) == text
+            assert stream.texts[i].text == text
+
+
+def test_streams_of_many_clients(model):
+    place, _, _, ports = model
+    program = OnnxModel(place / "1", threads=1).programs["generate"]
+
+    def ask(i):
+        client = both[i % 2]
+        settings = {
+            "seed": i,
+            "temperature": [0.0, 0.7, 1.2][i % 3],
+            "stop": ["", "th"][i % 5 == 0],
+        }
+        stream = client.generate("a" * (i % 7), stream=True, **settings)
+        return "".join(piece.text for piece in stream), settings
+
+    both = clients(ports)
+    with both[0], both[1], ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(ask, range(48)))
+    for i, (text, settings) in enumerate(found):
+        request = {
+            "text": np.array([b"a" * (i % 7)], object), "seed": np.array([i]),
+            "temperature": np.array([settings["temperature"]], np.float32),
+            "stop": np.array([settings["stop"]], object),
+        }  # fmt: skip
+        assert text == program.run(request)["continuation"][0].decode()
