@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUCKETS = 16  # of length
 
 
-class Piece(NamedTuple):
+class Extent(NamedTuple):
     """Units from ``first`` to ``last`` of the joined documents, each to foretell the one after."""
 
     first: int
@@ -66,7 +66,7 @@ class LaneRows:
         """Every unit once an epoch, in an order and in windows that follow from seed and epoch."""
         return _Epochs(self, batch_size, seed)
 
-    def pieces(self, rows: int) -> list[Piece]:
+    def pieces(self, rows: int) -> list[Extent]:
         """What is read as a whole, when so many are read side by side."""
         longest = max(self.window, -(-len(self) // rows))
         found = []
@@ -74,7 +74,7 @@ class LaneRows:
             length = int(end - start) - 1
             count = max(1, round(length / longest)) if length > longest else 1
             borders = start + np.arange(count + 1) * length // count
-            found += [Piece(int(a), int(b)) for a, b in zip(borders, borders[1:], strict=False)]
+            found += [Extent(int(a), int(b)) for a, b in zip(borders, borders[1:], strict=False)]
         return [piece for piece in found if piece.length]
 
 
@@ -87,7 +87,7 @@ class _Epochs:
     seed: int | None
 
     @cached_property
-    def classes(self) -> list[list[Piece]]:
+    def classes(self) -> list[list[Extent]]:
         """Pieces that may be read in one round: of like length; whole rounds but for the last."""
         pieces = sorted(self.lanes.pieces(self.rows), key=lambda piece: -piece.length)
         size = self.rows * max(1, len(pieces) // (self.rows * BUCKETS))
@@ -142,7 +142,7 @@ class _Epochs:
             yield from self._round(*rounds[i], draw)
 
     def _round(
-        self, pieces: Sequence[Piece], count: int, draw: np.random.Generator | None
+        self, pieces: Sequence[Extent], count: int, draw: np.random.Generator | None
     ) -> Iterator[tuple[dict, dict]]:
         # As many windows as its class has, whatever was drawn: an epoch has a fixed number.
         longest = max(count, *(piece.length for piece in pieces))
