@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from models.language_config import LanguageConfig
-from models.language_layers import Carry, ChosenLogProbabilities, TiedEmbedding
+from models.language_layers import Carry, UnitTable
 from models.recurrent import recurrent_layer
 from models.training import compile_model
 
@@ -29,18 +29,22 @@ def language_model(config: LanguageConfig, size: int) -> keras.Model:
         size: number of units.
 
     Returns:
-        A model from ``tokens <int32>[batch, time]`` and ``begins <bool>[batch]``, whether a row has
-        nothing before it, to ``{"logits": <float>[batch, time, units]}``.
+        A model from ``tokens`` and the ``following <int32>[batch, time]`` ones and ``begins
+        <bool>[batch]``, whether a row has nothing before it, to ``{"log_probabilities":
+        <float32>[batch, time]}`` of what follows.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
+    following = keras.Input((None,), dtype="int32", name="following")
     begins = keras.Input((), dtype="bool", name="begins")
     layers = _layers(config, size)
     widths = {name: layer.units for layer in _recurrent(layers) for name in _states_of(layer)}
     carry = Carry(list(widths.values()), name="carry")
-    logits, after = _scores(layers, tokens, dict(zip(widths, carry(begins), strict=True)))
-    logits = carry([logits, *after.values()], keep=True)
-    model = keras.Model({"tokens": tokens, "begins": begins}, {"logits": logits}, name="language")
-    compile_model(model, config, {"logits": window_loss(config.label_smoothing)}, None)
+    x, after = _read(layers, tokens, dict(zip(widths, carry(begins), strict=True)))
+    chosen = _output(layers)([x, following], mode="choose")
+    chosen = carry([chosen, *after.values()], keep=True)
+    inputs = {"tokens": tokens, "following": following, "begins": begins}
+    model = keras.Model(inputs, {"log_probabilities": chosen}, name="language")
+    compile_model(model, config, {"log_probabilities": window_loss}, None)
     return model
 
 
@@ -59,9 +63,10 @@ def language_cores(model: keras.Model) -> dict[str, keras.Model]:
         name: keras.Input((layer.units,), name=name)
         for layer in _recurrent(layers) for name in _states_of(layer)
     }  # fmt: skip
-    logits, after = _scores(layers, tokens, states)
+    x, after = _read(layers, tokens, states)
     after = {f"{name}_next": state for name, state in after.items()}
-    chosen = ChosenLogProbabilities(name="chosen", dtype="float32")([logits, following])
+    chosen = _output(layers)([x, following], mode="choose")
+    logits = _output(layers)(x, mode="score")
     every = keras.layers.Activation("log_softmax", name="log_probabilities", dtype="float32")
     whole = {"tokens": tokens, "following": following, **states}
     following_unit = {"log_probabilities": every(logits)}
@@ -78,8 +83,15 @@ def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:
         # One mask for all steps of a row, as Gal and Ghahramani have it.
         return keras.layers.SpatialDropout1D(rate, name=name)
 
+    output = {"sampled": config.sampled_units, "smoothing": config.label_smoothing}
     found = [
-        TiedEmbedding(size, config.embedding_dim, config.unit_dropout, name="embedding"),
+        UnitTable(
+            size,
+            config.embedding_dim,
+            config.unit_dropout,
+            **output if config.tied else {},
+            name="embedding",
+        ),
         locked(config.input_dropout, "input_dropout"),
     ]
     for depth in range(config.layers):
@@ -88,7 +100,7 @@ def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:
     if config.tied and config.units != config.embedding_dim:
         found.append(keras.layers.Dense(config.embedding_dim, name="projection"))
     if not config.tied:
-        found.append(keras.layers.Dense(size, name="output"))
+        found.append(UnitTable(size, config.units, **output, name="output"))
     return {layer.name: layer for layer in found}
 
 
@@ -101,10 +113,14 @@ def _states_of(layer: keras.layers.Layer) -> list[str]:
     return [f"{layer.name}_{kind}" for kind in kinds]
 
 
-def _scores(
+def _output(layers: Mapping[str, keras.layers.Layer]) -> UnitTable:
+    return layers.get("output", layers["embedding"])
+
+
+def _read(
     layers: Mapping[str, keras.layers.Layer], tokens: keras.KerasTensor, states: States
 ) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
-    """Scores ``[batch, time, units]`` and the states after the last step."""
+    """What the output is made of ``[batch, time, width]``, and the states after the last step."""
     x = layers["input_dropout"](layers["embedding"](tokens))  # (B, T, E)
     after: dict[str, keras.KerasTensor] = {}
     for depth, layer in enumerate(_recurrent(layers)):
@@ -112,26 +128,11 @@ def _scores(
         x, *found = layer(x, initial_state=[states[name] for name in names])
         after |= dict(zip(names, found, strict=True))
         x = layers[f"dropout_{depth}"](x)  # (B, T, H)
-    if "output" in layers:
-        return layers["output"](x), after
-    return layers["embedding"](layers["projection"](x) if "projection" in layers else x,
-                               reverse=True), after  # fmt: skip
+    return (layers["projection"](x) if "projection" in layers else x), after
 
 
-def window_loss(smoothing: float = 0.0):
-    """Cross-entropy of each unit that follows, in nats, on average; ``PAD`` counts for nothing.
-
-    Args:
-        smoothing: share of the target that is given to all units alike.
-    """
-
-    def loss(following, logits):
-        known = ops.cast(following != PAD, "float32")
-        logits = ops.cast(logits, "float32")
-        each = keras.losses.sparse_categorical_crossentropy(following, logits, from_logits=True)
-        if smoothing:
-            every = ops.logsumexp(logits, -1) - ops.mean(logits, -1)
-            each = (1 - smoothing) * each + smoothing * every
-        return ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
-
-    return loss
+def window_loss(following, log_probabilities):
+    """Negative log-likelihood of each unit that follows, in nats, on average; ``PAD`` counts for
+    nothing. Both are ``[batch, time]``."""
+    known = ops.cast(following != PAD, "float32")
+    return -ops.sum(log_probabilities * known) / ops.maximum(ops.sum(known), 1.0)

@@ -23,6 +23,9 @@ class LanguageConfig(RecurrentConfig):
     unit_dropout: float = number(0.0, 0.0, 0.95, "of whole units, hidden wherever they stand")
     weight_dropout: float = number(0.0, 0.0, 0.95, "of recurrent weights")
     label_smoothing: float = number(0.0, 0.0, 0.9, "share of the target given to all units")
+    sampled_units: int = number(
+        0, 0, 10_000_000, "units scored in training beside those that follow; 0 for all"
+    )
     window: int = number(70, 1, 100_000, "units of a window of truncated backpropagation")
     learning_rate: float = number(2e-3, 1e-7, 100.0, "Adam's step size")
     clipnorm: float = number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")

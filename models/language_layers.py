@@ -11,19 +11,36 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class TiedEmbedding(keras.layers.Layer):
-    """Embeddings that are also the weights of the output (Press and Wolf 2017, Inan et al. 2017).
+class UnitTable(keras.layers.Layer):
+    """Vectors of units: embeddings, the weights of the output, or both (Press and Wolf 2017, Inan
+    et al. 2017).
+
+    Called on numbers ``<int32>[...]`` it gives their vectors ``<float>[..., width]``. With
+    ``mode="score"`` vectors become scores of all units ``[..., size]``; with ``mode="choose"`` a
+    pair of vectors and numbers becomes the log-probabilities of these ``<float32>[...]``.
 
     Args:
         size: number of units.
-        width: of an embedding.
-        hidden: share of the units that are hidden from a batch in training, wherever they stand,
-            the others being scaled (Gal and Ghahramani 2016).
+        width: of a vector.
+        hidden: share of the units whose embeddings are hidden from a batch in training, wherever
+            they stand, the others being scaled (Gal and Ghahramani 2016).
+        sampled: units beside which those chosen are scored in training, drawn by their rank
+            (Jean et al. 2015); 0 for all. Units must be ordered by frequency then.
+        smoothing: share of the target that is given to all units alike, in training.
     """
 
-    def __init__(self, size: int, width: int, hidden: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        size: int,
+        width: int,
+        hidden: float = 0.0,
+        sampled: int = 0,
+        smoothing: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.size, self.width, self.hidden = size, width, hidden
+        self.sampled, self.smoothing = sampled, smoothing
         self.seeds = keras.random.SeedGenerator()
 
     def build(self, input_shape) -> None:
@@ -32,29 +49,55 @@ class TiedEmbedding(keras.layers.Layer):
         self.embeddings = self.add_weight((self.size, self.width), spread, name="embeddings")
         self.bias = self.add_weight((self.size,), "zeros", name="bias")
 
-    def call(self, inputs, reverse: bool = False, training: bool = False):
-        """``<int32>[...]`` to ``<float>[..., width]``; reverse: that to scores ``[..., size]``."""
-        table = ops.cast(self.embeddings, self.compute_dtype)
-        if reverse:
-            flat = ops.reshape(inputs, (-1, self.width))
-            scores = ops.matmul(flat, ops.transpose(table)) + ops.cast(self.bias, table.dtype)
-            return ops.reshape(scores, (*ops.shape(inputs)[:-1], self.size))
-        found = ops.take(table, inputs, axis=0)
+    def call(self, inputs, mode: str = "embed", training: bool = False):
+        """See the class."""
+        if mode == "score":
+            return self._scores(inputs)
+        if mode == "choose":
+            return self._chosen(*inputs, training)
+        found = ops.take(self._table(), inputs, axis=0)
         if training and self.hidden:
             kept = keras.random.uniform((self.size, 1), seed=self.seeds) >= self.hidden
             scale = ops.cast(kept, found.dtype) / (1 - self.hidden)
             found = found * ops.take(scale, inputs, axis=0)
         return found
 
-    def compute_output_spec(self, inputs, reverse: bool = False, training: bool = False):
-        """See ``call``."""
-        shape = (*inputs.shape[:-1], self.size) if reverse else (*inputs.shape, self.width)
+    def _table(self):
+        return ops.cast(self.embeddings, self.compute_dtype)
+
+    def _scores(self, x):
+        table, flat = self._table(), ops.reshape(x, (-1, self.width))
+        scores = ops.matmul(flat, ops.transpose(table)) + ops.cast(self.bias, table.dtype)
+        return ops.reshape(scores, (*ops.shape(x)[:-1], self.size))
+
+    def _chosen(self, x, numbers, training: bool):
+        if training and 0 < self.sampled < self.size:
+            nats = tf.nn.sampled_softmax_loss(
+                tf.convert_to_tensor(self.embeddings), tf.convert_to_tensor(self.bias),
+                tf.reshape(numbers, (-1, 1)),
+                tf.cast(tf.reshape(x, (-1, self.width)), tf.float32),
+                self.sampled, self.size,
+            )  # fmt: skip
+            return -tf.reshape(nats, tf.shape(numbers))
+        scores = ops.cast(self._scores(x), "float32")
+        # Not by log_softmax: this needs no second array as large as the scores.
+        nats = ops.sparse_categorical_crossentropy(numbers, scores, from_logits=True)
+        if training and self.smoothing:
+            every = ops.logsumexp(scores, -1) - ops.mean(scores, -1)
+            nats = (1 - self.smoothing) * nats + self.smoothing * every
+        return -nats
+
+    def compute_output_spec(self, inputs, mode: str = "embed", training: bool = False):
+        """See the class."""
+        if mode == "choose":
+            return keras.KerasTensor(inputs[1].shape, "float32")
+        shape = (*inputs.shape[:-1], self.size) if mode == "score" else (*inputs.shape, self.width)
         return keras.KerasTensor(shape, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """For ``model.keras``."""
-        return {**super().get_config(), "size": self.size, "width": self.width,
-                "hidden": self.hidden}  # fmt: skip
+        names = ("size", "width", "hidden", "sampled", "smoothing")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -113,19 +156,3 @@ class Carry(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """For ``model.keras``."""
         return {**super().get_config(), "widths": self.widths}
-
-
-@keras.saving.register_keras_serializable("seqloom")
-class ChosenLogProbabilities(keras.layers.Layer):
-    """Scores ``<float>[..., units]`` and numbers ``<int32>[...]`` to the log-probabilities of those
-    numbers ``<float32>[...]``."""
-
-    def call(self, inputs):
-        """See the class."""
-        scores, numbers = inputs
-        each = ops.log_softmax(ops.cast(scores, "float32"))
-        return ops.take_along_axis(each, numbers[..., None], -1)[..., 0]
-
-    def compute_output_spec(self, inputs):
-        """See the class."""
-        return keras.KerasTensor(inputs[1].shape, "float32")

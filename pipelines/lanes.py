@@ -41,9 +41,10 @@ class Extent(NamedTuple):
 class LaneRows:
     """Documents as ``pipelines.encoded.Encoded`` has examples.
 
-    A batch is ``{"tokens": <int32>[rows, time], "begins": <bool>[rows]}`` and ``{"logits":
-    <int32>[rows, time]}``, the units that follow, ``PAD`` behind the end; ``begins`` says that the
-    state is zero, which it is for all rows of a round together.
+    A batch is ``{"tokens": <int32>[rows, time], "following": <int32>[rows, time], "begins":
+    <bool>[rows]}`` and ``{"log_probabilities": <int32>[rows, time]}``, the units that follow again,
+    ``PAD`` behind the end; ``begins`` says that the state is zero, which it is for all rows of a
+    round together.
 
     Attributes:
         documents: units of each, one that nothing foretells before the first.
@@ -125,8 +126,8 @@ class _Epochs:
         import tensorflow as tf
 
         ids = tf.TensorSpec([None, None], tf.int32)
-        inputs = {"tokens": ids, "begins": tf.TensorSpec([None], tf.bool)}
-        spec = (inputs, {"logits": ids})
+        begins = tf.TensorSpec([None], tf.bool)
+        spec = ({"tokens": ids, "following": ids, "begins": begins}, {"log_probabilities": ids})
         return tf.data.Dataset.from_generator(batches, output_signature=spec)
 
     def _epoch(self, epoch: int) -> Iterator[tuple[dict, dict]]:
@@ -160,5 +161,6 @@ class _Epochs:
             places = np.minimum(places, ends - 1)
             tokens = np.where(inside, values[places], PAD).astype(np.int32)
             following = np.where(inside, values[places + 1], PAD).astype(np.int32)
-            yield {"tokens": tokens, "begins": begins}, {"logits": following}
+            inputs = {"tokens": tokens, "following": following, "begins": begins}
+            yield inputs, {"log_probabilities": following}
             begins = np.zeros(len(pieces), bool)

@@ -19,7 +19,9 @@ def lanes(*lengths, window=4):
 
 
 def batches(dataset):
-    return [({n: x.numpy() for n, x in a.items()}, b["logits"].numpy()) for a, b in dataset]
+    return [
+        ({n: x.numpy() for n, x in a.items()}, b["log_probabilities"].numpy()) for a, b in dataset
+    ]
 
 
 def test_a_document_is_read_on_from_window_to_window():

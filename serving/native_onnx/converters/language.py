@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from models import language_layers
+from models.language_layers import UnitTable
 from serving.native_onnx.registry import converter
 
 
-@converter(language_layers.TiedEmbedding, layout="any")
-def tied_embedding(graph, layer, inputs, reverse=False):
-    """Rows of the table, or the products with all of them."""
-    table = layer.embeddings.numpy()
-    if not reverse:
-        return graph.take(graph.weight(table, "embeddings"), inputs)
-    scores = graph.op("MatMul", inputs, graph.weight(table.T.copy(), "output"))
-    return scores + graph.weight(layer.bias.numpy(), "bias")
-
-
-@converter(language_layers.ChosenLogProbabilities)
-def chosen_log_probabilities(graph, layer, inputs):
-    """A log-softmax, of which one number is taken at each place."""
-    scores, numbers = inputs
+@converter(UnitTable, layout="any")
+def unit_table(graph, layer, inputs, mode="embed"):
+    """Rows of the table, the products with all of them, or one of these after a log-softmax."""
+    if mode == "embed":
+        return graph.take(graph.weight(layer.embeddings.numpy(), "embeddings"), inputs)
+    x, numbers = (graph.batch_major(inputs[0]), inputs[1]) if mode == "choose" else (inputs, None)
+    # The transposed table stands in the file once, whatever number of calls there is.
+    output = graph.cached(
+        ("output", layer.name), lambda: graph.weight(layer.embeddings.numpy().T.copy(), "output")
+    )
+    scores = graph.op("MatMul", x, output) + graph.weight(layer.bias.numpy(), "bias")
+    if numbers is None:
+        return scores
     each = graph.op("LogSoftmax", scores, axis=-1)
-    chosen = graph.op("GatherElements", each, graph.expand(graph.cast(numbers, "int64"), 2), axis=2)
-    return graph.squeeze(chosen, 2)
+    numbers = graph.cast(numbers, "int64")
+    chosen = graph.op("GatherElements", each, graph.expand(numbers, numbers.rank), axis=-1)
+    return graph.squeeze(chosen, numbers.rank)
