@@ -41,3 +41,10 @@ class WordConfig(RecurrentConfig):
         "", "file of pre-trained word vectors: GloVe, word2vec (text, binary), fastText .vec, .gz"
     )
     freeze_vectors: bool = switch(False, "do not train the vectors further")
+    encoder: str = path(
+        "", "directory of a `seqloom train language` run whose words and recurrent weights to take"
+    )
+    encoder_backward: str = path("", "likewise, of a run with --backward, for the other direction")
+    encoder_rate: float = number(
+        0.3, 0.0, 1.0, "share of the step size for what an encoder gave; 0 leaves it as it is"
+    )

@@ -62,15 +62,23 @@ class Epochs(Protocol):
         """Batches of this epoch and all after it, ``steps`` an epoch."""
 
 
+@keras.saving.register_keras_serializable("seqloom")
+class RatedAdam(keras.optimizers.Adam):
+    """Adam whose step size is multiplied by ``rate`` for a variable that has such an attribute."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """See Keras."""
+        rate = getattr(variable, "rate", 1.0)
+        super().update_step(gradient, variable, learning_rate * rate)
+
+
 def compile_model(
     model: keras.Model, config: RecurrentConfig, loss, metrics, loss_weights=None
 ) -> None:
     """Adam with a clipped global norm; no XLA, which compiles again for every length of batch."""
     averaging = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            config.learning_rate, global_clipnorm=config.clipnorm, **averaging
-        ),
+        optimizer=RatedAdam(config.learning_rate, global_clipnorm=config.clipnorm, **averaging),
         loss=loss,
         loss_weights=loss_weights,
         metrics=metrics,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from common.config import Config, choice, number
+from common.config import Config, choice, number, switch
 from decoding.sampling import SamplingConfig
 from pipelines.detokenizing import Detokenizer
 from pipelines.lanes import LaneRows
@@ -34,7 +34,11 @@ TEXT = {"dtype": "string", "shape": [-1]}
 class LanguagePreprocessing(Config):
     """How text becomes units."""
 
-    level: str = choice("char", LEVELS, "what a unit is: what stands between spaces, char or byte")
+    level: str = choice(
+        "char", LEVELS,
+        "what a unit is: word (what stands between spaces), token (lower case, punctuation apart)",
+    )  # fmt: skip
+    backward: bool = switch(False, "read from the end to the beginning, for --encoder-backward")
     vocabulary_size: int = number(
         50_000, 5, 10_000_000, "largest number of distinct units, the four special ones included"
     )
@@ -51,6 +55,7 @@ class LanguagePreprocessor:
             on for ever.
         window: units of a window in training.
         decoding: default settings of ``generate``.
+        backward: whether units are read from the last to the first; nothing is written then.
     """
 
     TYPE: ClassVar[str] = "language"
@@ -59,17 +64,21 @@ class LanguagePreprocessor:
     ends: bool
     window: int
     decoding: Mapping[str, Any]
+    backward: bool = False
 
     @property
     def programs(self) -> dict[str, Program]:
         """By signature."""
-        return {DEFAULT: Score(self), "generate": Generate(self), "step": Step(self)}
+        writing = {} if self.backward else {"generate": Generate(self)}
+        return {DEFAULT: Score(self), **writing, "step": Step(self)}
 
     # ---- examples
 
     def numbers(self, text: str | bytes) -> np.ndarray:
         """A document with its start, and its end where documents have one: ``<int32>[units]``."""
-        return np.array([START, *self.units.encode(text), *[END] * self.ends], np.int32)
+        units = self.units.encode(text)
+        units = units[::-1] if self.backward else units
+        return np.array([START, *units, *[END] * self.ends], np.int32)
 
     def encoded(self, examples: Sequence[str]) -> LaneRows:
         """Documents, read side by side in windows."""
@@ -109,7 +118,8 @@ class LanguagePreprocessor:
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json`` and the vocabulary."""
         self.units.save(directory)
-        state = {"ends": self.ends, "window": self.window, "decoding": dict(self.decoding)}
+        state = {"ends": self.ends, "window": self.window, "decoding": dict(self.decoding),
+                 "backward": self.backward}  # fmt: skip
         save_state(directory, self.TYPE, state)
 
     @classmethod
@@ -199,7 +209,7 @@ class Generate(_OfLanguage, WritingProgram):
 
     def detokenizer(self) -> Detokenizer:
         """What each unit adds."""
-        return Detokenizer(self.units.written, spaced=self.units.level == "word")
+        return Detokenizer(self.units.written, spaced=self.units.spaced)
 
 
 class Step(_OfLanguage):

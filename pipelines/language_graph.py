@@ -23,6 +23,8 @@ class _OfLanguageGraph(GraphProgram):
     def numbers(self, texts: tf.Tensor, ends: bool) -> tf.RaggedTensor:
         """Units of texts with their start, and their end if told."""
         units = self.units.encode(texts)
+        if self.preprocessor.backward:
+            units = tf.reverse(units, [1])
         column = tf.ones([tf.shape(texts)[0], 1], tf.int32)
         return tf.concat([column * START, units, *[column * END] * ends], 1)
 

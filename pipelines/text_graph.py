@@ -42,7 +42,7 @@ class TextEncoderGraph(tf.Module):
 
     def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """``<string>[batch]`` to ``<int32>[batch, (time)]``, ``[START]`` and ``[END]`` included."""
-        tokens = self._tokenise(self._normalise(texts))
+        tokens = self.tokenise(texts)
         head, tail = self.encoder.kept_ends
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         index = tf.ragged.range(lengths)
@@ -57,6 +57,10 @@ class TextEncoderGraph(tf.Module):
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """``<string>[batch]`` to right-padded ``<int32>[batch, time]``."""
         return self.ragged(texts).to_tensor(PAD)
+
+    def tokenise(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Tokens ``<string>[batch, (time)]`` of one text each, nothing cut off."""
+        return self._tokenise(self._normalise(texts))
 
     def _lookup(self, tokens: tf.Tensor) -> tf.Tensor:
         ids = self.table.lookup(tokens)

@@ -1,7 +1,8 @@
 """Text to units and back: what a language model reads and writes, one number each.
 
-Nothing is lost on the way (of words: nothing but how wide the space between them is), so that what
-a model writes is text again. ``pipelines.units_graph`` is the same as TensorFlow ops.
+Nothing is lost on the way (of words nothing but how wide the space between them is, of tokens the
+space and the case), so that what a model writes is text again. ``pipelines.units_graph`` is the
+same as TensorFlow ops.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import DataError
-from pipelines.text import END, PAD, START, UNKNOWN, as_text
+from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
 
-LEVELS = ("word", "char", "byte")
+LEVELS = ("word", "token", "char", "byte")
 # How the special units are called in answers; only the unknown one can be written.
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 # White space between words, in a notation that `re` and RE2 read alike; a line break is a word.
 SPACES = "[ \\t\\r\\f\\v]+"
 _WORDS = re.compile(r"\n|[^ \t\r\f\v\n]+")
 VOCABULARY = "units.json"
+TOKENS = TextEncoder(level="word")
 
 __all__ = ["END", "PAD", "START", "UNKNOWN", "Units"]
 
@@ -35,8 +37,9 @@ class Units:
     """Words, characters or bytes by number.
 
     Attributes:
-        level: "word": what stands between spaces, and line breaks; "char": code points; "byte":
-            bytes of UTF-8.
+        level: "word": what stands between spaces, and line breaks; "token": words in lower case,
+            punctuation by itself, as ``pipelines.text`` cuts them, so that classifiers and taggers
+            know them again; "char": code points; "byte": bytes of UTF-8.
         names: the unit of each number, the four special ones first.
     """
 
@@ -85,7 +88,12 @@ class Units:
     def text(self, written: bytes) -> str:
         """The text of joined ``written`` units."""
         text = written.decode("utf-8", "replace")
-        return text.replace("\n ", "\n").removeprefix(" ") if self.level == "word" else text
+        return text.replace("\n ", "\n").removeprefix(" ") if self.spaced else text
+
+    @property
+    def spaced(self) -> bool:
+        """Whether units are words that bring the space before them."""
+        return self.level in ("word", "token")
 
     @cached_property
     def written(self) -> np.ndarray:
@@ -105,7 +113,7 @@ class Units:
     def _write(self, name: str) -> bytes:
         if self.level == "byte" and len(name) == 1:
             return bytes([ord(name)])
-        space = self.level == "word" and name != "\n"
+        space = self.spaced and name != "\n"
         return (" " * space + name).encode("utf-8")
 
     def save(self, directory: Path) -> None:
@@ -125,6 +133,8 @@ class Units:
 
 
 def _cut(text: str, level: str) -> Iterable[str]:
+    if level == "token":
+        return TOKENS.tokenise(text)
     if level == "word":
         return _WORDS.findall(text)
     return text if level == "char" else text.encode("utf-8").decode("latin-1")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pipelines.text_graph import id_table
-from pipelines.units import SPACES, SPECIAL, Units
+from pipelines.text_graph import TextEncoderGraph, id_table
+from pipelines.units import SPACES, SPECIAL, TOKENS, Units
 
 
 class UnitsGraph(tf.Module):
@@ -16,6 +16,8 @@ class UnitsGraph(tf.Module):
         self.level = units.level
         first, charset = len(SPECIAL), "latin-1" if units.level == "byte" else "utf-8"
         names = [name.encode(charset) for name in units.names[first:]]
+        if self.level == "token":
+            self.tokens = TextEncoderGraph(TOKENS)
         self.table = id_table(names, range(first, first + len(names)))
         self.written = tf.constant(list(units.written))
 
@@ -23,7 +25,9 @@ class UnitsGraph(tf.Module):
         """``<string>[batch]`` to ``<int32>[batch, (units)]``."""
         points = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
         texts = tf.strings.unicode_encode(points, "UTF-8")
-        if self.level == "char":
+        if self.level == "token":
+            units = self.tokens.tokenise(texts)
+        elif self.level == "char":
             units = tf.strings.unicode_split(texts, "UTF-8")
         elif self.level == "byte":
             units = tf.strings.bytes_split(texts)
@@ -43,7 +47,7 @@ class UnitsGraph(tf.Module):
 
     def text(self, written: tf.Tensor) -> tf.Tensor:
         """The text ``<string>[any]`` of joined ``written`` units."""
-        if self.level == "word":
+        if self.level in ("word", "token"):
             written = tf.strings.regex_replace(written, "\n ", "\n")
             return tf.strings.regex_replace(written, "^ ", "")
         if self.level == "byte":

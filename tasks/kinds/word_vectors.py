@@ -7,20 +7,26 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import ConfigError
 from models.config import WordConfig
+from pipelines.vectors import WordVectors, read_vectors
+from tasks.kinds.pretrained import Encoder, check_encoder, read_encoder
+
+if TYPE_CHECKING:
+    import keras
 
 
 def check_vectors(model: WordConfig) -> None:
-    """Refuses a file that cannot be read, before anything else is read or written.
+    """Refuses files and encoders that cannot be read, before anything else is read or written.
 
     Raises:
         ConfigError: names the flag.
     """
+    check_encoder(model)
     path = model.vectors
     if not path:
         if model.freeze_vectors:
@@ -42,6 +48,8 @@ def check_vectors(model: WordConfig) -> None:
 def sizes_or_freezing(model: WordConfig, sizes: Sequence[int]) -> dict[str, Any]:
     """What a search tries of the embedding: its size, or with vectors, which have theirs, whether
     they are trained further."""
+    if model.encoder:
+        return {}
     return {"freeze_vectors": bool} if model.vectors else {"embedding_dim": list(sizes)}
 
 
@@ -55,26 +63,31 @@ class WordCounts:
             without a file.
         notes: sentences for the user.
         tables: what a kind counts besides.
+        encoder: what a language model gives; its words are the vectors.
     """
 
     counts: np.ndarray
     vectors: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
     tables: Any = None
+    encoder: Encoder | None = None
 
     @property
     def vectors_fingerprint(self) -> str:
-        """SHA-256 of the vectors; "" without."""
+        """SHA-256 of all that is pre-trained; "" where nothing is."""
         if self.vectors is None:
             return ""
-        content = b"".join(np.ascontiguousarray(part).tobytes() for part in self.vectors)
+        parts = list(self.vectors)
+        if self.encoder is not None:
+            parts += [*self.encoder.forward, *(self.encoder.backward or ())]
+        content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         shape = str(self.vectors[0].shape).encode()
         return hashlib.sha256(shape + content).hexdigest()
 
     @classmethod
     def of(
         cls,
-        path: str,
+        config: WordConfig,
         ids: np.ndarray,
         vocabulary: Sequence[str],
         normalise: Callable[[str], str],
@@ -83,7 +96,7 @@ class WordCounts:
         """Counts words, and reads their vectors.
 
         Args:
-            path: file of vectors, or "".
+            config: says where vectors or an encoder are, if anywhere.
             ids: ``<int>[tokens]`` of all training tokens.
             vocabulary: word of each id; "" where it is none.
             normalise: a word of the file to how the vocabulary would spell it.
@@ -93,10 +106,25 @@ class WordCounts:
             DataError: the vectors cannot be used.
         """
         counts = np.bincount(ids, minlength=len(vocabulary))
-        if not path:
+        if config.encoder:
+            encoder = read_encoder(config, vocabulary, normalise)
+            words = np.array([bool(word) for word in vocabulary])
+            known = WordVectors(encoder.table, encoder.found, words)
+            note = known.coverage(counts, config.encoder)
+            return cls(counts, (known.table, known.found), (note,), tables, encoder)
+        if not config.vectors:
             return cls(counts, tables=tables)
-        from pipelines.vectors import read_vectors
 
-        found = read_vectors(path, vocabulary, normalise)
-        note = found.coverage(counts, Path(path).name)
+        found = read_vectors(config.vectors, vocabulary, normalise)
+        note = found.coverage(counts, Path(config.vectors).name)
         return cls(counts, (found.table, found.found), (note,), tables)
+
+    def sized(self, config: WordConfig) -> WordConfig:
+        """A configuration with the sizes of an encoder, if there is one."""
+        return self.encoder.settings(config) if self.encoder else config
+
+    def begin(self, model: keras.Model, config: WordConfig) -> keras.Model:
+        """The model, with the weights of an encoder if there is one."""
+        if self.encoder:
+            self.encoder.begin(model, config.encoder_rate)
+        return model

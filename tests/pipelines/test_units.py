@@ -11,7 +11,7 @@ from pipelines.units import UNKNOWN, Units
 from pipelines.units_graph import UnitsGraph
 
 TEXTS = ["so it is\nsaid the cat", " on the mat  ", "caf\u00e9 \U0001f600\n\n"]
-UNITS = {level: Units.adapt(TEXTS, level) for level in ("word", "char", "byte")}
+UNITS = {level: Units.adapt(TEXTS, level) for level in ("word", "token", "char", "byte")}
 GRAPHS = {level: UnitsGraph(units) for level, units in UNITS.items()}
 
 

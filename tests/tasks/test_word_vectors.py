@@ -9,6 +9,7 @@ import pytest
 
 import tasks
 from common.errors import ConfigError, DataError
+from models.config import WordConfig
 from pipelines.text import SPECIAL_TOKENS
 from tasks.kinds.contract import DataOptions
 from tasks.kinds.word_vectors import WordCounts
@@ -88,7 +89,7 @@ def test_start_and_end_are_no_words_of_training(project):
 
 
 def test_without_a_file_nothing_is_said():
-    assert WordCounts.of("", np.array([1, 1]), ["", "a"], str).notes == ()
+    assert WordCounts.of(WordConfig(), np.array([1, 1]), ["", "a"], str).notes == ()
 
 
 def test_a_finished_run_needs_no_file(project):

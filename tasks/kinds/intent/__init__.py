@@ -62,10 +62,12 @@ class Intent(Tagging):
         from models.intent import intent_model
 
         features, tags = preprocessor.features, preprocessor.tags
-        return intent_model(
-            settings.model, features.sizes, features.forms_per_word, features.slots,
+        config = counts.sized(settings.model)
+        model = intent_model(
+            config, features.sizes, features.forms_per_word, features.slots,
             tags.names, tags.scheme, counts.counts, len(preprocessor.intents), counts.vectors,
         )  # fmt: skip
+        return counts.begin(model, config)
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """That of tagging, and the pooling."""

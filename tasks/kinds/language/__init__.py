@@ -72,7 +72,11 @@ class Language(Task):
         wanted = settings.preprocessing
         units = Units.adapt(train, wanted.level, wanted.vocabulary_size, wanted.min_count)
         return LanguagePreprocessor(
-            units, len(train) > 1, settings.model.window, settings.decoding.to_dict()
+            units,
+            len(train) > 1,
+            settings.model.window,
+            settings.decoding.to_dict(),
+            wanted.backward,
         )
 
     def build(

@@ -90,7 +90,7 @@ class Tagging(Task):
         features = preprocessor.features
         words = ("", "", *features.words)
         return WordCounts.of(
-            settings.model.vectors, train.inputs["words"].values, words, features.normalise
+            settings.model, train.inputs["words"].values, words, features.normalise
         )
 
     def build(
@@ -100,10 +100,12 @@ class Tagging(Task):
         from models.tagging import tagger
 
         features, tags = preprocessor.features, preprocessor.tags
-        return tagger(
-            settings.model, features.sizes, features.forms_per_word, features.slots,
+        config = counts.sized(settings.model)
+        model = tagger(
+            config, features.sizes, features.forms_per_word, features.slots,
             tags.names, tags.scheme, counts.counts, counts.vectors,
         )  # fmt: skip
+        return counts.begin(model, config)
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, characters, head, dropout and learning rate."""

@@ -76,8 +76,10 @@ class TextClassification(Task):
 
     def check(self, settings: Settings, options: DataOptions) -> None:
         """Refuses vectors that cannot be read, or are of words where tokens are bytes."""
-        if settings.model.vectors and settings.preprocessing.level == "byte":
-            raise ConfigError("--vectors are of words; use --level word, or leave them out")
+        model = settings.model
+        if (model.vectors or model.encoder) and settings.preprocessing.level == "byte":
+            flag = "vectors" if model.vectors else "encoder"
+            raise ConfigError(f"--{flag} has vectors of words; use --level word, or leave it out")
         check_vectors(settings.model)
 
     def count(
@@ -95,9 +97,8 @@ class TextClassification(Task):
             )
         special = len(SPECIAL_TOKENS)
         words = ("",) * special + encoder.vocabulary[special:]
-        path = settings.model.vectors
         inside = tokens.values[(tokens.values != START) & (tokens.values != END)]
-        return WordCounts.of(path, inside, words, encoder.normalise, tables)
+        return WordCounts.of(settings.model, inside, words, encoder.normalise, tables)
 
     def build(
         self,
@@ -109,9 +110,10 @@ class TextClassification(Task):
         from models.text_classification import compile_classifier, text_classifier
 
         vocabulary, classes = len(preprocessor.encoder.vocabulary), len(preprocessor.labels)
-        model = text_classifier(settings.model, vocabulary, classes, counts.tables, counts.vectors)
-        compile_classifier(model, settings.model)
-        return model
+        config = counts.sized(settings.model)
+        model = text_classifier(config, vocabulary, classes, counts.tables, counts.vectors)
+        compile_classifier(model, config)
+        return counts.begin(model, config)
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
