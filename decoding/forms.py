@@ -62,7 +62,7 @@ class Form:
             raise DecodingError(f"form {pattern!r} matches no text that this model can write")
 
     def behind(self, ids: Sequence[int]) -> int:
-        """The state behind the ids of a prompt; special ones count for nothing.
+        """The state behind the ids of a prompt, without its start.
 
         Raises:
             DecodingError: no text of the form begins so.

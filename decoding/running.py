@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from decoding.forms import NOWHERE, Form
 from decoding.repetition import MAX_PENALTY, penalised
 from decoding.sampling import (
     MAX_TEMPERATURE,
@@ -64,6 +65,9 @@ class RunningRow:
         score: sum of their log-probabilities.
         states: those with which it joins again; None before its first step, and while it runs.
         last: the id that the step is given next, once the prompt is read.
+        seen: ``<bool>[vocabulary]``, ids that the row has, where repetition is punished.
+        form: what the text must match; None for anything.
+        form_state: of the form, behind the prompt and the ids drawn.
     """
 
     prompt: np.ndarray
@@ -74,6 +78,8 @@ class RunningRow:
     states: States | None = None
     last: int = 0
     seen: np.ndarray | None = None
+    form: Form | None = None
+    form_state: int = 0
 
     @property
     def next_id(self) -> int:
@@ -204,6 +210,8 @@ class RunningRows:
             row.score += score
             if row.seen is not None:
                 row.seen[drawn] = True
+            if row.form is not None:
+                row.form_state = int(row.form.table[row.form_state, drawn])
             found.append(Drawn(row, drawn, score))
         return found
 
@@ -219,6 +227,12 @@ class RunningRows:
             allowed = values.copy()
             seen = np.stack([self._seen(self.rows[places[i]], values.shape[1]) for i in repeats])
             allowed[repeats] = penalised(values[repeats], seen, penalty[repeats])
+        formed = [i for i, place in enumerate(places) if self.rows[place].form is not None]
+        if formed:
+            allowed = values.copy() if allowed is values else allowed
+            for i in formed:
+                row = self.rows[places[i]]
+                allowed[i, row.form.table[row.form_state] == NOWHERE] = -np.inf
         ids = choose_checked(allowed, chances, temperature, top_k, top_p)
         return ids, values[np.arange(len(ids)), ids]
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from common.config import Config, number
+from common.config import Config, number, text
+from decoding.repetition import MAX_PENALTY
 from decoding.stepping import (
     MAX_LENGTH,
     TINY,
@@ -53,6 +54,17 @@ class SamplingConfig(Config):
     )
     max_tokens: int = number(100, 1, MAX_LENGTH, "most ids of a sequence")
     seed: int = number(0, 0, 2**31 - 1, "seed of the random numbers")
+
+
+@dataclass(frozen=True)
+class WritingConfig(SamplingConfig):
+    """Settings of programs that write text."""
+
+    repetition_penalty: float = number(
+        1.0, 1 / MAX_PENALTY, MAX_PENALTY, "above 1 makes units that stand there less likely"
+    )
+    stop: str = text("", "string before which a text ends; several with U+001F between them")
+    form: str = text("", "regular expression that the whole text must match, prompt included")
 
 
 def uniforms(seeds: Any, positions: Any) -> np.ndarray:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.config import Config, choice, number, switch
-from decoding.sampling import SamplingConfig
 from pipelines.detokenizing import Detokenizer
 from pipelines.lanes import LaneRows
 from pipelines.preprocessor import save_state
@@ -26,6 +25,7 @@ from pipelines.writing import WritingProgram
 
 # Units that one call of the core scores: the scores of all units at each would fill the memory.
 CHUNK = 256
+PROMPT, WRITTEN = 10, 20  # units by which exports are compared
 LENGTH = {"dtype": "int32", "shape": [-1]}
 TEXT = {"dtype": "string", "shape": [-1]}
 
@@ -196,7 +196,10 @@ class Score(_OfLanguage):
 class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
-    end = END
+    @property
+    def end(self) -> int | None:
+        """Of texts that have one."""
+        return END if self.preprocessor.ends else None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -206,6 +209,12 @@ class Generate(_OfLanguage, WritingProgram):
     def prompts(self, request: Arrays) -> list[np.ndarray]:
         """A start and the units of each text."""
         return [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
+
+    def examples(self, request: Arrays) -> Iterator[Arrays]:
+        """The first units of the texts, or of none where a form says how texts begin."""
+        shown = 0 if self.settings["form"] else PROMPT
+        texts = [self.units.decode(self.units.encode(text)[:shown]) for text in request["text"]]
+        yield {"text": text_request(texts), "max_tokens": np.full(len(texts), WRITTEN)}
 
     def detokenizer(self) -> Detokenizer:
         """What each unit adds."""
@@ -249,5 +258,3 @@ class Step(_OfLanguage):
 
 
 PREPROCESSOR = LanguagePreprocessor
-
-__all__ = ["LanguagePreprocessing", "LanguagePreprocessor", "SamplingConfig"]

@@ -6,12 +6,18 @@ from typing import Any
 
 import tensorflow as tf
 
+from decoding.forms import NOWHERE, Form
 from decoding.prefill_graph import prefill
 from decoding.sampling_graph import sample
+from decoding.stepping_graph import Step
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors, as_step
 from pipelines.units import END, PAD, START
 from pipelines.units_graph import UnitsGraph
+from pipelines.writing import form_of
+
+SAMPLED = ("temperature", "top_k", "top_p", "max_tokens", "seed")
+FORM = "form_state"
 
 
 class _OfLanguageGraph(GraphProgram):
@@ -81,23 +87,42 @@ class ScoreGraph(_OfLanguageGraph):
 
 
 class GenerateGraph(_OfLanguageGraph):
-    """``Generate``."""
+    """``Generate``. Of the settings that look at text, a graph has the form alone that is the
+    default; stop strings, other forms and repetition penalties are refused."""
 
     cores = ("step",)
 
+    def __init__(self, program: Any) -> None:
+        super().__init__(program)
+        self.defaults, self.end = dict(program.settings), program.end
+        pattern = self.defaults["form"]
+        self.form = form_of(pattern, program.detokenizer(), program.end) if pattern else None
+
     def encode(self, request: Tensors) -> Tensors:
         """``tokens`` of the beginning, their ``length``, and the settings."""
-        numbers = self.numbers(request["text"], False)
-        settings = {name: request[name] for name in self.preprocessor.decoding}
+        only = {name: value for name, value in self.defaults.items() if name not in SAMPLED}
+        checks = [
+            tf.debugging.Assert(
+                tf.reduce_all(request[name] == value),
+                [f"a SavedModel has {name} {value!r} alone; Seqloom's server has any"],
+            )
+            for name, value in only.items()
+        ]
+        with tf.control_dependencies(checks):
+            numbers = self.numbers(tf.identity(request["text"]), False)
+        settings = {name: request[name] for name in SAMPLED}
         length = tf.cast(numbers.row_lengths(), tf.int32)
         return {"tokens": numbers.to_tensor(PAD), "length": length, **settings}
 
     def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
         """Reads the beginning, then writes."""
-        step, states = as_step(cores["step"], tf.shape(encoded["tokens"])[0])
+        rows = tf.shape(encoded["tokens"])[0]
+        step, states = as_step(cores["step"], rows)
+        if self.form is not None:
+            step, states = formed(step, states, self.form, rows)
         first, states = prefill(step, encoded["tokens"], encoded["length"], states)
-        settings = {name: encoded[name] for name in self.preprocessor.decoding}
-        found = sample(step, first, states, end=END, **settings)
+        settings = {name: encoded[name] for name in SAMPLED}
+        found = sample(step, first, states, end=self.end, **settings)
         return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
 
     def decode(self, outputs: Tensors) -> Tensors:
@@ -106,6 +131,25 @@ class GenerateGraph(_OfLanguageGraph):
             "continuation": self.units.decode(outputs["ids"], outputs["written"]),
             "log_probability": outputs["log_probability"],
         }
+
+
+def formed(step: Step, states: Tensors, form: Form, rows: tf.Tensor) -> tuple[Step, Tensors]:
+    """A step that gives what a form does not allow the log-probability -inf, and its states."""
+    table = tf.constant(form.table)
+
+    def allowed(ids: tf.Tensor, states: Tensors) -> tuple[tf.Tensor, Tensors]:
+        states = dict(states)
+        before = states.pop(FORM)
+        behind = tf.gather_nd(table, tf.stack([before, ids], 1))
+        behind = tf.where(ids == START, before, behind)
+        message = "the text to go on with does not begin as form says"
+        check = tf.debugging.Assert(tf.reduce_all(behind != NOWHERE), [message])
+        values, following = step(ids, states)
+        with tf.control_dependencies([check]):
+            free = tf.gather(table, tf.maximum(behind, 0)) != NOWHERE
+        return tf.where(free, values, float("-inf")), {**following, FORM: behind}
+
+    return allowed, {**states, FORM: tf.fill([rows], form.first)}
 
 
 class StepGraph(GraphProgram):

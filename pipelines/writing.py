@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from decoding.forms import Form
 from decoding.running import DEFAULTS, RANGES, RunningRow, RunningRows, checked_settings
+from decoding.stepping import DecodingError
 from pipelines.detokenizing import Detokenizer, StoppedText
 from pipelines.program import Core, Cores, Program, as_step
 from pipelines.ragged import Arrays, Field, padded
@@ -25,6 +28,7 @@ SEPARATOR = "\x1f"
 # Reasons why a text ends.
 AT_END, AT_LENGTH, AT_STOP = "end", "length", "stop"
 MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
+MOST_FORMS = 16  # that are kept, the newest
 _DTYPES = {float: "float32", int: "int64", str: "string"}
 
 
@@ -91,7 +95,8 @@ class WritingProgram(Program):
         step_output: name of the core's log-probabilities.
         end: id that ends a text; None if there is none.
         settings: default of each decoding setting that requests may have: of ``RANGES``, and
-            ``stop``, one or more strings with ``SEPARATOR`` between them, "" for none.
+            ``stop``, one or more strings with ``SEPARATOR`` between them, "" for none; ``form``,
+            a regular expression (``decoding.forms``), "" for any text.
     """
 
     cores = ("step",)
@@ -137,6 +142,10 @@ class WritingProgram(Program):
             settings["stop"] = request["stop"]
             for value in request["stop"]:
                 stop_strings(value)
+        if "form" in self.settings:
+            settings["form"] = request["form"]
+            for value, prompt in zip(request["form"], rows, strict=True):
+                self._form(value, prompt)
         return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
 
     def texts(self, encoded: Arrays) -> list[Text]:
@@ -149,8 +158,30 @@ class WritingProgram(Program):
             settings = {name: encoded[name][i].item() for name in names}
             stops = stop_strings(encoded["stop"][i]) if "stop" in encoded else ()
             row = RunningRow(encoded["tokens"][i, :length], settings)
+            if "form" in encoded:
+                row.form, row.form_state = self._form(encoded["form"][i], row.prompt)
             found.append(Text(row, self._detokenizer, self.end, stops))
         return found
+
+    def _form(self, value: str | bytes, prompt: np.ndarray) -> tuple[Form | None, int]:
+        """A form, and its state behind a prompt.
+
+        Raises:
+            DecodingError: it cannot be, or the prompt does not begin so.
+        """
+        pattern = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if not pattern:
+            return None, 0
+        if pattern not in self._forms:
+            self._forms[pattern] = form_of(pattern, self.detokenizer(), self.end)
+            for old in list(self._forms)[:-MOST_FORMS]:
+                del self._forms[old]
+        form = self._forms[pattern]
+        return form, form.behind(prompt[1:])
+
+    @cached_property
+    def _forms(self) -> dict[str, Form]:
+        return {}
 
     def running(self, core: Core) -> RunningRows:
         """Rows on the core ``step``, none so far."""
@@ -197,6 +228,18 @@ class WritingProgram(Program):
     def decode(self, outputs: Arrays) -> Arrays:
         """What the signature has of it."""
         return {name: outputs[name] for name in self.signature["outputs"]}
+
+
+def form_of(pattern: str, detokenizer: Detokenizer, end: int | None) -> Form:
+    """A form over the units of a program.
+
+    Raises:
+        DecodingError: it cannot be.
+    """
+    if end is None or detokenizer.spaced:
+        what = "words" if detokenizer.spaced else "texts without an end"
+        raise DecodingError(f"form is for texts of characters that end; this model writes {what}")
+    return Form(pattern, [text or "" for text in detokenizer.texts], end)
 
 
 def stop_strings(value: str | bytes) -> tuple[str, ...]:

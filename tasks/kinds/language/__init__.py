@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.config import Config, choice, text
 from common.errors import ConfigError
-from decoding.sampling import SamplingConfig
+from decoding.sampling import WritingConfig
 from models.language_config import LanguageConfig
 from models.metric import Metric
 from pipelines.corpus import AUTO, DOCUMENTS
@@ -43,7 +43,7 @@ class Language(Task):
     data: Corpus = Corpus()
     preprocessing: LanguagePreprocessing = LanguagePreprocessing()
     model: LanguageConfig = LanguageConfig()
-    decoding: SamplingConfig = SamplingConfig(temperature=0.8, max_tokens=300)
+    decoding: WritingConfig = WritingConfig(temperature=0.8, max_tokens=300)
 
     kind = "language"
     metric = Metric("perplexity", "min")
