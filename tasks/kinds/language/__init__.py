@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
 
 
+MOST_SHOWN, MOST_UNITS = 12, 600  # of the page of surprises
+
+
 @dataclass(frozen=True)
 class Corpus(Config):
     """How text is read."""
@@ -126,6 +129,36 @@ class Language(Task):
         from tasks.kinds.language.scoring import ngram_scores
 
         return ngram_scores(preprocessor, splits)
+
+    def remarks(
+        self,
+        preprocessor: LanguagePreprocessor,
+        metrics: Mapping[str, Mapping[str, float]],
+        baseline: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """How much of the text the model has no unit for."""
+        share = metrics["test"]["unknown_share"]
+        if not share:
+            return []
+        return [
+            f"{share:.2%} of test's units are unknown to training (or written <unk> in the text); they "
+            "count as one unit, which is easier to foretell than what they stand for."
+        ]
+
+    def pictures(
+        self,
+        preprocessor: LanguagePreprocessor,
+        responses: Responses,
+        examples: Sequence[str],
+        directory: Path,
+    ) -> list[str]:
+        """The loss by place in a document, and texts shaded by surprise."""
+        from reports.language import draw_language
+
+        rows = responses["tokens"][:MOST_SHOWN]
+        tokens = [[one.decode("utf-8", "replace") for one in row[:MOST_UNITS]] for row in rows]
+        nats = responses["log_probabilities"]
+        return draw_language(tokens, nats, preprocessor.units.spaced, directory)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``perplexity 3.21: the text``, its lines behind one another."""
