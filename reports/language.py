@@ -1,4 +1,4 @@
-"""Language models as pictures: how well a unit is foretold by where it stands, and which are not."""
+"""Language models as pictures: how well units are foretold by their place, and which are not."""
 
 from __future__ import annotations
 

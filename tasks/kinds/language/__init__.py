@@ -141,8 +141,8 @@ class Language(Task):
         if not share:
             return []
         return [
-            f"{share:.2%} of test's units are unknown to training (or written <unk> in the text); they "
-            "count as one unit, which is easier to foretell than what they stand for."
+            f"{share:.2%} of test's units are unknown to training, or written <unk> in the text: "
+            "they count as one unit, which is easier to foretell than what they stand for."
         ]
 
     def pictures(
