@@ -64,7 +64,8 @@ class Epochs(Protocol):
 
 @keras.saving.register_keras_serializable("seqloom")
 class RatedAdam(keras.optimizers.Adam):
-    """Adam whose step size is multiplied by ``rate`` for a variable that has such an attribute."""
+    """Adam whose step size is multiplied by ``rate`` where a variable's value has such an
+    attribute: TensorFlow's variable, which is what Keras hands on."""
 
     def update_step(self, gradient, variable, learning_rate):
         """See Keras."""

@@ -69,7 +69,7 @@ class Encoder:
             assert len(rest) == len(weights) - 1
         slowed = [model.get_layer("embedding"), *(each for each, _ in parts)]
         for variable in (v for each in slowed for v in each.trainable_variables):
-            variable.rate = rate
+            variable.value.rate = rate
 
 
 def check_encoder(config: WordConfig) -> None:
