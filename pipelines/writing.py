@@ -8,9 +8,9 @@ it steps the rows of all requests together (``serving.runtime.generation``), thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,22 @@ SEPARATOR = "\x1f"
 AT_END, AT_LENGTH, AT_STOP = "end", "length", "stop"
 MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
 _DTYPES = {float: "float32", int: "int64", str: "string"}
+
+
+class Piece(NamedTuple):
+    """What one id adds to a text.
+
+    Attributes:
+        index: which of the request's texts.
+        token: the id; the end id too.
+        text: the text that is final with it, which may be "".
+        log_probability: by the model, before any setting.
+    """
+
+    index: int
+    token: int
+    text: str
+    log_probability: float
 
 
 @dataclass(eq=False)
@@ -164,18 +180,33 @@ class WritingProgram(Program):
             DecodingError: the model gave no probabilities.
         """
         texts = self.texts(encoded)
-        running, by_row = self.running(cores[self.cores[0]]), {text.row: text for text in texts}
-        for row in by_row:
+        for _ in self.pieces(cores, texts):
+            pass
+        return self.finished(texts)
+
+    def pieces(self, cores: Cores, texts: Sequence[Text]) -> Iterator[Piece]:
+        """Writes texts, and gives what each id adds as it comes.
+
+        Args:
+            cores: with ``step``.
+            texts: as ``texts`` gives them.
+
+        Raises:
+            DecodingError: the model gave no probabilities.
+        """
+        running = self.running(cores[self.cores[0]])
+        index = {text.row: i for i, text in enumerate(texts)}
+        for row in index:
             running.join(row)
         while running:
             for drawn in running.advance():
                 if drawn.error is not None:
                     raise drawn.error
-                text = by_row[drawn.row]
-                text.push(drawn.id)
+                text = texts[index[drawn.row]]
+                piece = text.push(drawn.id)
                 if text.finish_reason:
                     running.leave(drawn.row)
-        return self.finished(texts)
+                yield Piece(index[drawn.row], drawn.id, piece, drawn.log_probability)
 
     def finished(self, texts: Sequence[Text]) -> Arrays:
         """Texts that have ended, as ``decode`` takes them.

@@ -7,23 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from pipelines.writing import Piece
 from serving.errors import HTTP_STATUS, RequestError
-
-
-class Piece(NamedTuple):
-    """What one id adds.
-
-    Attributes:
-        index: which of the request's texts.
-        token: the id; the end id too.
-        text: the text that is final with it, which may be "".
-        log_probability: by the model, before any setting.
-    """
-
-    index: int
-    token: int
-    text: str
-    log_probability: float
 
 
 class GeneratedText(NamedTuple):
