@@ -18,7 +18,7 @@ from decoding.sampling import SamplingConfig
 from pipelines.detokenizing import Detokenizer
 from pipelines.lanes import LaneRows
 from pipelines.preprocessor import save_state
-from pipelines.program import DEFAULT, NEXT, Cores, Program, run_core
+from pipelines.program import DEFAULT, NEXT, Core, Cores, Program, run_core
 from pipelines.ragged import Arrays, Field, Ragged, padded
 from pipelines.text import text_request
 from pipelines.units import END, LEVELS, PAD, START, Units
@@ -196,6 +196,7 @@ class Score(_OfLanguage):
 class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
+    reader = "model"
     end = END
 
     @property
@@ -206,6 +207,11 @@ class Generate(_OfLanguage, WritingProgram):
     def prompts(self, request: Arrays) -> list[np.ndarray]:
         """A start and the units of each text."""
         return [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
+
+    def read(self, core: Core, ids: np.ndarray, states: Arrays) -> Arrays:
+        """By the core that scores texts, which wants to know what follows."""
+        found = core({"tokens": ids, "following": ids, **states})
+        return {name: found[f"{name}{NEXT}"] for name in states}
 
     def detokenizer(self) -> Detokenizer:
         """What each unit adds."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from decoding.running import DEFAULTS, RANGES, RunningRow, RunningRows, checked_settings
 from pipelines.detokenizing import Detokenizer, StoppedText
-from pipelines.program import Core, Cores, Program, as_step
+from pipelines.program import NEXT, Core, Cores, Program, as_step
 from pipelines.ragged import Arrays, Field, padded
 from pipelines.text import PAD
 
@@ -105,6 +105,8 @@ class WritingProgram(Program):
     Attributes:
         step_input: name of the input of the core that takes the last id of each row.
         step_output: name of the core's log-probabilities.
+        reader: name of a core that takes many ids of a row at once, see ``read``; None if there is
+            none. Servers read long prompts with it.
         end: id that ends a text; None if there is none.
         settings: default of each decoding setting that requests may have: of ``RANGES``, and
             ``stop``, one or more strings with ``SEPARATOR`` between them, "" for none.
@@ -114,6 +116,7 @@ class WritingProgram(Program):
     fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
     step_input = "tokens"
     step_output = "log_probabilities"
+    reader: str | None = None
     end: int | None = None
     settings: Mapping[str, Any] = DEFAULTS
 
@@ -167,6 +170,11 @@ class WritingProgram(Program):
             row = RunningRow(encoded["tokens"][i, :length], settings)
             found.append(Text(row, self._detokenizer, self.end, stops))
         return found
+
+    def read(self, core: Core, ids: np.ndarray, states: Arrays) -> Arrays:
+        """The states of the core ``step`` after ids ``<int32>[rows, time]``, read by ``reader``."""
+        found = core({self.step_input: ids, **states})
+        return {name: found[f"{name}{NEXT}"] for name in states}
 
     def running(self, core: Core) -> RunningRows:
         """Rows on the core ``step``, none so far."""
