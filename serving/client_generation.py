@@ -89,7 +89,7 @@ def rest_events(lines: Iterable[bytes]) -> Iterator[Piece | GeneratedText]:
     Raises:
         RequestError: an event of type ``error``, or an end before the end of the texts.
     """
-    kind, open_texts, begun = "", set(), False
+    kind, open_texts = "", set()
     for line in lines:
         name, _, value = line.rstrip(b"\r\n").partition(b":")
         if name == b"event":
@@ -99,14 +99,13 @@ def rest_events(lines: Iterable[bytes]) -> Iterator[Piece | GeneratedText]:
         found = json.loads(value)
         if kind == "error":
             raise RequestError(str(found.get("error", "")), code=_known(found.get("code")))
-        begun = True
         if "finish_reason" in found:
             open_texts.discard(found["index"])
             yield GeneratedText(**found)
         else:
             open_texts.add(found["index"])
             yield Piece(**found)
-    if open_texts or not begun:
+    if open_texts:
         raise RequestError("the server ended the stream before the text", code="UNAVAILABLE")
 
 
