@@ -17,7 +17,7 @@ from common.config import Config, choice, number, switch
 from pipelines.detokenizing import Detokenizer
 from pipelines.lanes import LaneRows
 from pipelines.preprocessor import save_state
-from pipelines.program import DEFAULT, NEXT, Cores, Program, run_core
+from pipelines.program import DEFAULT, NEXT, Core, Cores, Program, run_core
 from pipelines.ragged import Arrays, Field, Ragged, padded
 from pipelines.text import text_request
 from pipelines.units import END, LEVELS, PAD, START, Units
@@ -196,10 +196,15 @@ class Score(_OfLanguage):
 class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
+<<<<<<< HEAD
     @property
     def end(self) -> int | None:
         """Of texts that have one."""
         return END if self.preprocessor.ends else None
+=======
+    reader = "model"
+    end = END
+>>>>>>> generating
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -210,11 +215,18 @@ class Generate(_OfLanguage, WritingProgram):
         """A start and the units of each text."""
         return [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
 
+<<<<<<< HEAD
     def examples(self, request: Arrays) -> Iterator[Arrays]:
         """The first units of the texts, or of none where a form says how texts begin."""
         shown = 0 if self.settings["form"] else PROMPT
         texts = [self.units.decode(self.units.encode(text)[:shown]) for text in request["text"]]
         yield {"text": text_request(texts), "max_tokens": np.full(len(texts), WRITTEN)}
+=======
+    def read(self, core: Core, ids: np.ndarray, states: Arrays) -> Arrays:
+        """By the core that scores texts, which wants to know what follows."""
+        found = core({"tokens": ids, "following": ids, **states})
+        return {name: found[f"{name}{NEXT}"] for name in states}
+>>>>>>> generating
 
     def detokenizer(self) -> Detokenizer:
         """What each unit adds."""

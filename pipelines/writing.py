@@ -8,10 +8,10 @@ it steps the rows of all requests together (``serving.runtime.generation``), thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from decoding.forms import Form
 from decoding.running import DEFAULTS, RANGES, RunningRow, RunningRows, checked_settings
 from decoding.stepping import DecodingError
 from pipelines.detokenizing import Detokenizer, StoppedText
-from pipelines.program import Core, Cores, Program, as_step
+from pipelines.program import NEXT, Core, Cores, Program, as_step
 from pipelines.ragged import Arrays, Field, padded
 from pipelines.text import PAD
 
@@ -30,6 +30,22 @@ AT_END, AT_LENGTH, AT_STOP = "end", "length", "stop"
 MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
 MOST_FORMS = 16  # that are kept, the newest
 _DTYPES = {float: "float32", int: "int64", str: "string"}
+
+
+class Piece(NamedTuple):
+    """What one id adds to a text.
+
+    Attributes:
+        index: which of the request's texts.
+        token: the id; the end id too.
+        text: the text that is final with it, which may be "".
+        log_probability: by the model, before any setting.
+    """
+
+    index: int
+    token: int
+    text: str
+    log_probability: float
 
 
 @dataclass(eq=False)
@@ -93,6 +109,8 @@ class WritingProgram(Program):
     Attributes:
         step_input: name of the input of the core that takes the last id of each row.
         step_output: name of the core's log-probabilities.
+        reader: name of a core that takes many ids of a row at once, see ``read``; None if there is
+            none. Servers read long prompts with it.
         end: id that ends a text; None if there is none.
         settings: default of each decoding setting that requests may have: of ``RANGES``, and
             ``stop``, one or more strings with ``SEPARATOR`` between them, "" for none; ``form``,
@@ -103,6 +121,7 @@ class WritingProgram(Program):
     fields = {"tokens": Field(PAD, "length"), "ids": Field(PAD, "written")}
     step_input = "tokens"
     step_output = "log_probabilities"
+    reader: str | None = None
     end: int | None = None
     settings: Mapping[str, Any] = DEFAULTS
 
@@ -183,6 +202,11 @@ class WritingProgram(Program):
     def _forms(self) -> dict[str, Form]:
         return {}
 
+    def read(self, core: Core, ids: np.ndarray, states: Arrays) -> Arrays:
+        """The states of the core ``step`` after ids ``<int32>[rows, time]``, read by ``reader``."""
+        found = core({self.step_input: ids, **states})
+        return {name: found[f"{name}{NEXT}"] for name in states}
+
     def running(self, core: Core) -> RunningRows:
         """Rows on the core ``step``, none so far."""
         step, _ = as_step(core, 0, self.step_input, self.step_output)
@@ -195,18 +219,33 @@ class WritingProgram(Program):
             DecodingError: the model gave no probabilities.
         """
         texts = self.texts(encoded)
-        running, by_row = self.running(cores[self.cores[0]]), {text.row: text for text in texts}
-        for row in by_row:
+        for _ in self.pieces(cores, texts):
+            pass
+        return self.finished(texts)
+
+    def pieces(self, cores: Cores, texts: Sequence[Text]) -> Iterator[Piece]:
+        """Writes texts, and gives what each id adds as it comes.
+
+        Args:
+            cores: with ``step``.
+            texts: as ``texts`` gives them.
+
+        Raises:
+            DecodingError: the model gave no probabilities.
+        """
+        running = self.running(cores[self.cores[0]])
+        index = {text.row: i for i, text in enumerate(texts)}
+        for row in index:
             running.join(row)
         while running:
             for drawn in running.advance():
                 if drawn.error is not None:
                     raise drawn.error
-                text = by_row[drawn.row]
-                text.push(drawn.id)
+                text = texts[index[drawn.row]]
+                piece = text.push(drawn.id)
                 if text.finish_reason:
                     running.leave(drawn.row)
-        return self.finished(texts)
+                yield Piece(index[drawn.row], drawn.id, piece, drawn.log_probability)
 
     def finished(self, texts: Sequence[Text]) -> Arrays:
         """Texts that have ended, as ``decode`` takes them.

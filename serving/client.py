@@ -134,7 +134,7 @@ class Client:
         if not isinstance(settings.get("stop", ""), str):
             settings["stop"] = SEPARATOR.join(settings["stop"])
         texts = [text] if isinstance(text, str) else list(text)
-        arrays = {"text": _array(texts)}
+        arrays = {"text": np.array(texts, object)}
         if settings and not self._settings:
             known = self.signatures().get(GENERATE_SIGNATURE, {"inputs": {}})["inputs"]
             self._settings = {n: info["dtype"] for n, info in known.items() if "default" in info}

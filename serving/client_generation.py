@@ -7,23 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from pipelines.writing import Piece
 from serving.errors import HTTP_STATUS, RequestError
-
-
-class Piece(NamedTuple):
-    """What one id adds.
-
-    Attributes:
-        index: which of the request's texts.
-        token: the id; the end id too.
-        text: the text that is final with it, which may be "".
-        log_probability: by the model, before any setting.
-    """
-
-    index: int
-    token: int
-    text: str
-    log_probability: float
 
 
 class GeneratedText(NamedTuple):
@@ -104,7 +89,7 @@ def rest_events(lines: Iterable[bytes]) -> Iterator[Piece | GeneratedText]:
     Raises:
         RequestError: an event of type ``error``, or an end before the end of the texts.
     """
-    kind, open_texts, begun = "", set(), False
+    kind, open_texts = "", set()
     for line in lines:
         name, _, value = line.rstrip(b"\r\n").partition(b":")
         if name == b"event":
@@ -114,14 +99,13 @@ def rest_events(lines: Iterable[bytes]) -> Iterator[Piece | GeneratedText]:
         found = json.loads(value)
         if kind == "error":
             raise RequestError(str(found.get("error", "")), code=_known(found.get("code")))
-        begun = True
         if "finish_reason" in found:
             open_texts.discard(found["index"])
             yield GeneratedText(**found)
         else:
             open_texts.add(found["index"])
             yield Piece(**found)
-    if open_texts or not begun:
+    if open_texts:
         raise RequestError("the server ended the stream before the text", code="UNAVAILABLE")
 
 

@@ -132,7 +132,7 @@ class Runtime:
                 f"({self.limits.max_rows}).",
                 code="RESOURCE_EXHAUSTED",
             )
-        large = rows > SMALL_ROWS or any(a.nbytes > SMALL_BYTES for a in inputs.values())
+        large = _is_large(inputs, rows)
         encoded = await _call(large, runner.encode, inputs)
         began = time.perf_counter()
         left = None if deadline is None else deadline - time.monotonic()
@@ -171,7 +171,7 @@ class Runtime:
                 code="FAILED_PRECONDITION",
             )
         rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
-        encoded = await _call(rows > SMALL_ROWS, runner.encode, inputs)
+        encoded = await _call(_is_large(inputs, rows), runner.encode, inputs)
         return runner.scheduler.submit(runner.texts(encoded), streamed=True)
 
     async def infer(
@@ -261,6 +261,13 @@ def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
             raise RequestError(f"duplicate output tensor alias: {name}")
         found[name] = outputs[name]
     return found
+
+
+def _is_large(inputs: Arrays, rows: int) -> bool:
+    if rows > SMALL_ROWS or any(array.nbytes > SMALL_BYTES for array in inputs.values()):
+        return True
+    texts = (array for array in inputs.values() if array.dtype == object)
+    return sum(len(one) for array in texts for one in array.flat if one) > SMALL_BYTES
 
 
 async def _call(in_thread: bool, function: Any, argument: Any) -> Any:

@@ -1,10 +1,10 @@
 """Continuous batching: one thread writes all texts of a model, a step of all of them at a time.
 
 A text joins the running batch at the step after it was asked for, and leaves it with its last id;
-prompts are read in the same steps, one id each, so that a long one holds up nobody. (A recurrence
-has to read them one by one anyway.) When more texts want to run than there is room for, those that
-have run longest make way. A reader who does not keep up pauses its own request alone: the states of
-its rows are put aside until it has caught up. NumPy and the core ``step``; no TensorFlow.
+short prompts are read in the same steps, one id each, and long ones by a thread of their own (see
+``serving.runtime.prompts``), so that they hold up nobody. When more texts want to run than there is
+room for, those that have run longest make way. A reader who does not keep up pauses its own request
+alone: the states of its rows are put aside until it has caught up. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipelines.program import LoadedProgram
 from pipelines.writing import Text
 from serving.errors import RequestError
 from serving.runtime.generation import Generation, GenerationLimits, Load, TokenEvent
+from serving.runtime.prompts import LONG, PromptReader
 
 # Readers of so many texts are told at every step.
 FEW = 8
@@ -64,6 +65,11 @@ class Scheduler:
         self._flushed = self._reported = time.monotonic()
         self._steps = self._tokens = self._total_steps = 0
         self._changed = threading.Condition()
+        # A core that only one thread may run has none to spare for prompts.
+        reads = guard is None and writing.reader in program.cores
+        self._reader = (
+            PromptReader(program, self._owner.__contains__, self._was_read) if reads else None
+        )
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -90,7 +96,10 @@ class Scheduler:
             self._bytes += generation.bytes
             for index, text in enumerate(texts):
                 self._owner[text.row] = generation, index
-                self._waiting.append(text.row)
+                if self._reader is not None and len(text.row.prompt) > LONG:
+                    self._reader.put(text.row)
+                else:
+                    self._waiting.append(text.row)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
                 self._thread.start()
@@ -113,11 +122,20 @@ class Scheduler:
                 generation.parked = None
                 self._changed.notify()
 
+    def _was_read(self, row: RunningRow) -> None:
+        """A long prompt is read; its text is written from here on."""
+        with self._changed:
+            if row in self._owner:
+                self._waiting.append(row)
+                self._changed.notify()
+
     def close(self) -> None:
-        """Ends all texts with UNAVAILABLE, and the thread."""
+        """Ends all texts with UNAVAILABLE, and the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+        if self._reader is not None:
+            self._reader.close()
         if self._thread is not None:
             self._thread.join()
 
@@ -154,6 +172,7 @@ class Scheduler:
             self._fail(list(self._open), error)
             self._drop()
             self._flush()
+            self._report()
 
     def _step(self) -> None:
         """One step of all texts that run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,6 +97,9 @@ def predict(
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
     settings: o.Set = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="continue a text, and show it as it is written")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="file to write; a picture goes next to it")
     ] = None,
@@ -121,13 +124,21 @@ def predict(
         from tasks.stages.asking import ask, client_of
 
         client = client_of(url, place, token_of(token_file), tls_ca)
-        if not place.is_dir():
+        if not place.is_dir() and not stream:
             given, more = inputs_and_flags(given, ())
             given += inputs_after_dashes(own)
             found = ask(client, [source, *given], file, flags | more, out)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
-    required(place, RUN, BUNDLE, finished=True)
+    if client is None or place.is_dir():
+        required(place, RUN, BUNDLE, finished=True)
+    if stream:
+        if file is not None or out is not None:
+            raise DataError("--stream writes to the terminal: leave --file and --out away")
+        given, more = inputs_and_flags(given, ())
+        texts = [*([] if place.is_dir() else [source]), *given, *inputs_after_dashes(own)]
+        _stream(place, texts, flags | more, client, as_json)
+        return
     from tasks.stages.predicting import predict as stage
     from tasks.stages.predicting import task_of
 
@@ -148,6 +159,20 @@ def predict(
     else:
         for line in [*found.lines, *(f"wrote {path}" for path in found.files)]:
             print(line)
+
+
+def _stream(
+    place: Path, texts: list[str], flags: dict[str, Any], client: Any, as_json: bool
+) -> None:
+    from tasks.stages.writing import write
+
+    def show(text: str) -> None:
+        if not as_json:
+            print(text, end="", flush=True)
+
+    found = write(place, texts, flags, show, client)
+    if as_json:
+        print_json({"predictions": found})
 
 
 def _check_known(ctx: typer.Context, flags: Collection[str], known: Collection[str]) -> None:

@@ -136,6 +136,13 @@ def test_forms_of_a_request(server):
     ({"inputs": {"text": ["a"], "stop": [["a", 1]]}}, 400, "stop"),
     ({"inputs": "a", "signature_name": "serving_default"}, 400, "it writes no text"),
     ({}, 400, "Missing 'inputs' or 'instances' key"),
+    ({"inputs": {"text": [1]}, "stream": True}, 400, "string"),
+    ({"inputs": {"text": [["a"]]}, "stream": True}, 400, "Input text takes shape [-1]"),
+    ({"instances": [{"text": None}], "stream": True}, 400, ""),
+    ({"inputs": {"text": ["a"], "seed": []}, "stream": True}, 400, "seed has 0 values"),
+    ({"inputs": {"text": ["a"], "max_tokens": 1.5}, "stream": True}, 400, "max_tokens"),
+    ({"inputs": {"text": []}, "stream": True}, 200, ""),
+    ({"inputs": {"text": {"b64": "//8="}}, "stream": True}, 200, "finish_reason"),
     ({"inputs": "a" * 2000, "stream": True}, 200, ""),
 ])  # fmt: skip
 def test_bad_requests(server, body, status, message):
@@ -231,6 +238,20 @@ def test_what_is_never_read_is_ended():
         assert not received.endswith(b"0\r\n\r\n")
         assert received.count(b'"token"') < 32 * 10_000
         left.close()
+
+
+def test_what_is_never_read_is_ended_over_grpc_too():
+    limits = GenerationLimits(max_unread=64, idle_seconds=0.2)
+    with serving(ChainCore(endless=True), limits) as server, client_of(server, "grpc") as client:
+        stream = client.generate(["ab"] * 32, stream=True, max_tokens=100_000)
+        until(lambda: any(g.parked is not None for g in server.scheduler._open), 60)
+        until(lambda: idle(server))
+        with pytest.raises(RequestError, match=r"Nothing was read for 0.2 s\."):
+            list(stream)
+
+
+def test_no_texts(client):
+    assert list(client.generate([], stream=True)) == []
 
 
 def read_on(connection):

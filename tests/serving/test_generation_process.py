@@ -12,8 +12,11 @@ import pytest
 from language_models import keras_texts, write_language_model
 
 import serving
+from common.errors import DataError, SeqloomError
+from serving.bundle import FORMAT
 from serving.client import Client
 from serving.predictor import OnnxModel
+from tasks.stages.writing import write
 
 ROOT = Path(serving.__file__).resolve().parents[1]
 
@@ -84,3 +87,54 @@ def test_streams_of_many_clients(model):
             "stop": np.array([settings["stop"]], object),
         }  # fmt: skip
         assert text == program.run(request)["continuation"][0].decode()
+
+
+def bundle_of(model):
+    """The directory as a bundle."""
+    place = model[0].parent / "bundle"
+    if not place.exists():
+        place.mkdir()
+        (place / "onnx").symlink_to(model[0])
+        config = {"task": "language", "data": {}}
+        manifest = {"format": FORMAT, "name": "language", "version": 1, "config": config}
+        (place / "manifest.json").write_text(json.dumps(manifest))
+    return place
+
+
+def test_a_bundle_writes_to_the_terminal(model):
+    shown = []
+    texts = model[1][:3]
+    found = write(bundle_of(model), texts, {"seed": 0, "max_tokens": 40}, shown.append)
+    assert [one["text"] for one in found] == texts
+    assert found[0]["continuation"] == model[2][0]
+    assert "".join(shown) == "".join(one["continuation"] + "\n" for one in found)
+    assert len(shown) > 40
+    with Client(f"http://localhost:{model[3]['rest_port']}", "language") as client:
+        asked = write(bundle_of(model), texts, {"seed": 0, "max_tokens": 40}, shown.append, client)
+    assert [one["continuation"] for one in asked] == [one["continuation"] for one in found]
+
+
+@pytest.mark.parametrize(("texts", "flags", "message"), [
+    ([], {}, "there is no input"),
+    (["a"], {"warmth": "1"}, "warmth"),
+    (["a"], {"temperature": -1.0}, "temperature"),
+    (["a"], {"max_tokens": 0}, "max_tokens"),
+    (["a"], {"documents": "lines"}, "leave --documents away"),
+])  # fmt: skip
+def test_bad_flags(model, texts, flags, message):
+    with pytest.raises((DataError, SeqloomError), match=message):
+        write(bundle_of(model), texts, flags, print)
+
+
+def test_the_command(model):
+    url = f"http://localhost:{model[3]['rest_port']}/v1/models/language"
+    command = [sys.executable, "-m", "seqloom", "predict", "--url", url, "--stream", "a cat",
+               "--max-tokens", "40"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, model[2][0] + "\n")
+    refused = {"--temperature=-1": "temperature is -1.0", "--file=x": "--stream"}
+    for more, message in refused.items():
+        done = subprocess.run([*command, more], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -4,15 +4,15 @@ import asyncio
 import random
 
 import pytest
-from writing_models import Bytes, ChainCore, alone, loaded, request_of, until
+from writing_models import Bytes, ChainCore, ChainReader, alone, loaded, request_of, until
 
 from serving.errors import RequestError
 from serving.runtime.generation import GenerationLimits
 from serving.runtime.scheduler import Scheduler
 
 
-def scheduled(core=None, **limits):
-    program = loaded(core)
+def scheduled(core=None, reader=None, **limits):
+    program = loaded(core, reader)
     loads = []
     return Scheduler(program, GenerationLimits(**limits), loads.append), program, loads
 
@@ -35,7 +35,9 @@ def test_texts_that_join_and_leave_are_those_of_each_alone(seed):
     drawn = random.Random(seed)
     limits = {"max_rows": [1, 3, 8, 64], "turn_steps": [1, 5, 50], "max_unread": [1, 4, 1000]}
     scheduler, program, _ = scheduled(
-        ChainCore(0.0002), **{name: drawn.choice(values) for name, values in limits.items()}
+        ChainCore(0.0002),
+        drawn.choice([None, ChainReader()]),
+        **{name: drawn.choice(values) for name, values in limits.items()},
     )
 
     def asked(i):
@@ -123,6 +125,38 @@ def test_a_long_prompt_holds_up_nobody():
         prompt.cancel()
 
     asyncio.run(main())
+    scheduler.close()
+
+
+def test_long_prompts_are_read_in_chunks_meanwhile():
+    core, reader = ChainCore(0.0005), ChainReader()
+    scheduler, program, _ = scheduled(core, reader)
+    prompts = ["ab" * 500, "b" * 33, "a" * 31, "c" * 30]
+
+    async def main():
+        reader.gate.clear()
+        writing = [scheduler.submit(texts_of(program, [text]), True) for text in prompts]
+        await asyncio.wait_for(writing[3].whole(), 10)  # a short one goes past
+        reader.gate.set()
+        return [(await generation.whole())[0].text for generation in writing]
+
+    assert asyncio.run(main()) == [alone(text)[0] for text in prompts]
+    assert sum(reader.sizes) == 1000 + 33
+    assert max(reader.sizes) <= 256
+    scheduler.close()
+
+
+def test_prompts_that_cannot_be_read_in_chunks_are_read_in_steps():
+    reader = ChainReader()
+    reader.broken = True
+    scheduler, program, _ = scheduled(ChainCore(), reader)
+
+    async def main():
+        gone = scheduler.submit(texts_of(program, ["b" * 100]), True)
+        gone.cancel()
+        return await scheduler.submit(texts_of(program, ["a" * 100]), False).whole()
+
+    assert asyncio.run(main())[0].text == alone("a" * 100)[0]
     scheduler.close()
 
 

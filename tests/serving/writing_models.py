@@ -76,10 +76,25 @@ class ChainCore:
         return {"log_probabilities": values, "h_next": np.stack([mixed, count], 1)}
 
 
+class ChainReader(ChainCore):
+    """The same, many ids at once."""
+
+    def __call__(self, arrays):
+        self.gate.wait(60)
+        if self.broken:
+            raise RuntimeError("the device is lost")
+        self.sizes.append(arrays["tokens"].shape[1])
+        h = arrays["h"]
+        for ids in arrays["tokens"].T:
+            h = np.stack([(h[:, 0] * 3 + ids) % 1009, h[:, 1] + 1], 1)
+        return {"h_next": h.astype(np.float32)}
+
+
 class Bytes(WritingProgram):
     """``generate`` of bytes."""
 
     end = END
+    reader = "reader"
     settings = {
         "temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0,
         "max_tokens": 100, "stop": "", "seed": 0,
@@ -92,9 +107,10 @@ class Bytes(WritingProgram):
         return Detokenizer.of_encoder(ENCODER)
 
 
-def loaded(core=None):
-    """The program with its core."""
-    return CheckedProgram(Bytes(), {"step": core or ChainCore()})
+def loaded(core=None, reader=None):
+    """The program with its cores."""
+    cores = {"step": core or ChainCore(), **({"reader": reader} if reader else {})}
+    return CheckedProgram(Bytes(), cores)
 
 
 def request_of(texts, **settings):
