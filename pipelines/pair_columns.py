@@ -77,8 +77,7 @@ class PairColumns:
         if column in values:
             return column
         if not column:
-            found = next((find(values, one) for find, one in (
-                (_of_language, language), (_of_names, known)) if find(values, one)), "")  # fmt: skip
+            found = _of_language(values, language) or _of_names(values, known)
             if found:
                 return found
             if row.file in self._headless:

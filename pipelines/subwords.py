@@ -73,8 +73,8 @@ class SubwordEncoder:
         except (RuntimeError, OSError) as error:
             raise DataError(
                 f"no subword vocabulary of {vocabulary_size} pieces can be made of "
-                f"{len(sentences)} texts: they have more characters than that, or too few words; change "
-                "--vocabulary-size, or take --level char."
+                f"{len(sentences)} texts: they have more characters than that, or too few words; "
+                "change --vocabulary-size, or take --level char."
             ) from error
         return SubwordEncoder(written.getvalue(), self.lowercase, self.max_length)
 

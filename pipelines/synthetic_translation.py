@@ -40,8 +40,8 @@ DAYS: Mapping[str, str] = {
 # {d} day, {o} English ordinal, {w} day in words, {m} month, {a} its first three letters, {y} year,
 # {wd} day of the week.
 DATE_FORMS: Mapping[str, tuple[str, ...]] = {
-    "en": ("{d} {m} {y}", "{m} {d}, {y}", "{m} {o}, {y}", "the {o} of {m} {y}", "{wd}, {m} {d}, {y}",
-           "{wd} {d} {a} {y}", "{a} {d} {y}", "{y}, {m} {d}", "{d}-{a}-{y}"),
+    "en": ("{d} {m} {y}", "{m} {d}, {y}", "{m} {o}, {y}", "the {o} of {m} {y}",
+           "{wd}, {m} {d}, {y}", "{wd} {d} {a} {y}", "{a} {d} {y}", "{y}, {m} {d}", "{d}-{a}-{y}"),
     "de": ("{d}. {m} {y}", "{wd}, {d}. {m} {y}", "{wd}, den {d}. {m} {y}", "{d}. {a}. {y}",
            "der {w} {m} {y}", "am {d}. {m} {y}"),
     "fr": ("{d} {m} {y}", "le {d} {m} {y}", "{wd} {d} {m} {y}", "le {wd} {d} {m} {y}"),
@@ -112,21 +112,36 @@ def german_ordinal(day: int) -> str:
 
 # ---- numbers below a million, in words
 
-_EN = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-       "fifteen sixteen seventeen eighteen nineteen").split()  # fmt: skip
-_EN_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
-_DE = ("null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn "
-       "fünfzehn sechzehn siebzehn achtzehn neunzehn").split()  # fmt: skip
-_DE_TENS = "- - zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
-_FR = ("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze "
-       "seize dix-sept dix-huit dix-neuf").split()  # fmt: skip
-_FR_TENS = "- - vingt trente quarante cinquante soixante".split()
-_ES = ("cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince "
-       "dieciséis diecisiete dieciocho diecinueve veinte veintiuno veintidós veintitrés "
-       "veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve").split()  # fmt: skip
-_ES_TENS = "- - - treinta cuarenta cincuenta sesenta setenta ochenta noventa".split()
-_ES_HUNDREDS = ("- ciento doscientos trescientos cuatrocientos quinientos seiscientos setecientos "
-                "ochocientos novecientos").split()  # fmt: skip
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_EN = _words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+)
+_EN_TENS = _words("- - twenty thirty forty fifty sixty seventy eighty ninety")
+_DE = _words(
+    "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn "
+    "fünfzehn sechzehn siebzehn achtzehn neunzehn"
+)
+_DE_TENS = _words("- - zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig")
+_FR = _words(
+    "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize "
+    "dix-sept dix-huit dix-neuf"
+)
+_FR_TENS = _words("- - vingt trente quarante cinquante soixante")
+_ES = _words(
+    "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince "
+    "dieciséis diecisiete dieciocho diecinueve veinte veintiuno veintidós veintitrés "
+    "veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve"
+)
+_ES_TENS = _words("- - - treinta cuarenta cincuenta sesenta setenta ochenta noventa")
+_ES_HUNDREDS = _words(
+    "- ciento doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos "
+    "novecientos"
+)
 
 
 def english(number: int) -> str:

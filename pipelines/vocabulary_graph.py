@@ -6,9 +6,8 @@ import tensorflow as tf
 
 from pipelines.subwords import SPACE, SubwordEncoder
 from pipelines.subwords_graph import SubwordEncoderGraph
-from pipelines.text import SPECIAL_TOKENS
+from pipelines.text import SPECIAL_TOKENS, TextEncoder
 from pipelines.text_graph import TextEncoderGraph
-from pipelines.vocabulary import Vocabulary
 
 
 class VocabularyGraph(tf.Module):
@@ -18,7 +17,7 @@ class VocabularyGraph(tf.Module):
         vocabulary: the same in NumPy.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: SubwordEncoder | TextEncoder) -> None:
         super().__init__()
         subwords = isinstance(vocabulary, SubwordEncoder)
         self.encode = (SubwordEncoderGraph if subwords else TextEncoderGraph)(vocabulary)
