@@ -20,7 +20,7 @@ from models.one_step import OneStep
 from models.recurrent import CELLS, recurrent_stack, stack_state_names
 from models.training import compile_model
 from models.translation_config import TranslationConfig
-from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy, TokenTable
+from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy, TokenTable, Unmasked
 
 FEED = "feed"  # the state that holds the attentional vector of the step before
 
@@ -100,9 +100,7 @@ def encode(
     if config.attention != "dot":
         bias = config.attention == "additive"
         keys = keras.layers.Dense(config.units, use_bias=bias, name="keys")(memory)
-    else:
-        keys = keras.layers.Activation("linear", name="keys")(memory)
-    found = {"memory": memory, "keys": keys}
+    found = {"memory": Unmasked(name="read")(memory), "keys": Unmasked(name="compared")(keys)}
     for name in decoder_states(config):
         _, depth, kind = name.split("_")
         mine = [

@@ -280,6 +280,27 @@ class TokenTable(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
+class Unmasked(keras.layers.Layer):
+    """Its input without a mask: what reads it is told by the source's ids where rows end."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, x):
+        """Any tensor to the same."""
+        return tf.identity(x)
+
+    def compute_mask(self, x, mask=None):
+        """None."""
+        return
+
+    def compute_output_shape(self, shape):
+        """As it is."""
+        return shape
+
+
+@keras.saving.register_keras_serializable("seqloom")
 class SmoothedCrossEntropy(keras.losses.Loss):
     """Cross-entropy of the next token with label smoothing, the mean over all tokens of a batch.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.translation_layers import TokenTable
+from models.translation_layers import TokenTable, Unmasked
 from serving.native_onnx.registry import converter
 
 
@@ -14,3 +14,9 @@ def token_table(graph, layer, x, reverse=False):
     # Stored a second time, transposed: a runtime would else do it at each step.
     scores = x @ graph.weight(layer.table.numpy().T, "table_transposed")
     return scores + graph.weight(layer.bias, "bias")
+
+
+@converter(Unmasked, layout="any")
+def unmasked(graph, layer, x):
+    """Nothing to do."""
+    return x

@@ -55,7 +55,7 @@ class Translation(Task):
     monitor = Metric("loss", "min")
     model_module = "models.translation"
     overfit = Overfit(90.0, epochs=150, settings=MappingProxyType({
-        "dropout": 0.0, "label_smoothing": 0.0, "average": 0.0, "learning_rate": 0.01,
+        "dropout": 0.0, "label_smoothing": 0.0, "average": 0.0, "learning_rate": 0.005,
     }))  # fmt: skip
 
     def load(self, options: DataOptions) -> Splits[TextPair]:
