@@ -16,11 +16,13 @@ import keras
 from keras import ops
 
 from common.errors import ConfigError
+from models.language_layers import UnitTable
+from models.masking import MaskedBy
 from models.one_step import OneStep
 from models.recurrent import CELLS, recurrent_stack, stack_state_names
 from models.training import compile_model
 from models.translation_config import TranslationConfig
-from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy, TokenTable, Unmasked
+from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy, Unmasked
 
 FEED = "feed"  # the state that holds the attentional vector of the step before
 
@@ -50,8 +52,8 @@ def translation_model(
         )
     source = keras.Input((None,), dtype="int32", name="source")
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    table = TokenTable(target_tokens, config.embedding_dim, name="target_table")
-    source_table = table if config.share_embeddings else TokenTable(
+    table = UnitTable(target_tokens, config.embedding_dim, name="target_table")
+    source_table = table if config.share_embeddings else UnitTable(
         source_tokens, config.embedding_dim, name="source_table")  # fmt: skip
     encoded = encode(config, source_table, source)
     x = keras.layers.Dropout(config.dropout, name="target_dropout")(table(tokens))
@@ -62,9 +64,9 @@ def translation_model(
     states = [encoded[name] for name in decoder_states(config)]
     x = decoder(x, encoded["memory"], encoded["keys"], source, states)
     x = keras.layers.Dropout(config.dropout, name="output_dropout")(x)
-    output = table if config.tie_output else TokenTable(
+    output = table if config.tie_output else UnitTable(
         target_tokens, config.embedding_dim, name="output_table")  # fmt: skip
-    logits = output(x, reverse=True)
+    logits = output(x, mode="score")
     # In float32 whatever the policy: small probabilities count.
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     model = keras.Model(
@@ -82,7 +84,7 @@ def decoder_states(config: TranslationConfig) -> list[str]:
 
 
 def encode(
-    config: TranslationConfig, table: TokenTable, source: keras.KerasTensor
+    config: TranslationConfig, table: UnitTable, source: keras.KerasTensor
 ) -> dict[str, keras.KerasTensor]:
     """What the decoder needs of the source.
 
@@ -91,7 +93,8 @@ def encode(
         source, units]``, what its scores are made with; and the decoder's first states, each from
         the encoder's last ones of the same layer.
     """
-    x = keras.layers.Dropout(config.dropout, name="source_dropout")(table(source))
+    x = MaskedBy(name="source_embedded")([table(source), source])
+    x = keras.layers.Dropout(config.dropout, name="source_dropout")(x)
     memory, states = recurrent_stack(x, config, return_states=True, prefix="encoder_")
     if config.attention == "dot" and memory.shape[-1] != config.units:
         # A plain product needs vectors of the decoder's size.
@@ -138,7 +141,7 @@ def _state_names(decoder: AttentionDecoder) -> list[str]:
 def step_model(model: keras.Model, encoded: Mapping[str, keras.KerasTensor]) -> keras.Model:
     """One step of the decoder: see ``translation_cores``."""
     decoder = model.get_layer("decoder")
-    tables = {layer.name: layer for layer in model.layers if isinstance(layer, TokenTable)}
+    tables = {layer.name: layer for layer in model.layers if isinstance(layer, UnitTable)}
     table = tables["target_table"]
     names = _state_names(decoder)
     inputs = {
@@ -160,7 +163,7 @@ def step_model(model: keras.Model, encoded: Mapping[str, keras.KerasTensor]) -> 
     )
     x = keras.layers.Concatenate(name="looked")([y, context])
     x = _copy(decoder.combine, x)[:, 0]
-    logits = tables.get("output_table", table)(x, reverse=True)
+    logits = tables.get("output_table", table)(x, mode="score")
     outputs = {
         "log_probabilities": keras.layers.Activation("log_softmax", name="scores")(logits),
         "attention": weights[:, 0],

@@ -232,54 +232,6 @@ def _cell_step(
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class TokenTable(keras.layers.Layer):
-    """A vector for each token: to embed ids by, and to score tokens by (Press and Wolf 2017,
-    "Using the output embedding to improve language models", arXiv:1608.05859).
-
-        x = table(ids)                       # its mask is that of the ids other than 0
-        logits = table(x, reverse=True)      # products with all vectors, and a bias
-
-    Args:
-        tokens: how many there are.
-        width: of each vector.
-    """
-
-    SPREAD = 0.1  # vectors begin uniformly within; products with them are then near 0
-
-    def __init__(self, tokens: int, width: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.tokens, self.width = tokens, width
-
-    def build(self, shape=None) -> None:
-        """Makes the table and the bias of the scores."""
-        begin = keras.initializers.RandomUniform(-self.SPREAD, self.SPREAD)
-        self.table = self.add_weight((self.tokens, self.width), begin, name="table")
-        self.bias = self.add_weight((self.tokens,), "zeros", name="bias")
-
-    def call(self, x, reverse=False):
-        """``<int32>[...]`` to ``<float32>[..., width]``; in reverse to ``[..., tokens]``."""
-        table = tf.convert_to_tensor(self.table)
-        if not reverse:
-            return tf.gather(table, tf.cast(x, tf.int32))
-        flat = tf.matmul(tf.reshape(x, [-1, self.width]), table, transpose_b=True)
-        scores = tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [self.tokens]], 0))
-        return scores + tf.convert_to_tensor(self.bias)
-
-    def compute_mask(self, x, mask=None, reverse=False):
-        """``<bool>`` of ids other than 0; of scores None."""
-        return None if reverse or len(x.shape) < 2 or x.dtype != "int32" else ops.not_equal(x, 0)
-
-    def compute_output_spec(self, x, reverse=False):
-        """See ``call``."""
-        shape = (*x.shape[:-1], self.tokens) if reverse else (*x.shape, self.width)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        """For ``model.keras``."""
-        return {**super().get_config(), "tokens": self.tokens, "width": self.width}
-
-
-@keras.saving.register_keras_serializable("seqloom")
 class Unmasked(keras.layers.Layer):
     """Its input without a mask: what reads it is told by the source's ids where rows end."""
 
