@@ -196,15 +196,12 @@ class Score(_OfLanguage):
 class Generate(_OfLanguage, WritingProgram):
     """A beginning to its continuation."""
 
-<<<<<<< HEAD
+    reader = "model"
+
     @property
     def end(self) -> int | None:
         """Of texts that have one."""
         return END if self.preprocessor.ends else None
-=======
-    reader = "model"
-    end = END
->>>>>>> generating
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -215,18 +212,16 @@ class Generate(_OfLanguage, WritingProgram):
         """A start and the units of each text."""
         return [np.array([START, *self.units.encode(text)], np.int32) for text in request["text"]]
 
-<<<<<<< HEAD
     def examples(self, request: Arrays) -> Iterator[Arrays]:
         """The first units of the texts, or of none where a form says how texts begin."""
         shown = 0 if self.settings["form"] else PROMPT
         texts = [self.units.decode(self.units.encode(text)[:shown]) for text in request["text"]]
         yield {"text": text_request(texts), "max_tokens": np.full(len(texts), WRITTEN)}
-=======
+
     def read(self, core: Core, ids: np.ndarray, states: Arrays) -> Arrays:
         """By the core that scores texts, which wants to know what follows."""
         found = core({"tokens": ids, "following": ids, **states})
         return {name: found[f"{name}{NEXT}"] for name in states}
->>>>>>> generating
 
     def detokenizer(self) -> Detokenizer:
         """What each unit adds."""
