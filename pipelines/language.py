@@ -36,7 +36,7 @@ class LanguagePreprocessing(Config):
 
     level: str = choice(
         "char", LEVELS,
-        "what a unit is: word (what stands between spaces), token (lower case, punctuation apart)",
+        "what a unit is; word: what stands between spaces, token: in lower case, punctuation apart",
     )  # fmt: skip
     backward: bool = switch(False, "read from the end to the beginning, for --encoder-backward")
     vocabulary_size: int = number(

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import DataError
+from pipelines.subwords import SPACE, SubwordEncoder
 from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
 
-LEVELS = ("word", "token", "char", "byte")
+LEVELS = ("word", "token", "subword", "char", "byte")
 # How the special units are called in answers; only the unknown one can be written.
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 # White space between words, in a notation that `re` and RE2 read alike; a line break is a word.
 SPACES = "[ \\t\\r\\f\\v]+"
 _WORDS = re.compile(r"\n|[^ \t\r\f\v\n]+")
 VOCABULARY = "units.json"
+ANY_LENGTH = 2**31 - 1
 TOKENS = TextEncoder(level="word")
 
 __all__ = ["END", "PAD", "START", "UNKNOWN", "Units"]
@@ -39,12 +41,15 @@ class Units:
     Attributes:
         level: "word": what stands between spaces, and line breaks; "token": words in lower case,
             punctuation by itself, as ``pipelines.text`` cuts them, so that classifiers and taggers
-            know them again; "char": code points; "byte": bytes of UTF-8.
+            know them again; "subword": pieces of words (``pipelines.subwords``), and line breaks;
+            "char": code points; "byte": bytes of UTF-8.
         names: the unit of each number, the four special ones first.
+        pieces: of subwords, what cuts a line.
     """
 
     level: str
     names: tuple[str, ...] = field(repr=False)
+    pieces: SubwordEncoder | None = None
 
     @classmethod
     def adapt(
@@ -60,6 +65,10 @@ class Units:
         """
         if level == "byte":
             return cls(level, (*SPECIAL, *map(chr, range(256))))
+        if level == "subword":
+            lines = (line for text in texts for line in text.split("\n"))
+            pieces = SubwordEncoder(max_length=ANY_LENGTH).adapt(lines, size - 1)
+            return cls(level, (*SPECIAL, *pieces.vocabulary[len(SPECIAL) :], "\n"), pieces)
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(_cut(text, level))
@@ -78,8 +87,16 @@ class Units:
 
     def encode(self, text: str | bytes) -> np.ndarray:
         """``<int32>[units]``, without start and end."""
+        if self.pieces is not None:
+            return self._in_pieces(as_text(text))
         find = self._numbers.get
         return np.array([find(unit, UNKNOWN) for unit in _cut(as_text(text), self.level)], np.int32)
+
+    def _in_pieces(self, text: str) -> np.ndarray:
+        found: list[int] = []
+        for line in text.split("\n"):
+            found += [*self.pieces.encode(line)[1:-1], len(self) - 1]
+        return np.array(found[:-1], np.int32)
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The text of numbers; padding, start and end are nothing."""
@@ -93,7 +110,7 @@ class Units:
     @property
     def spaced(self) -> bool:
         """Whether units are words that bring the space before them."""
-        return self.level in ("word", "token")
+        return self.level in ("word", "token", "subword")
 
     @cached_property
     def written(self) -> np.ndarray:
@@ -113,12 +130,17 @@ class Units:
     def _write(self, name: str) -> bytes:
         if self.level == "byte" and len(name) == 1:
             return bytes([ord(name)])
+        if self.level == "subword":
+            return name.replace(SPACE, " ").encode("utf-8")
         space = self.spaced and name != "\n"
         return (" " * space + name).encode("utf-8")
 
     def save(self, directory: Path) -> None:
-        """Writes ``units.json``."""
-        value = json.dumps({"level": self.level, "names": self.names}, ensure_ascii=False)
+        """Writes ``units.json``, and ``subwords.model`` of subwords."""
+        state = None if self.pieces is None else self.pieces.save(directory)
+        value = json.dumps(
+            {"level": self.level, "names": self.names, "pieces": state}, ensure_ascii=False
+        )
         (directory / VOCABULARY).write_text(value, encoding="utf-8")
 
     @classmethod
@@ -127,7 +149,9 @@ class Units:
         path = directory / VOCABULARY
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(found["level"], tuple(found["names"]))
+            state = found.get("pieces")
+            pieces = SubwordEncoder.load(directory, state) if state else None
+            return cls(found["level"], tuple(found["names"]), pieces)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path} cannot be used as a vocabulary ({error})") from error
 

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from pipelines.units import UNKNOWN, Units
+from pipelines.units import LEVELS, UNKNOWN, Units
 from pipelines.units_graph import UnitsGraph
 
 TEXTS = ["so it is\nsaid the cat", " on the mat  ", "caf\u00e9 \U0001f600\n\n"]
-UNITS = {level: Units.adapt(TEXTS, level) for level in ("word", "token", "char", "byte")}
+UNITS = {
+    level: Units.adapt(TEXTS, level, 60) for level in ("word", "token", "subword", "char", "byte")
+}
 GRAPHS = {level: UnitsGraph(units) for level, units in UNITS.items()}
 
 
@@ -21,6 +23,15 @@ def test_words_are_what_stands_between_spaces_and_line_breaks():
     assert names == ["so", "it", "is", "\n", "said", "the", "cat"]
     assert units.decode(units.encode(TEXTS[0])) == TEXTS[0]
     assert units.decode(units.encode(TEXTS[1])) == "on the mat"
+
+
+def test_subwords_keep_lines_and_what_a_space_parts():
+    units = Units.adapt(["the cat sat\non the mat"] * 9, "subword", size=24)
+    text = "the mat\n\non the cat"
+    assert units.decode(units.encode(text)) == text
+    assert units.names[units.encode(text)[-1]] in units.pieces.vocabulary
+    assert units.encode("").tolist() == []
+    assert units.names[-1] == "\n"
 
 
 def test_what_training_does_not_have_is_unknown():

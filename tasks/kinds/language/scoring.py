@@ -13,7 +13,7 @@ from pipelines.splits import Splits
 from pipelines.units import PAD, START, UNKNOWN
 
 # Longest n-grams of the baseline.
-ORDERS = {"word": 5, "token": 5, "char": 8, "byte": 8}
+ORDERS = {"word": 5, "token": 5, "subword": 5, "char": 8, "byte": 8}
 
 
 def scores(
