@@ -11,9 +11,7 @@ from pipelines.units import LEVELS, UNKNOWN, Units
 from pipelines.units_graph import UnitsGraph
 
 TEXTS = ["so it is\nsaid the cat", " on the mat  ", "caf\u00e9 \U0001f600\n\n"]
-UNITS = {
-    level: Units.adapt(TEXTS, level, 60) for level in ("word", "token", "subword", "char", "byte")
-}
+UNITS = {level: Units.adapt(TEXTS, level, 60) for level in LEVELS}
 GRAPHS = {level: UnitsGraph(units) for level, units in UNITS.items()}
 
 
