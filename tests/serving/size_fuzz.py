@@ -27,7 +27,6 @@ from serving.runtime.savedmodel_backend import SavedModelBackend
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
 
-TOYS = Path(__file__).resolve().parents[1] / "toy_kinds"
 SMALL = {"layers": 1, "units": 4, "epochs": 1}
 TEXT = {**SMALL, "embedding_dim": 4}
 TAGS = {**TEXT, "character_dim": 4, "character_units": 4, "form_dim": 4}
@@ -43,8 +42,8 @@ KINDS = {
     "tagging": ("tagging", "synthetic:80", TAGS, {}),
     "tagging-softmax": ("tagging", "synthetic:80", {**TAGS, "head": "softmax"}, {}),
     "intent": ("intent", "synthetic:80", TAGS, {}),
-    "language": ("toy_language", "synthetic:80", TEXT, {}),
-    "reversal": ("toy_reversal", "synthetic:80", TEXT, {}),
+    "language": ("language", "synthetic:80", TEXT, {}),
+    "translation": ("translation", "synthetic:200", TEXT, {}),
 }
 THREADS, TOLERANCE, MEMORY = 6, 2e-4, 16 * 2**30
 TEXTS = [
@@ -63,7 +62,8 @@ TEXTS = [
 ]
 # For inputs that have a default: what is valid, and what is not.
 SETTINGS = {
-    "reject_below": ([0.0, 0.3, 1.0, 2.0, np.nan], []),
+    "reject_below": ([0.0, 0.3, 1.0], [2.0, -0.1, np.nan]),
+    "repetition_penalty": ([1.0], [-1.0, np.nan]),
     "temperature": ([0.0, 0.5, 1.0], [-1.0, np.nan, np.inf]),
     "top_k": ([0, 1, 3], [-1, 2**40]), "top_p": ([0.5, 1.0], [-0.5, 7.0, np.nan]),
     "max_tokens": ([1, 3, 9], [-1, 2**40]), "seed": ([0, 7], []),
@@ -73,15 +73,13 @@ SETTINGS = {
 
 
 def build(kind, directory):
-    """A bundle with both formats; the toy kinds are mixed into the packages."""
+    """A bundle with both formats."""
     if kind == "-":
         return directory
     from tasks.stages.exporting import export
     from tasks.stages.run_directory import Run
     from tasks.stages.training import train
 
-    for package in ("models", "pipelines", "tasks", "tasks.kinds"):
-        import_module(package).__path__.append(str(TOYS / package.replace(".", "/")))
     if (directory / "bundle").is_dir():
         return directory / "bundle"
     name, source, settings, reading = KINDS[kind]
@@ -104,7 +102,7 @@ def drawn_request(draw, signature):
         shape = [opened if size == -1 else size for size in spec["shape"]]
         shape[0] = rows
         if "default" in spec:
-            if draw.random() < 0.4:
+            if draw.random() < 0.4 and spec["dtype"] != "string":
                 valid, invalid = SETTINGS.get(name, ([1], [0]))
                 value = draw.choice(invalid if invalid and draw.random() < 0.15 else valid)
                 value = np.array(value)
