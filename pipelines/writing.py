@@ -28,7 +28,7 @@ SEPARATOR = "\x1f"
 # Reasons why a text ends.
 AT_END, AT_LENGTH, AT_STOP = "end", "length", "stop"
 MAX_STOPS, MAX_STOP_LENGTH = 16, 1000
-MOST_FORMS = 16  # that are kept, the newest
+MOST_FORMS, MOST_FORM_BYTES = 16, 64 * 2**20  # that are kept, the newest
 _DTYPES = {float: "float32", int: "int64", str: "string"}
 
 
@@ -191,11 +191,18 @@ class WritingProgram(Program):
         pattern = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         if not pattern:
             return None, 0
-        if pattern not in self._forms:
-            self._forms[pattern] = form_of(pattern, self.detokenizer(), self.end)
+        form = self._forms.get(pattern)
+        if form is None:
+            form = self._forms[pattern] = form_of(pattern, self.detokenizer(), self.end)
+            # Requests come in several threads: one of the old may be gone already.
             for old in list(self._forms)[:-MOST_FORMS]:
-                del self._forms[old]
-        form = self._forms[pattern]
+                self._forms.pop(old, None)
+            kept = [(name, one.table.nbytes) for name, one in list(self._forms.items())]
+            over = sum(size for _, size in kept) - MOST_FORM_BYTES
+            for old, size in kept[:-1]:
+                if over > 0:
+                    self._forms.pop(old, None)
+                    over -= size
         return form, form.behind(prompt[1:])
 
     @cached_property

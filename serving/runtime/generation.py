@@ -20,7 +20,7 @@ class GenerationLimits:
     Attributes:
         max_rows: largest number of texts in one step; more take turns.
         max_texts: largest number of texts that run, wait or are paused.
-        max_bytes: largest size of their states and prompts.
+        max_bytes: largest size of their states, prompts and forms.
         max_unread: ids that a reader may be behind before its request pauses.
         idle_seconds: a request of which nothing is read for so long is ended.
         turn_steps: steps after which a text makes way for one that waits.

@@ -266,6 +266,8 @@ def selected(outputs: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
 def _is_large(inputs: Arrays, rows: int) -> bool:
     if rows > SMALL_ROWS or any(array.nbytes > SMALL_BYTES for array in inputs.values()):
         return True
+    if "form" in inputs:  # it is made into a table, which may take long
+        return True
     texts = (array for array in inputs.values() if array.dtype == object)
     return sum(len(one) for array in texts for one in array.flat if one) > SMALL_BYTES
 

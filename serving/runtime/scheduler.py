@@ -84,7 +84,9 @@ class Scheduler:
             RequestError: RESOURCE_EXHAUSTED, or UNAVAILABLE when the model is being unloaded.
         """
         generation = Generation(self, texts, streamed)
-        generation.bytes = sum(self._bytes_of(text) for text in texts)
+        # Rows of one form share its table.
+        forms = {id(form): form.table.nbytes for text in texts if (form := text.row.form)}
+        generation.bytes = sum(map(self._bytes_of, texts)) + sum(forms.values())
         with self._changed:
             if self._closed:
                 raise _unloaded()

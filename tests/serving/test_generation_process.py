@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import serving
 from common.errors import DataError, SeqloomError
 from serving.bundle import FORMAT
 from serving.client import Client
+from serving.errors import RequestError
 from serving.predictor import OnnxModel
 from tasks.stages.writing import write
 
@@ -25,7 +27,7 @@ ROOT = Path(serving.__file__).resolve().parents[1]
 def model(request, tmp_path_factory):
     """Directory of a model, the texts that Keras writes, and a server's ports."""
     place = tmp_path_factory.mktemp(request.param) / "language"
-    settings = {"repetition_penalty": 1.0, "stop": ""}
+    settings = {"repetition_penalty": 1.0, "stop": "", "form": ""}
     cores = write_language_model(place, request.param, decoding=settings)
     prompts = ["a cat", "", "the end of the"] * 4
     expected = keras_texts(cores, place / "1", prompts, seed=np.arange(12), max_tokens=np.array(40))
@@ -87,6 +89,23 @@ def test_streams_of_many_clients(model):
             "stop": np.array([settings["stop"]], object),
         }  # fmt: skip
         assert text == program.run(request)["continuation"][0].decode()
+
+
+def test_streams_keep_a_form(model):
+    for client in clients(model[3]):
+        with client:
+            asked = {"form": "[a-z]{3,9}[.,]", "seed": [1, 2]}
+            if model[0].parent.name.startswith("word"):
+                with pytest.raises(RequestError, match="form is for texts of characters"):
+                    client.generate(["", "ab"], stream=True, **asked)
+                continue
+            stream = client.generate(["", "ab"], stream=True, **asked)
+            pieces = list(stream)
+            texts = [stream.texts[i] for i in range(2)]
+        assert {text.finish_reason for text in texts} == {"end"}
+        assert re.fullmatch("[a-z]{3,9}[.,]", texts[0].text)
+        assert re.fullmatch("[a-z]{3,9}[.,]", "ab" + texts[1].text)
+        assert "".join(piece.text for piece in pieces if piece.index == 1) == texts[1].text
 
 
 def bundle_of(model):

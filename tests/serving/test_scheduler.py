@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from writing_models import Bytes, ChainCore, ChainReader, alone, loaded, request_of, until
 
@@ -220,6 +222,21 @@ def test_what_is_too_much_is_refused_and_room_comes_back(limits):
                 break
         await scheduler.submit(texts_of(program, ["a"] * 4, max_tokens=5), False).whole()
 
+    asyncio.run(main())
+    scheduler.close()
+
+
+def test_tables_of_forms_count():
+    scheduler, program, _ = scheduled(max_bytes=1000)
+
+    async def main():
+        texts = texts_of(program, ["a"] * 3)
+        for text in texts:
+            text.row.form = form
+        with pytest.raises(RequestError, match=f"would take {3 * 16 + 1000} bytes"):
+            scheduler.submit(texts, False)
+
+    form = SimpleNamespace(table=np.zeros(250, np.int32))
     asyncio.run(main())
     scheduler.close()
 
