@@ -5,7 +5,8 @@
 
 An LSTM of 2 layers of 256 units over 96 characters, never trained, writes ``--tokens`` characters
 at temperature 1 for 1, 8, 32 and 128 streams at once. The ways take turns, ``--rounds`` times, and
-a figure is the median round.
+a figure is the median round. Rows named ``cpu`` are tokens a second of processor time of the
+process that computes, all its threads together: what counts on a machine that others use too.
 
 * ``onnx step``: ONNX Runtime called directly, one thread: the step model alone, nothing drawn;
 * ``running rows``: the same with drawing, as the server's thread does it, without a server;
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,6 +39,7 @@ from measuring import report
 CHARACTERS = "".join(map(chr, range(32, 124)))
 LAYERS, UNITS = 2, 256
 PROMPT = "a"
+SECONDS = 2.0  # of a slow way, in each round
 
 
 def main() -> None:
@@ -51,12 +54,13 @@ def main() -> None:
         ways = in_this_process(place, step)
         server, port = start_server(place)
         try:
-            ways |= {name: asking(port, name == "server, streamed") for name in
-                     ("server, streamed", "server, whole")}  # fmt: skip
+            pids = dict.fromkeys(ways, os.getpid())
+            for name in ("server, streamed", "server, whole"):
+                ways[name], pids[name] = asking(port, name == "server, streamed"), server.pid
             if options.peer_python:
-                ways["torch"] = peer(options.peer_python)
+                ways["torch"], pids["torch"] = peer(options.peer_python)
             ways = {name: ways[name] for name in options.ways or ways}
-            rows = measured(ways, options)
+            rows = measured(ways, pids, options)
         finally:
             server.terminate()
             server.communicate()
@@ -75,22 +79,39 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(ways: dict[str, Callable], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each way: median tokens a second by number of streams."""
-    found: dict[str, dict[int, list[float]]] = {n: {s: [] for s in options.streams} for n in ways}
+def measured(
+    ways: dict[str, Callable], pids: dict[str, int], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Two rows for each way: median tokens a second by number of streams, and of processor time."""
+    walls: dict[str, dict[int, list[float]]] = {n: {s: [] for s in options.streams} for n in ways}
+    cpus: dict[str, dict[int, list[float]]] = {n: {s: [] for s in options.streams} for n in ways}
     for name, way in ways.items():
         way(2, 10)  # what is compiled and allocated is not measured
         print(f"{name} runs", file=sys.stderr)
     for _ in range(options.rounds):
         for streams in options.streams:
             for name, way in ways.items():
-                # The slow one gets fewer tokens: its rate does not depend on them.
-                tokens = min(options.tokens, 30) if name == "keras predict" else options.tokens
-                found[name][streams].append(streams * tokens / way(streams, tokens))
+                # Slow ones get fewer tokens: a rate does not depend on them.
+                rate = 10 / way(streams, 10)
+                tokens = min(options.tokens, max(10, int(SECONDS * rate)))
+                before = processor_seconds(pids[name])
+                walls[name][streams].append(streams * tokens / way(streams, tokens))
+                spent = processor_seconds(pids[name]) - before
+                cpus[name][streams].append(streams * tokens / max(spent, 0.01))
     return [
-        {"tokens a second": name, **{f"{s} streams": statistics.median(rates[s]) for s in rates}}
-        for name, rates in found.items()
-    ]
+        {"tokens a second": f"{name}{what}",
+         **{f"{s} streams": statistics.median(rates[s]) for s in rates}}
+        for what, found in (("", walls), (", cpu", cpus)) for name, rates in found.items()
+    ]  # fmt: skip
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process so far; nan where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_model(place: Path) -> Any:
@@ -251,8 +272,8 @@ async def ask(port: int, streams: int, tokens: int, streamed: bool) -> float:
     return seconds
 
 
-def peer(python: str) -> Callable[[int, int], float]:
-    """Seconds of PyTorch's loop, in a process that stays."""
+def peer(python: str) -> tuple[Callable[[int, int], float], int]:
+    """Seconds of PyTorch's loop, in a process that stays, and its number."""
     script = Path(__file__).with_name("generate_peer.py")
     process = subprocess.Popen(
         [python, str(script), str(LAYERS), str(UNITS), str(len(CHARACTERS) + 4)],
@@ -266,7 +287,7 @@ def peer(python: str) -> Callable[[int, int], float]:
         process.stdin.flush()
         return float(process.stdout.readline())
 
-    return run
+    return run, process.pid
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.preprocessor import load_preprocessor
 from pipelines.program import DEFAULT
 from pipelines.ragged import Arrays
-from pipelines.responses import readable
+from pipelines.responses import readable, settings_request
+from pipelines.text import text_request
+from pipelines.writing import SEPARATOR, Piece, WritingProgram
 from serving.bundle import read_manifest
 from serving.errors import RequestError, ServingError
 from serving.onnx_core import OnnxCore
 from serving.programs import loaded_programs
+from serving.runtime.signatures import GENERATE_SIGNATURE
 
 
 class OnnxModel:
@@ -98,3 +101,31 @@ class Predictor:
             settings: decoding settings that differ from the defaults, such as ``temperature=0.5``.
         """
         return readable(self.model.programs[DEFAULT], self.preprocessor, raw, settings)
+
+    def generate(self, text: str | Sequence[str], **settings: Any) -> Iterator[Piece]:
+        """Continues one text or several; a model with a signature ``generate``.
+
+        >>> for piece in predictor.generate("Once", temperature=0.7):   # doctest: +SKIP
+        ...     print(piece.text, end="", flush=True)
+
+        Args:
+            text: what is continued.
+            settings: decoding settings that differ from the defaults, the same for all texts;
+                ``stop`` is a string or a list of strings.
+
+        Returns:
+            What each id adds, as it is written; ``index`` says to which of the texts.
+
+        Raises:
+            RequestError: a setting is out of range, or the model writes no text.
+            DataError: the model has no such setting.
+        """
+        program = self.model.programs.get(GENERATE_SIGNATURE)
+        if program is None or not isinstance(program.program, WritingProgram):
+            raise RequestError("this model writes no text", code="FAILED_PRECONDITION")
+        if not isinstance(settings.get("stop", ""), str):
+            settings["stop"] = SEPARATOR.join(settings["stop"])
+        texts = text_request([text] if isinstance(text, str) else text)
+        more = settings_request(program.program, settings)
+        encoded = program.encode({"text": texts, **more})
+        return program.program.pieces(program.cores, program.program.texts(encoded))

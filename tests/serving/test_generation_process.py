@@ -17,7 +17,7 @@ from common.errors import DataError, SeqloomError
 from serving.bundle import FORMAT
 from serving.client import Client
 from serving.errors import RequestError
-from serving.predictor import OnnxModel
+from serving.predictor import OnnxModel, Predictor
 from tasks.stages.writing import write
 
 ROOT = Path(serving.__file__).resolve().parents[1]
@@ -131,6 +131,16 @@ def test_a_bundle_writes_to_the_terminal(model):
     with Client(f"http://localhost:{model[3]['rest_port']}", "language") as client:
         asked = write(bundle_of(model), texts, {"seed": 0, "max_tokens": 40}, shown.append, client)
     assert [one["continuation"] for one in asked] == [one["continuation"] for one in found]
+
+
+def test_a_predictor_writes(model):
+    predictor = Predictor(bundle_of(model))
+    pieces = list(predictor.generate(model[1][:1], seed=0, max_tokens=40, stop=["@", "#"]))
+    assert "".join(piece.text for piece in pieces) == model[2][0]
+    with pytest.raises(RequestError, match="max_tokens is 0"):
+        predictor.generate("a", max_tokens=0)
+    with pytest.raises(DataError, match="no decoding setting 'warmth'"):
+        predictor.generate("a", warmth=1)
 
 
 @pytest.mark.parametrize(("texts", "flags", "message"), [
