@@ -272,16 +272,45 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         """``<int32>[batch, time]`` and logits ``<float32>[batch, time, tokens]`` to a number."""
         targets = ops.cast(y_true, "int32")
         logits = ops.cast(y_pred, "float32")
-        plain = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        losses = plain
-        if self.smoothing:
-            # log of the normaliser = plain loss + logit of the target; no one-hot targets needed.
-            right = tf.gather(logits, targets, axis=-1, batch_dims=2)
-            spread = plain + right - tf.reduce_mean(logits, -1)
-            losses = (1 - self.smoothing) * plain + self.smoothing * spread
+        flat = tf.reshape(logits, [-1, logits.shape[-1]])
+        losses = smoothed_nats(flat, tf.reshape(targets, [-1]), self.smoothing)
+        losses = tf.reshape(losses, tf.shape(targets))
         counts = tf.cast(targets != 0, tf.float32)
         return tf.reduce_sum(losses * counts) / tf.maximum(tf.reduce_sum(counts), 1.0)
 
     def get_config(self):
         """For ``model.keras``."""
         return {"smoothing": self.smoothing, "name": self.name}
+
+
+def smoothed_nats(logits: tf.Tensor, targets: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Label-smoothed cross-entropy of each row.
+
+    ``plain + smoothing * (logit of the target - mean of the logits)``, where plain is the
+    cross-entropy of the target alone: no array of smoothed targets is made, and the gradient is one
+    pass over the softmax that plain leaves behind.
+
+    Args:
+        logits: ``<float32>[rows, tokens]``.
+        targets: ``<int32>[rows]``.
+        smoothing: share of the target's probability that is spread evenly.
+    """
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    tokens = logits.shape[-1]
+
+    @tf.custom_gradient
+    def nats(logits):
+        plain, gradient = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+            features=logits, labels=targets
+        )
+        right = tf.gather(logits, targets, axis=-1, batch_dims=1)
+
+        def backward(upstream):
+            found = (gradient - smoothing / tokens) * upstream[:, None]
+            places = tf.stack([tf.range(tf.shape(targets)[0]), targets], 1)
+            return tf.tensor_scatter_nd_add(found, places, smoothing * upstream)
+
+        return plain + smoothing * (right - tf.reduce_mean(logits, -1)), backward
+
+    return nats(logits)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from common.errors import ConfigError
 from models.translation import FEED, translation_cores, translation_model
 from models.translation_config import ATTENTIONS, TranslationConfig
-from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy
+from models.translation_layers import AttentionDecoder, SmoothedCrossEntropy, smoothed_nats
 from pipelines.program import KerasCore
 from pipelines.text import START
 
@@ -50,6 +50,18 @@ def test_label_smoothing_by_hand():
     all_tokens = (2 * math.log(4) + math.log(2)) / 3
     want = [0.7 * one + 0.3 * all_tokens for one in plain]
     assert float(SmoothedCrossEntropy(0.3)(targets, logits)) == pytest.approx(sum(want) / 3)
+
+
+def test_the_gradient_of_label_smoothing_is_the_difference_of_the_distributions():
+    logits = np.random.default_rng(0).normal(0, 2, (3, 5)).astype(np.float32)
+    targets, given = np.array([4, 0, 2]), tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        found = smoothed_nats(given, tf.constant(targets, tf.int32), 0.25)
+    shares = np.full((3, 5), 0.25 / 5) + 0.75 * np.eye(5)[targets]
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(found, -(shares * np.log(softmax)).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(found, given), softmax - shares, atol=1e-6)
 
 
 def test_a_batch_of_padding_costs_nothing():

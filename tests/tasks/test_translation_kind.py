@@ -1,6 +1,8 @@
 """The kind translation: what its flags, files and scores mean; the examples of its page."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,13 @@ def test_lines_and_tables_to_translate(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo\n")
     options = TASK.data_options("synthetic")
     assert TASK.read_inputs(tmp_path / "a.txt", options, None)[0] == ["one", "two"]
+
+
+def test_what_answers_imports_neither_tensorflow_nor_keras():
+    code = (
+        "import sys, tasks.translation, pipelines.pair_sources, pipelines.translation\n"
+        "print([name for name in ('tensorflow', 'keras', 'sacrebleu') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PAGE.parents[1], capture_output=True,
+                          text=True)  # fmt: skip
+    assert done.stdout.strip() == "[]", done.stderr
