@@ -16,6 +16,7 @@ from models.language_config import LanguageConfig
 from models.language_layers import Carry, UnitTable
 from models.recurrent import recurrent_layer
 from models.training import compile_model
+from models.weight_dropout import DROPPED
 
 PAD = 0
 States = Mapping[str, keras.KerasTensor]
@@ -56,7 +57,10 @@ def language_cores(model: keras.Model) -> dict[str, keras.Model]:
         ``log_probabilities <float32>[batch, time]`` of what follows; "next": ``tokens`` and states
         to those of all units ``[batch, time, units]``. Both give the states after.
     """
-    layers = {layer.name: layer for layer in model.layers}
+    layers = {
+        layer.name: layer.plain() if isinstance(layer, tuple(DROPPED.values())) else layer
+        for layer in model.layers
+    }
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     following = keras.Input((None,), dtype="int32", name="following")
     states = {
@@ -95,13 +99,21 @@ def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:
         locked(config.input_dropout, "input_dropout"),
     ]
     for depth in range(config.layers):
-        found.append(recurrent_layer(config, True, f"recurrent_{depth}", True))
+        found.append(_recurrent_layer(config, f"recurrent_{depth}"))
         found.append(locked(config.dropout, f"dropout_{depth}"))
     if config.tied and config.units != config.embedding_dim:
         found.append(keras.layers.Dense(config.embedding_dim, name="projection"))
     if not config.tied:
         found.append(UnitTable(size, config.units, **output, name="output"))
     return {layer.name: layer for layer in found}
+
+
+def _recurrent_layer(config: LanguageConfig, name: str) -> keras.layers.Layer:
+    if not config.weight_dropout:
+        return recurrent_layer(config, True, name, True)
+    return DROPPED[config.cell](
+        config.units, config.weight_dropout, return_sequences=True, return_state=True, name=name
+    )
 
 
 def _recurrent(layers: Mapping[str, keras.layers.Layer]) -> list[keras.layers.Layer]:

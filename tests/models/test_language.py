@@ -8,6 +8,7 @@ import tensorflow as tf
 from models.language import language_cores, language_model, window_loss
 from models.language_config import LanguageConfig
 from models.language_layers import Carry, UnitTable
+from models.weight_dropout import DROPPED
 
 SIZE = 12
 SMALL = LanguageConfig(units=8, embedding_dim=6, dropout=0.0, input_dropout=0.0)
@@ -136,3 +137,37 @@ def test_hidden_units_are_hidden_wherever_they_stand():
     hidden = ~found[0].any(-1)
     assert 0 < hidden.sum() < SIZE
     np.testing.assert_allclose(found[0][~hidden], 2 * table[~hidden], rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", list(DROPPED))
+def test_dropped_weights_are_dropped_at_all_steps_and_in_training_alone(cell, tmp_path):
+    keras.utils.set_random_seed(0)
+    layer = DROPPED[cell](5, 0.5, return_sequences=True)
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    plain = layer(x).numpy()
+    np.testing.assert_allclose(layer.plain()(x), plain, atol=1e-6)
+    dropped = layer(x, training=True).numpy()
+    np.testing.assert_allclose(dropped[:, 0], plain[:, 0], atol=1e-6)  # nothing recurs yet
+    assert np.abs(dropped[:, 1:] - plain[:, 1:]).max() > 1e-3
+    assert np.array_equal(layer(x), plain)
+    model = language_model(SMALL.updated(cell=cell, weight_dropout=0.3), SIZE)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    want = scored(model, text(2, 5), True)
+    assert np.array_equal(scored(again, text(2, 5), True), want)
+    core = language_cores(again)["model"]
+    zeros = {n: np.zeros((2, 8), np.float32) for n in core.input if n.startswith("recurrent")}
+    found = core({"tokens": text(2, 5), "following": text(2, 5, 1), **zeros})
+    np.testing.assert_allclose(found["log_probabilities"], want, atol=1e-5)
+
+
+def test_the_gradient_reaches_the_weights_that_were_kept():
+    keras.utils.set_random_seed(0)
+    layer = DROPPED["lstm"](4, 0.5)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32))
+    layer(x)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x, training=True))
+    gradient = tape.gradient(loss, layer.cell.recurrent_kernel.value)
+    zeros = float(tf.reduce_mean(tf.cast(gradient == 0, tf.float32)))
+    assert 0.3 < zeros < 0.7
