@@ -15,7 +15,8 @@ process that computes, all its threads together: what counts on a machine that o
 * ``server, whole``: the same requests, answered when they are whole;
 * ``keras predict``: a loop over ``model.predict`` of the step model, drawn in NumPy;
 * ``keras tf.function``: the same loop inside one ``tf.function``, drawn there;
-* ``torch``: PyTorch's loop over a model of the same size (``generate_peer.py``).
+* ``torch``: PyTorch's loop over a model of the same size (``generate_peer.py``), with as many
+  threads as it takes by itself, and with one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from measuring import report
 CHARACTERS = "".join(map(chr, range(32, 124)))
 LAYERS, UNITS = 2, 256
 PROMPT = "a"
-SECONDS = 2.0  # of a slow way, in each round
+SLOW = ("keras predict", "torch")  # whose threads wait for each other where others compute too
 
 
 def main() -> None:
@@ -58,7 +59,8 @@ def main() -> None:
             for name in ("server, streamed", "server, whole"):
                 ways[name], pids[name] = asking(port, name == "server, streamed"), server.pid
             if options.peer_python:
-                ways["torch"], pids["torch"] = peer(options.peer_python)
+                for name, threads in (("torch", 0), ("torch, one thread", 1)):
+                    ways[name], pids[name] = peer(options.peer_python, threads)
             ways = {name: ways[name] for name in options.ways or ways}
             rows = measured(ways, pids, options)
         finally:
@@ -92,8 +94,8 @@ def measured(
         for streams in options.streams:
             for name, way in ways.items():
                 # Slow ones get fewer tokens: a rate does not depend on them.
-                rate = 10 / way(streams, 10)
-                tokens = min(options.tokens, max(10, int(SECONDS * rate)))
+                tokens = min(options.tokens, 25) if name in SLOW else options.tokens
+                way(streams, 2)
                 before = processor_seconds(pids[name])
                 walls[name][streams].append(streams * tokens / way(streams, tokens))
                 spent = processor_seconds(pids[name]) - before
@@ -272,11 +274,11 @@ async def ask(port: int, streams: int, tokens: int, streamed: bool) -> float:
     return seconds
 
 
-def peer(python: str) -> tuple[Callable[[int, int], float], int]:
+def peer(python: str, threads: int) -> tuple[Callable[[int, int], float], int]:
     """Seconds of PyTorch's loop, in a process that stays, and its number."""
     script = Path(__file__).with_name("generate_peer.py")
     process = subprocess.Popen(
-        [python, str(script), str(LAYERS), str(UNITS), str(len(CHARACTERS) + 4)],
+        [python, str(script), str(LAYERS), str(UNITS), str(len(CHARACTERS) + 4), str(threads)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """PyTorch's side of generate.py: a character LSTM in a loop, drawn by torch.multinomial.
 
-    python generate_peer.py LAYERS UNITS VOCABULARY
+    python generate_peer.py LAYERS UNITS VOCABULARY THREADS
 
 Reads lines "STREAMS TOKENS" and answers each with the seconds that it took. Needs torch alone.
 """
@@ -27,8 +27,10 @@ class Characters(torch.nn.Module):
 
 
 @torch.inference_mode()
-def main(layers: int, units: int, size: int) -> None:
-    """Answers lines until there are none."""
+def main(layers: int, units: int, size: int, threads: int) -> None:
+    """Answers lines until there are none; 0 threads are PyTorch's own choice."""
+    if threads:
+        torch.set_num_threads(threads)
     model = Characters(layers, units, size).eval()
     for line in sys.stdin:
         streams, tokens = map(int, line.split())
