@@ -28,7 +28,6 @@ from decoding.stepping import (
     DecodingError,
     States,
     Step,
-    call_step,
     check_log_probabilities,
 )
 
@@ -176,9 +175,13 @@ class RunningRows:
         if not count:
             return []
         states = {name: state[:count] for name, state in self._states.items()}
-        values, changed = call_step(self._step, arrays["ids"][:count], states)
-        for name, state in changed.items():
-            self._states[name][:count] = state
+        values, changed = self._step(arrays["ids"][:count], states)
+        for name, state in states.items():
+            if (shape := np.shape(changed[name])) != state.shape:
+                raise DecodingError(
+                    f"the step returned a state {name!r} of shape {shape}; it must be {state.shape}"
+                )
+            state[:] = changed[name]
         left = arrays["left"][:count]
         drawing = np.flatnonzero(left == 0)
         for place in np.flatnonzero(left).tolist():  # a recurrence reads one id at a time, too

@@ -19,7 +19,7 @@ from decoding.forms import Form
 from decoding.running import DEFAULTS, RANGES, RunningRow, RunningRows, checked_settings
 from decoding.stepping import DecodingError
 from pipelines.detokenizing import Detokenizer, StoppedText
-from pipelines.program import NEXT, Core, Cores, Program, as_step
+from pipelines.program import NEXT, Core, Cores, Program
 from pipelines.ragged import Arrays, Field, padded
 from pipelines.text import PAD
 
@@ -216,7 +216,14 @@ class WritingProgram(Program):
 
     def running(self, core: Core) -> RunningRows:
         """Rows on the core ``step``, none so far."""
-        step, _ = as_step(core, 0, self.step_input, self.step_output)
+        # Its inputs are right by the way they are made, and there is a row at least.
+        call = getattr(core, "unchecked", core)
+        ids, values, names = self.step_input, self.step_output, tuple(core.states)
+
+        def step(last: np.ndarray, states: Arrays) -> tuple[np.ndarray, Arrays]:
+            found = call({ids: last, **states})
+            return found[values], {name: found[f"{name}{NEXT}"] for name in names}
+
         return RunningRows(step, core.states)
 
     def execute(self, cores: Cores, encoded: Arrays) -> Arrays:

@@ -63,6 +63,14 @@ class OnnxCore:
         sizes = self._sizes(arrays)
         if not sizes["batch"]:
             return {node.name: _empty(node, sizes) for node in self.session.get_outputs()}
+        return self.unchecked(arrays)
+
+    def unchecked(self, arrays: Arrays) -> Arrays:
+        """The same for exactly the model's inputs, of the right dtypes and shapes and not empty.
+
+        Raises:
+            RequestError: ONNX Runtime failed.
+        """
         try:
             got = self.session.run(self._outputs, arrays)
         except errors.InvalidArgument as error:
