@@ -26,7 +26,6 @@ from pipelines.translation_steps import (
     IMPOSSIBLE,
     MORE,
     SHARED,
-    TIMES,
     allowed,
     decoder_step,
     follow,
@@ -79,6 +78,8 @@ class TranslationPreprocessor(OneProgram):
         source: of what is read.
         target: of what is written; the same object where there is one vocabulary.
         settings: of the search, by default.
+        times: how many times longer than its source a target of training is at most, but for
+            ``MORE`` tokens.
     """
 
     cores: ClassVar[tuple[str, ...]] = ("encoder", "step")
@@ -93,6 +94,7 @@ class TranslationPreprocessor(OneProgram):
     source: Vocabulary
     target: Vocabulary
     settings: Mapping[str, Any]
+    times: int = 3
 
     @classmethod
     def adapt(
@@ -110,9 +112,15 @@ class TranslationPreprocessor(OneProgram):
         plain = SubwordPreprocessing(**values)
         sides = [[pair.source for pair in train], [pair.target for pair in train]]
         if settings.shared_vocabulary:
-            one = adapt_vocabulary(plain, chain(*sides))
-            return cls(one, one, decoding.to_dict())
-        return cls(*(adapt_vocabulary(plain, side) for side in sides), decoding.to_dict())
+            found = [adapt_vocabulary(plain, chain(*sides))] * 2
+        else:
+            found = [adapt_vocabulary(plain, side) for side in sides]
+        lengths = [
+            np.array([len(vocabulary.encode(text)) for text in side])
+            for vocabulary, side in zip(found, sides, strict=True)
+        ]
+        times = int(np.ceil((lengths[1] - MORE) / lengths[0]).max(initial=1))
+        return cls(*found, decoding.to_dict(), times)
 
     @property
     def is_shared(self) -> bool:
@@ -164,7 +172,7 @@ class TranslationPreprocessor(OneProgram):
             settings[name] = settings[name][0] if len(source) else self.settings[name]
         align = bool(settings.pop("align"))
         settings["beam"], settings["n_best"] = int(settings["beam"]), int(settings["n_best"])
-        settings["max_tokens"] = np.minimum(settings["max_tokens"], TIMES * length + MORE)
+        settings["max_tokens"] = np.minimum(settings["max_tokens"], self.times * length + MORE)
         found = beam_search(
             allowed(step), np.full(len(source), START, np.int32), {**fixed, **begin}, end=END,
             source_mask="source", **settings,
@@ -214,7 +222,7 @@ class TranslationPreprocessor(OneProgram):
 
         source = vocabulary_graph(self.source)
         target = source if self.is_shared else vocabulary_graph(self.target)
-        return TranslationGraph(source, target, self.settings)
+        return TranslationGraph(source, target, self.settings, self.times)
 
     # ---- examples
 
@@ -274,7 +282,8 @@ class TranslationPreprocessor(OneProgram):
         for name, vocabulary in sides.items():
             (Path(directory) / name).mkdir(exist_ok=True)
             state[name] = vocabulary.save(Path(directory) / name)
-        save_state(directory, "translation", {"vocabularies": state, "settings": self.settings})
+        state = {"vocabularies": state, "settings": self.settings, "times": self.times}
+        save_state(directory, "translation", state)
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> TranslationPreprocessor:
@@ -283,7 +292,8 @@ class TranslationPreprocessor(OneProgram):
             name: load_vocabulary(Path(directory) / name, one)
             for name, one in state["vocabularies"].items()
         }
-        return cls(found["source"], found.get("target", found["source"]), state["settings"])
+        target = found.get("target", found["source"])
+        return cls(found["source"], target, state["settings"], state["times"])
 
 
 class ScoreProgram(Program):

@@ -11,7 +11,7 @@ from decoding.beam_graph import beam_search
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors, as_step
 from pipelines.text import END, PAD, START
-from pipelines.translation_steps import FORBIDDEN, IMPOSSIBLE, MORE, SHARED, TIMES
+from pipelines.translation_steps import FORBIDDEN, IMPOSSIBLE, MORE, SHARED
 
 Step = Callable[[tf.Tensor, Tensors], tuple[tf.Tensor, Tensors]]
 
@@ -23,13 +23,15 @@ class TranslationGraph(GraphProgram):
         source: a ``VocabularyGraph``.
         target: likewise.
         settings: of the search, by default.
+        times: see ``TranslationPreprocessor``.
     """
 
     cores = ("encoder", "step")
 
-    def __init__(self, source: Any, target: Any, settings: Mapping[str, Any]) -> None:
+    def __init__(self, source: Any, target: Any, settings: Mapping[str, Any], times: int) -> None:
         super().__init__()
         self.source, self.target, self.settings = source, target, dict(settings)
+        self.times = times
 
     def encode(self, request: Tensors) -> Tensors:
         """``source``, its lengths, and the settings."""
@@ -47,7 +49,7 @@ class TranslationGraph(GraphProgram):
             # The first row's; of no rows the default.
             settings[name] = tf.concat([settings[name], [self.settings[name]]], 0)[0]
         align = settings.pop("align")
-        settings["max_tokens"] = tf.minimum(settings["max_tokens"], TIMES * length + MORE)
+        settings["max_tokens"] = tf.minimum(settings["max_tokens"], self.times * length + MORE)
         first = tf.fill(tf.shape(source)[:1], START)
         found = beam_search(
             allowed(step), first, {**fixed, **begin}, end=END, source_mask="source", **settings

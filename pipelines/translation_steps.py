@@ -17,8 +17,9 @@ Step = Callable[[np.ndarray, Arrays], tuple[np.ndarray, Arrays]]
 
 # What no translation may hold: padding, the unknown token, the start.
 FORBIDDEN = 3
-# A translation is at most so many times as long as its source, and so many tokens more.
-TIMES, MORE = 3, 10
+# A translation is at most some times as long as its source, as training's are, and so many tokens
+# more: a model that has learnt little would else repeat itself for long.
+MORE = 10
 # What a batch has in common: arrays of other sizes cannot be one.
 SHARED = ("beam", "n_best", "align")
 IMPOSSIBLE = np.float32(-1e9)  # score of a hypothesis that is not there; JSON has no infinity

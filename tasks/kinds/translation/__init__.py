@@ -59,6 +59,10 @@ class Translation(Task):
         "units": 64, "embedding_dim": 64,
     }))  # fmt: skip
 
+    quick = MappingProxyType({
+        "units": 32, "embedding_dim": 32, "epochs": 3, "batch_size": 16, "learning_rate": 0.005,
+    })  # fmt: skip
+
     def load(self, options: DataOptions) -> Splits[TextPair]:
         """Pairs from any source of ``docs/translation.md``."""
         from pipelines.pair_sources import load_pairs
