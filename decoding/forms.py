@@ -17,7 +17,7 @@ import numpy as np
 from decoding.stepping import DecodingError
 
 NOWHERE = -1
-MOST_ENTRIES = 100_000_000  # of the table: states times ids
+MOST_ENTRIES = 20_000_000  # of the table: states times ids
 MOST_REPEATS = 100_000  # product of all that a pattern asks for, before it is tried
 LONGEST = 1000  # characters of a pattern
 
