@@ -293,7 +293,7 @@ class TranslationPreprocessor(OneProgram):
             for name, one in state["vocabularies"].items()
         }
         target = found.get("target", found["source"])
-        return cls(found["source"], target, state["settings"], state["times"])
+        return cls(found["source"], target, state["settings"], state.get("times", 3))
 
 
 class ScoreProgram(Program):
