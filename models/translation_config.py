@@ -30,6 +30,7 @@ class TranslationConfig(RecurrentConfig):
         0.1, 0.0, 0.9, "share of the target's probability that is spread over all tokens"
     )
     average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
+    learning_rate: float = number(3e-3, 1e-7, 1.0, "Adam's step size")
     clipnorm: float = number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = number(64, 1, 65536, "pairs a step")
-    epochs: int = number(20, 1, 100000, "greatest number of epochs")
+    epochs: int = number(24, 1, 100000, "greatest number of epochs")

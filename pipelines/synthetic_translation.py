@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from pipelines.pairs import TextPair
 
-DEFAULT_SIZE = 12_000
+DEFAULT_SIZE = 8_000
 _FIRST, _LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
 MONTHS: Mapping[str, str] = {
