@@ -24,7 +24,7 @@ demo: $(VENV)/.installed   ## tune, train, evaluate, export, serve and query on 
 		--batch-size 16 --learning-rate 0.003 --epochs 8 --seed 99
 
 # On all cores; tests that share what is trained once stay together, see tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope --durations=10
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope --durations=40
 
 test: $(VENV)/.installed-dev   ## the fast tests
 	$(PYTEST) -m "not slow"

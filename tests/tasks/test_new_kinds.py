@@ -11,6 +11,7 @@ def changed_files(before, place):
     return [str(path) for path, text in before.items() if (place / path).read_bytes() != text]
 
 
+@pytest.mark.slow  # .ci/run runs it besides
 def test_a_new_kind_and_its_task_keep_the_contract_at_once(tmp_path):
     place = copy_of_the_repository(tmp_path)
     (place / "tests" / "pipelines").mkdir()
