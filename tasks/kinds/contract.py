@@ -260,7 +260,7 @@ class Task(ABC):
 
         Args:
             preprocessor: of the run.
-            metrics: of ``evaluate``, by part.
+            metrics: of ``evaluate``, by part; none of a trial of a search.
             baseline: what ``baseline`` gave; None where none was measured.
         """
         return []

@@ -246,6 +246,12 @@ def test_the_search_space_begins_at_the_settings(trained):
     assert trained.task.with_settings(trained.settings, hp.values) == trained.settings
 
 
+def test_a_trial_which_has_no_scores_yet_has_its_remarks_too(trained):
+    for metrics in (trained.run.read_json("metrics.json")["metrics"], {}):
+        remarks = trained.task.remarks(trained.run.preprocessor(), metrics, None)
+        assert all(isinstance(line, str) and line.strip() for line in remarks)
+
+
 def test_each_answer_reads_as_one_line(trained):
     answers = readable(trained.program(), trained.run.preprocessor(), trained.raw)
     assert len(answers) == len(trained.raw)

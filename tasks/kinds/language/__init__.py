@@ -137,7 +137,8 @@ class Language(Task):
         baseline: Mapping[str, Any] | None,
     ) -> list[str]:
         """How much of the text the model has no unit for."""
-        share = metrics["test"]["unknown_share"]
+        # A trial of a search has no scores yet.
+        share = metrics.get("test", {}).get("unknown_share", 0)
         if not share:
             return []
         return [
