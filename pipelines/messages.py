@@ -26,3 +26,22 @@ def place(file: str, number: int, unit: str = "line") -> str:
         unit: "line" or "row".
     """
     return f"{file}:{number}" if unit == "line" else f"{file}, {unit} {number}"
+
+
+class Placed:
+    """An example that knows where it came from; its own fields, which its identity leaves out.
+
+    Attributes:
+        file: path of the file, or the name of what is in memory.
+        line: the line it begins on, from 1, or its row in memory, from 0; 0 where there is none.
+        unit: whether ``line`` counts lines or rows.
+    """
+
+    file: str
+    line: int
+    unit: str
+
+    @property
+    def where(self) -> str:
+        """File and line, or the name of what is in memory and the row."""
+        return place(self.file, self.line, self.unit)

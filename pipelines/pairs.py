@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.messages import place
+from pipelines.messages import Placed
 from pipelines.splits import Splits, check_not_empty, content, make_splits
 
 
 @dataclass(frozen=True)
-class TextPair:
+class TextPair(Placed):
     """A text and what it is to become: its translation, correction, normal form...
 
     Attributes:
         source: never empty.
         target: never empty.
-        file: where it came from, for messages; not part of the example's identity.
-        line: the line it begins on, from 1, or its row in memory, from 0; 0 where there is none.
-        unit: whether ``line`` counts lines or rows.
+        file, line, unit: see ``Placed``.
     """
 
     source: str
@@ -26,11 +24,6 @@ class TextPair:
     file: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
     unit: str = field(default="line", compare=False, repr=False)
-
-    @property
-    def where(self) -> str:
-        """File and line, or the name of what is in memory and the row."""
-        return place(self.file, self.line, self.unit)
 
 
 def pair_splits(

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.messages import name_list, place
+from pipelines.messages import Placed, name_list
 from pipelines.splits import Splits, check_not_empty, content, make_splits
 
 
 @dataclass(frozen=True)
-class TaggedExample:
+class TaggedExample(Placed):
     """One sentence with a tag for each token, and perhaps an intent.
 
     Attributes:
@@ -20,9 +20,7 @@ class TaggedExample:
         intent: what the sentence asks for; "" where examples have none.
         text: the text that the tokens were cut from, where the source has it, else "".
         starts: where each token begins in it, in code points; () without a text.
-        file: where it came from, for messages; not part of the example's identity.
-        line: the line it begins on, from 1, or its row in memory, from 0; 0 where there is none.
-        unit: whether ``line`` counts lines or rows.
+        file, line, unit: see ``Placed``.
     """
 
     tokens: tuple[str, ...]
@@ -33,11 +31,6 @@ class TaggedExample:
     file: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
     unit: str = field(default="line", compare=False, repr=False)
-
-    @property
-    def where(self) -> str:
-        """File and line, or the name of what is in memory and the row."""
-        return place(self.file, self.line, self.unit)
 
 
 def tagged_splits(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import DataError
-from pipelines.messages import name_list, place, shorten
+from pipelines.messages import Placed, name_list, shorten
 from pipelines.missing import is_missing
 from pipelines.problems import Problems
 from pipelines.splits import Splits, check_not_empty, make_splits
@@ -21,15 +21,13 @@ _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,0{1,2})")  # 1,000 may be a thousand
 
 
 @dataclass(frozen=True)
-class TextExample:
+class TextExample(Placed):
     """One labelled text.
 
     Attributes:
         text: the text, white space at its ends removed, never empty.
         label: the class, as a string.
-        file: where it came from, for messages; not part of the example's identity.
-        line: the line it began on, from 1, or its row in memory, from 0; 0 where there is none.
-        unit: whether `line` counts lines or rows.
+        file, line, unit: see ``Placed``.
     """
 
     text: str
@@ -37,11 +35,6 @@ class TextExample:
     file: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
     unit: str = field(default="line", compare=False, repr=False)
-
-    @property
-    def where(self) -> str:
-        """File and line, or the name of what is in memory and the row."""
-        return place(self.file, self.line, self.unit)
 
 
 def labelled_splits(
