@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import choice, number, switch
+from common.config import choice, number, path, switch
 from models.config import RecurrentConfig
 
 
@@ -26,6 +26,7 @@ class LanguageConfig(RecurrentConfig):
     sampled_units: int = number(
         0, 0, 10_000_000, "units scored in training beside those that follow; 0 for all"
     )
+    encoder: str = path("", "directory of a `seqloom train language` run to begin with")
     window: int = number(70, 1, 100_000, "units of a window of truncated backpropagation")
     learning_rate: float = number(2e-3, 1e-7, 100.0, "Adam's step size")
     clipnorm: float = number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")

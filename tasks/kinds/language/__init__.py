@@ -18,6 +18,7 @@ from pipelines.encodings import ENCODING_HELP
 from pipelines.language import LanguagePreprocessing
 from pipelines.text import as_text
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.language.beginning import begin, check_beginning, sized
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +61,7 @@ class Language(Task):
         """Refuses a model that would see what it is to foretell."""
         if settings.model.bidirectional:
             raise ConfigError("a language model reads in one direction: leave --bidirectional away")
+        check_beginning(settings.model)
 
     def load(self, options: DataOptions) -> Splits[str]:
         """Documents from any source of ``docs/language.md``."""
@@ -88,15 +90,21 @@ class Language(Task):
         """The model, compiled."""
         from models.language import language_model
 
-        return language_model(settings.model, len(preprocessor.units))
+        model = language_model(sized(settings.model), len(preprocessor.units))
+        if settings.model.encoder:
+            begin(model, settings.model.encoder, preprocessor)
+        return model
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Cell, depth, sizes, dropout and learning rate."""
-        model = choices(hp, settings.model, {
+        """Cell, depth and sizes, unless another model gives them; dropout and learning rate."""
+        sizes = {} if settings.model.encoder else {
             "cell": ["lstm", "gru", "simple_rnn"],
             "layers": range(1, 4),
             "units": [128, 256, 512],
             "embedding_dim": [128, 256, 512],
+        }  # fmt: skip
+        model = choices(hp, settings.model, {
+            **sizes,
             "dropout": [0.1, 0.3, 0.5],
             "input_dropout": [0.1, 0.2, 0.4],
             "learning_rate": (3e-4, 1e-2),
