@@ -72,14 +72,26 @@ class RatedAdam(keras.optimizers.Adam):
         rate = getattr(variable, "rate", 1.0)
         super().update_step(gradient, variable, learning_rate * rate)
 
+    def _use_weight_decay(self, variable) -> bool:
+        # What was learnt elsewhere is not drawn towards zero: at rate 0 it has to stay as it is.
+        return not hasattr(variable, "rate") and super()._use_weight_decay(variable)
+
 
 def compile_model(
     model: keras.Model, config: RecurrentConfig, loss, metrics, loss_weights=None
 ) -> None:
-    """Adam with a clipped global norm; no XLA, which compiles again for every length of batch."""
-    averaging = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
+    """Adam with a clipped global norm; no XLA, which compiles again for every length of batch.
+
+    ``weight_decay`` is that of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), apart from the
+    gradient. Biases, gains of normalisation and what was taken from an encoder are left out.
+    """
+    options = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
+    if config.weight_decay:
+        options["weight_decay"] = config.weight_decay
+    optimizer = RatedAdam(config.learning_rate, global_clipnorm=config.clipnorm, **options)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     model.compile(
-        optimizer=RatedAdam(config.learning_rate, global_clipnorm=config.clipnorm, **averaging),
+        optimizer=optimizer,
         loss=loss,
         loss_weights=loss_weights,
         metrics=metrics,

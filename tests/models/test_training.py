@@ -192,6 +192,50 @@ def test_decay_ends_at_its_share():
     np.testing.assert_allclose(rates, [0.01, 0.008, 0.006, 0.004, 0.002], rtol=1e-5)
 
 
+def one_step(weight_decay, taken=False):
+    """Weights and biases before and after a step of Adam whose gradient is zero."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,))
+    x = keras.layers.LayerNormalization()(keras.layers.Dense(2, name="dense")(inputs))
+    model = keras.Model(inputs, x)
+    compile_model(model, RecurrentConfig(weight_decay=weight_decay, learning_rate=0.1), "mse", None)
+    for weight in model.trainable_variables:
+        weight.assign(np.full(weight.shape, 2.0))
+        if taken:
+            weight.value.rate = 0.0
+    gradients = [np.zeros(weight.shape, "f4") for weight in model.trainable_variables]
+    model.optimizer.apply(gradients, model.trainable_variables)
+    return {weight.name: float(np.mean(weight.numpy())) for weight in model.trainable_variables}
+
+
+def test_weight_decay_is_apart_from_the_gradient_and_spares_biases_and_what_was_taken():
+    names = {"kernel", "bias", "gamma", "beta"}
+    assert one_step(0.0) == dict.fromkeys(names, 2.0)
+    # By hand: 2 - 0.1 * 0.25 * 2.
+    assert one_step(0.25) == {**dict.fromkeys(names, 2.0), "kernel": pytest.approx(1.95)}
+    assert one_step(0.25, taken=True) == dict.fromkeys(names, 2.0)
+
+
+def squares(model):
+    weights = [w.numpy() for w in model.trainable_variables if w.name != "bias"]
+    return sum(np.square(weight).sum() for weight in weights)
+
+
+def test_a_training_with_weight_decay_resumes_as_if_undisturbed_and_ends_smaller(tmp_path):
+    config = CONFIG.updated(weight_decay=0.5, average=0.9)
+    without = config.updated(weight_decay=0.0)
+    plain, whole = new_model(without), new_model(config)
+    train(plain, tmp_path / "plain", without)
+    train(whole, tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(new_model(config), tmp_path / "cut", config, callbacks=[Crash(2, "batch")])
+    cut = new_model(config)
+    train(cut, tmp_path / "cut", config)
+    for ours, theirs in zip(cut.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert squares(whole) < squares(plain)
+
+
 def test_nan_from_the_start_is_an_error_that_says_what_to_try(tmp_path):
     model = new_model()
     model.layers[1].set_weights([np.full((12, 4), np.nan, "f4")])
