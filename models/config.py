@@ -24,7 +24,10 @@ class RecurrentConfig(Config):
     learning_rate: float = number(2e-3, 1e-7, 1.0, "Adam's step size")
     decay: float = number(0.05, 0.0, 1.0, "share of the step size left at the last epoch")
     weight_decay: float = number(
-        0.0, 0.0, 1.0, "share of the weights, times the step size, that each step takes away; 0: none"
+        0.0,
+        0.0,
+        1.0,
+        "share of the weights that a step takes away, times the step size",
     )
     average: float = number(0.0, 0.0, 0.99999, "momentum of a running average of the weights")
     clipnorm: float = number(5.0, 1e-3, 1e6, "greatest global norm of the gradient")

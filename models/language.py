@@ -80,6 +80,15 @@ def language_cores(model: keras.Model) -> dict[str, keras.Model]:
     }
 
 
+def reading_model(model: keras.Model) -> keras.Model:
+    """A model of ``language_model``, with what its scores are made of as a further output: ``hidden
+    <float32>[batch, time, width]``. It shares the weights, and the states that are carried."""
+    names = [layer.name for layer in model.layers]
+    locked = max(name for name in names if name.startswith("dropout_"))
+    last = model.get_layer("projection" if "projection" in names else locked)
+    return keras.Model(model.input, {**model.output, "hidden": last.output}, name="reading")
+
+
 def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:
     """All layers by name, not yet called."""
 

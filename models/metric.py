@@ -17,12 +17,14 @@ class Metric:
             outputs it is ``<output>_<metric>``. The history has it under ``name``.
         proportion: whether it is the share of examples that were answered rightly, so that its
             error follows from their number.
+        exponential_of: the logged value whose exponential it is, where Keras logs that instead.
     """
 
     name: str
     mode: str
     logged: str = ""
     proportion: bool = False
+    exponential_of: str = ""
 
     @property
     def key(self) -> str:

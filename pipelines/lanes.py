@@ -9,7 +9,7 @@ that no place is always the first of a window, whose gradient does not reach bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -164,3 +164,17 @@ class _Epochs:
             inputs = {"tokens": tokens, "following": following, "begins": begins}
             yield inputs, {"log_probabilities": following}
             begins = np.zeros(len(pieces), bool)
+
+
+def in_order(documents: Iterable[np.ndarray], window: int) -> Iterator[dict[str, np.ndarray]]:
+    """Documents one after the other, each unit once, as inputs of one row.
+
+    Args:
+        documents: units of each ``<int32>[units]``, one that nothing foretells before the first.
+        window: units that are foretold in each window but the last of a document.
+    """
+    for units in documents:
+        for first in range(0, len(units) - 1, window):
+            part = units[None, first : first + window + 1]
+            begins = np.array([first == 0])
+            yield {"tokens": part[:, :-1], "following": part[:, 1:], "begins": begins}

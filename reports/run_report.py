@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.metric import Metric
-from reports.axes import Frame, count_scale, counted, duration, fitted, score_text
-from reports.charts import WIDTH
-from reports.drawing import Drawing, Style
+from reports.axes import counted, duration, score_text
+from reports.learning import History, curves, read_history
 from reports.page import (
     NumberText,
     commands,
@@ -23,12 +20,9 @@ from reports.page import (
     page,
     paragraph,
     settings,
-    svg_figure,
     table,
 )
 from reports.tables import artifact_notes, artifact_rows, score_rows
-
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     head = [facts(_facts(result, history, main)), paragraph(_unfinished(run, history), "note")]
     sections = [
         ("Scores", _scores(result, main)),
-        ("Learning curves", _curves(history, result, main)),
+        ("Learning curves", curves(history, result, main)),
         ("Pictures", _pictures(run.path / "pictures")),
         ("Exports", _exports(run)),
         ("Next", [commands(lines)]),
@@ -85,95 +79,6 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     return page(
         "Seqloom run", f"{config['task']}: {title}", " · ".join(filter(None, parts)), head, sections
     )
-
-
-def read_history(path: Path) -> History:
-    """The complete rows of ``history.csv``; none if there is no such file."""
-    rows: History = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                rows.append({key: float(value) for key, value in row.items()})
-    except (OSError, ValueError, TypeError):
-        pass  # a running training may have written half a row
-    return rows
-
-
-def learning_curves(
-    history: History, metric: str, mode: str, kept: int, baseline: float | None = None
-) -> Drawing | None:
-    """Curves of loss and metric, on training and validation data, over epochs counted from 1.
-
-    Args:
-        history: rows from ``read_history``.
-        metric: name of the metric in the history; "loss" draws only the loss.
-        mode: "max" if higher values of the metric are better, "min" if lower values are.
-        kept: epoch whose weights the model has.
-        baseline: the baseline's metric on validation data, if known.
-
-    Returns:
-        The drawing; None if the history has no values.
-    """
-    names = [name for name in dict.fromkeys([metric, "loss"]) if _values(history, name)]
-    if not names:
-        return None
-    drawing = Drawing(WIDTH, 350, "learning curves")
-    width = (WIDTH - 70 * len(names)) / len(names)
-    for i, name in enumerate(names):
-        seen = [value for part in (name, f"val_{name}") for _, value in _values(history, part)]
-        other = baseline if name == metric else None
-        near = other is not None and _near(other, seen)
-        scale = fitted([*seen, other] if near else seen, room=0.08)
-        across = count_scale(int(history[-1]["epoch"]) + 1)
-        frame = Frame(58 + i * (width + 70), 46, width - 10, 240, across, scale)
-        frame.draw(drawing, name.replace("_", " "), "epoch")
-        if near:
-            y = frame.down(scale.position(other))
-            drawing.line([(frame.left, y), (frame.left + frame.width, y)],
-                        Style("muted", width=1.5, dash=(6, 4)))  # fmt: skip
-            drawing.text((frame.left + frame.width, y - 6), f"baseline {score_text(other)}",
-                        anchor="end", halo=True)  # fmt: skip
-        _lines(drawing, frame, history, name, kept)
-    _legend(drawing, kept, bool(_values(history, f"val_{names[0]}")))
-    return drawing
-
-
-def _lines(drawing: Drawing, frame: Frame, history: History, name: str, kept: int) -> None:
-    x = frame.across(frame.x.position(kept))
-    drawing.line([(x, frame.top), (x, frame.top + frame.height)], Style("line", dash=(2, 3)))
-    for part, color, width in ((name, "secondary", 1.8), (f"val_{name}", "accent", 2.4)):
-        points = _values(history, part)
-        if len(points) > 1:
-            drawing.line([frame.at(*point) for point in points], Style(color, width=width))
-        for epoch, value in points:
-            best = part == f"val_{name}" and epoch == kept
-            look = Style("background", "best", 1.5) if best else Style("", color)
-            tip = f"epoch {epoch:g}: {part} {score_text(value)}"
-            drawing.circle(frame.at(epoch, value), 5 if best else 2.5, look, tip=tip)
-
-
-def _legend(drawing: Drawing, kept: int, validated: bool) -> None:
-    x, y = 58.0, 334.0
-    shown = [("training", Style("secondary", width=2))]
-    shown += [("validation", Style("accent", width=2.4))] if validated else []
-    for word, look in shown:
-        drawing.line([(x, y - 4), (x + 24, y - 4)], look)
-        drawing.text((x + 31, y), word, "foreground")
-        x += 110
-    drawing.circle((x + 6, y - 4), 5, Style("background", "best", 1.5))
-    drawing.text((x + 18, y), f"kept: epoch {kept}", "foreground")
-
-
-def _values(history: History, name: str) -> list[tuple[float, float]]:
-    found = [(row["epoch"] + 1, row[name]) for row in history if name in row and "epoch" in row]
-    return [point for point in found if all(map(math.isfinite, point))]
-
-
-def _near(value: float, seen: Sequence[float]) -> bool:
-    """Whether an axis can include a value without flattening the curves on it."""
-    low, high = min(seen), max(seen)
-    space = (high - low) or abs(high) or 1.0
-    return math.isfinite(value) and low - space <= value <= high + space
 
 
 def _facts(
@@ -247,42 +152,6 @@ def _verdict(result: Mapping[str, Any], main: Metric | None) -> str:
     word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
     by = f" by {score_text(abs(ahead))}" if ahead else ""
     return f"{name}; on {part} the model's {_words(main.name)} is {word}{by}."
-
-
-def _curves(history: History, result: Mapping[str, Any], main: Metric | None) -> list[str]:
-    if not history:
-        return []
-    metric, mode = (main.name, main.mode) if main else ("loss", "min")
-    if f"val_{metric}" not in history[0]:
-        named = [key[4:] for key in history[0] if key.startswith("val_") and key != "val_loss"]
-        metric, mode = (named[0], "max") if named and main is None else ("loss", "min")
-    scores = _values(history, f"val_{metric}")
-    pick = max if mode == "max" else min
-    kept = result.get("best_epoch") or (
-        int(pick(scores, key=lambda point: point[1])[0]) if scores else len(history)
-    )
-    other = ((result.get("baseline") or {}).get("validation") or {}).get(metric)
-    drawing = learning_curves(history, metric, mode, kept, other)
-    return (
-        [] if drawing is None else [paragraph(_curves_caption(history, kept)), svg_figure(drawing)]
-    )
-
-
-def _curves_caption(history: History, kept: int) -> str:
-    text = f"The weights of epoch {kept} of {len(history)} were kept."
-    if kept == len(history) and len(history) > 1:
-        return text + " The last epoch was the best: longer training may help."
-    ends = [_values(history, name)[-1:] for name in ("loss", "val_loss")]
-    at = [[v for e, v in _values(history, n) if e == kept] for n in ("loss", "val_loss")]
-    seen = [value for _, value in _values(history, "val_loss")]
-    if all(ends) and all(at) and ends[0][0][1] < at[0][0]:
-        rise = ends[1][0][1] - at[1][0]
-        if rise > 0.1 * (max(seen) - min(seen)):
-            return text + (
-                " After it the training loss still falls and the validation loss rises: from "
-                "there on the model memorises its training examples."
-            )
-    return text
 
 
 def _pictures(directory: Path) -> list[str]:

@@ -8,10 +8,12 @@ Row = dict[str, Any]
 
 
 def score_rows(result: dict[str, Any]) -> list[Row]:
-    """One row per metric, with the model's and the baseline's score.
+    """One row per metric, with the model's and the baseline's score; those of further ways to
+    judge the model, such as ``dynamic.perplexity``, follow.
 
     Args:
-        result: ``metrics`` and ``baseline`` as in ``metrics.json``.
+        result: ``metrics`` and ``baseline`` as in ``metrics.json``, ``ways`` as `seqloom evaluate`
+            gives them.
     """
     baseline = result["baseline"] or {}
     rows = []
@@ -20,6 +22,11 @@ def score_rows(result: dict[str, Any]) -> list[Row]:
         for metric in dict.fromkeys([*scores, *others]):
             values = {"model": scores.get(metric), "baseline": others.get(metric)}
             rows.append({"part": part, "metric": metric, **values})
+    for way in result.get("ways", ()):
+        for part in ("validation", "test"):
+            for metric, value in result[way].get(part, {}).items():
+                metric = f"{way}.{metric}"
+                rows.append({"part": part, "metric": metric, "model": value, "baseline": None})
     return rows
 
 

@@ -108,8 +108,7 @@ def test_no_setting_has_the_name_of_one_in_another_group():
 
     for name in tasks.names():
         task = tasks.get(name)
-        groups = (task.data, task.settings.model, task.settings.preprocessing, task.decoding)
-        every = [setting for group in groups for setting in group.names()]
+        every = [setting for group in task.groups.values() for setting in group.names()]
         assert len(every) == len(set(every)), f"{name}: {sorted(every)}"
 
 

@@ -86,6 +86,8 @@ def sorted_flags(
     """
     reading, known = set(task.data.names()), task.names()
     for name in flags:
+        if name in task.judging.names():
+            raise DataError(f"{_flag(name)} is a flag of `seqloom evaluate`")
         if name not in known:
             raise unknown_flag(name, known, ctx)
     return (

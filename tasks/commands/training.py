@@ -123,18 +123,28 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(help="other data than it was trained on, or its new place")
     ] = None,
+    settings: o.Set = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Judge a finished run anew, beside its baseline."""
+    """Judge a finished run anew, beside its baseline.
+
+    Flags of the task's group judging (`seqloom tasks TASK`), such as --cache 500, judge it in
+    further ways too.
+    """
     from tasks.stages.directories import RUN, required
     from tasks.stages.run_directory import Run
 
     found = Run(required(run, RUN, finished=True))
     before, chosen = found.data(), found.task()
-    reading, others = sorted_flags(chosen, task_flags(own.args), own)
+    flags = task_flags(own.args, settings)
+    judging = {name: flags.pop(name) for name in chosen.judging.names() if name in flags}
+    ways = chosen.judging.updated(**judging)
+    reading, others = sorted_flags(chosen, flags, own)
     if others or (reading and not data):
+        further = "".join(f", --{name.replace('_', '-')}" for name in chosen.judging.names())
         raise DataError(
-            f"evaluate takes --data and flags of how it is read, not {[*others, *reading][0]!r}"
+            f"evaluate takes --data and flags of how it is read{further}, "
+            f"not {[*others, *reading][0]!r}"
         )
     # With the seed of the run, the same data in another place is split as it was for training.
     mixed = {**before.reading, **reading}
@@ -149,7 +159,7 @@ def evaluate(
     from reports.tables import score_rows
     from tasks.stages.training import evaluate as stage
 
-    result = stage(found, where, splits=splits, tell=tell, spent=spent)
+    result = stage(found, where, splits=splits, judging=ways, tell=tell, spent=spent)
     show(score_rows(result), result, as_json, baseline_note(result))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -97,6 +97,7 @@ class Task(ABC):
         preprocessing: how raw examples become model tensors, by default.
         model: hyperparameters, by default.
         decoding: how model outputs become answers, by default; changeable in each request.
+        judging: further ways of `seqloom evaluate` to judge a model, none by default.
         kind: what sort of problem it is; the folder below ``tasks/kinds``.
         metric: the score that is reported and that configurations are chosen by.
         monitor: what epochs are chosen by, if that is not the metric.
@@ -111,6 +112,7 @@ class Task(ABC):
     preprocessing: Config
     model: RecurrentConfig
     decoding: Config = Config()
+    judging: Config = Config()
 
     kind: ClassVar[str]
     metric: ClassVar[Metric]
@@ -136,11 +138,13 @@ class Task(ABC):
             "model": self.model,
             "preprocessor": self.preprocessing,
             "decoding": self.decoding,
+            "judging": self.judging,
         }
 
     def names(self) -> list[str]:
-        """Names of all settings."""
-        return [name for group in self.groups.values() for name in group.names()]
+        """Names of all settings that a training has."""
+        groups = (self.data, self.model, self.preprocessing, self.decoding)
+        return [name for group in groups for name in group.names()]
 
     def with_settings(self, base: Settings, changes: Mapping[str, Any]) -> Settings:
         """``base`` with other values; an unknown name or a bad value is an error that says so."""
@@ -245,6 +249,29 @@ class Task(ABC):
         self, preprocessor: Preprocessor, responses: Responses, examples: Sequence[Any]
     ) -> dict[str, float]:
         """Metrics of what ``serving_default`` answers, against the truth."""
+
+    def judge_otherwise(
+        self,
+        preprocessor: Preprocessor,
+        model: keras.Model,
+        splits: Splits,
+        judging: Config,
+        tell: Callable[[str], None],
+    ) -> dict[str, dict[str, Any]]:
+        """Scores of test by further ways to use a trained model, which they leave as it is.
+
+        Args:
+            preprocessor: of the run.
+            model: of the run.
+            splits: what is free in a way is chosen on validation; test is read once.
+            judging: which ways; those of ``Task.judging`` changed by flags.
+            tell: takes a line about what is done.
+
+        Returns:
+            By the name of the way ``{"test": {metric: value}, "note": a line for a person}``, and
+            whatever else belongs to it; ``"validation"`` like test.
+        """
+        return {}
 
     @abstractmethod
     def baseline(self, preprocessor: Preprocessor, splits: Splits) -> dict[str, Any]:

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 def baseline_note(result: dict[str, Any]) -> str:
-    """Where the run is, how large the model, what the baseline was; and a line a remark."""
+    """Where the run is, how large the model, what the baseline was; a line a remark, and one for
+    each further way in which it was judged."""
     baseline = result["baseline"]
     first = f"{result['run']}: {result['parameters']:,} parameters" + (
         f"; the baseline is {baseline['name']}" if baseline else ""
     )
-    return "\n".join([first, *result.get("remarks", ())])
+    ways = [result[way]["note"] for way in result.get("ways", ())]
+    return "\n".join([first, *result.get("remarks", ()), *ways])
 
 
 def tell(message: str) -> None:

@@ -26,7 +26,7 @@ def task_rows() -> list[Row]:
 
 
 def flag_rows(name: str) -> list[Row]:
-    """Each flag of one task: data, model, preprocessor, decoding."""
+    """Each flag of one task: data, model, preprocessor, decoding, judging."""
     import tasks
 
     rows = []

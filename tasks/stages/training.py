@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.config import Config
 from common.files import write_json, writing
 from models.callbacks import read_history
 from models.recurrent import rebuilt_without_cudnn
@@ -239,6 +240,7 @@ def evaluate(
     data: DataOptions | None = None,
     *,
     splits: Splits | None = None,
+    judging: Config | None = None,
     tell: Callable[[str], None] = lambda _: None,
     spent: float = 0.0,
 ) -> dict[str, Any]:
@@ -249,8 +251,13 @@ def evaluate(
         data: where else to take the examples from; the baseline is fitted on that data's own
             training part.
         splits: the examples, where the caller has read them already.
+        judging: further ways to judge it, see ``Task.judge_otherwise``; the task's own if None.
         tell: takes a line about what is done.
         spent: seconds that the caller took to read the examples.
+
+    Returns:
+        As ``metrics.json`` has it; and where there are further ways their names as ``ways``, and
+        what each gave under its name.
     """
     task, started = run.task(), time.perf_counter() - spent
     preprocessor = run.preprocessor()
@@ -260,10 +267,13 @@ def evaluate(
     # Refuses what the model could never answer, such as a label that training did not have.
     for part in (splits.validation, splits.test):
         preprocessor.validate(part)
+    judged = judge(task, model, preprocessor, splits, tell=tell)
+    ways = task.judge_otherwise(preprocessor, model, splits, judging or task.judging, tell)
     return {
         "run": str(run.path),
         "task": task.name,
-        **judge(task, model, preprocessor, splits, tell=tell),
+        **judged,
+        **({"ways": list(ways), **ways} if ways else {}),
         "parameters": trainable_parameters(model),
         "seconds": time.perf_counter() - started,
         "data": splits.name,

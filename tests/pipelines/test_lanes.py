@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.lanes import LaneRows
+from pipelines.lanes import LaneRows, in_order
 from pipelines.ragged import Ragged
 
 
@@ -75,3 +75,11 @@ def test_windows_differ_from_epoch_to_epoch_and_follow_from_the_seed(seed):
     assert widths(first) == widths(again) != widths(second)
     assert min(widths(first)) >= 10
     assert max(widths(first)) <= 30
+
+
+def test_documents_in_order_have_each_unit_once():
+    documents = [np.array([2, 5, 6, 7, 8], np.int32), np.array([2], np.int32), np.array([2, 9])]
+    found = list(in_order(documents, 3))
+    assert [one["tokens"][0].tolist() for one in found] == [[2, 5, 6], [7], [2]]
+    assert [one["following"][0].tolist() for one in found] == [[5, 6, 7], [8], [9]]
+    assert [one["begins"].tolist() for one in found] == [[True], [False], [True]]

@@ -8,12 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from models.metric import Metric
-from reports.run_report import (
-    ReportedRun,
-    learning_curves,
-    read_history,
-    run_page,
-)
+from reports.learning import learning_curves, read_history, with_exponentials
+from reports.run_report import ReportedRun, run_page
 from tests.reports.search_files import Whole
 
 PNG = base64.b64decode(
@@ -119,6 +115,27 @@ def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path):
     assert "The weights of epoch 2 of 3 were kept" in page.text
     # The training loss falls from 0.6 to 0.3, the validation loss rises from 0.5 to 0.9.
     assert "memorises its training examples" in page.text
+
+
+def test_perplexity_is_drawn_over_epochs_and_minutes(tmp_path):
+    perplexity = Metric("perplexity", "min", exponential_of="loss")
+    run = write_run(tmp_path / "r", metric=perplexity)
+    history = with_exponentials(read_history(run.path / "history.csv"), perplexity)
+    # By hand: e to the 0.5, e to the 0.9.
+    assert [round(row["val_perplexity"], 4) for row in history] == [2.7183, 1.6487, 2.4596]
+    drawing = learning_curves(history, "perplexity", "min", 2, timed=True)
+    big = [mark.tip for mark in drawing.marks if mark.kind == "circle" and mark.size == (5,)]
+    # Two seconds an epoch.
+    assert big[:2] == ["epoch 2: val_perplexity 1.6487", "0.1 minutes: val_perplexity 1.6487"]
+    words = [mark.text for mark in drawing.marks]
+    assert "minutes" in words
+    assert "loss" not in words
+    assert "perplexity is that of its loss" in Page(run_page(run)).text
+    untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+    words = [mark.text for mark in learning_curves(untimed, "perplexity", "min", 2).marks]
+    assert "minutes" not in words
+    diverged = [{"epoch": 0.0, "loss": 900.0, "val_loss": 900.0}]
+    assert learning_curves(with_exponentials(diverged, perplexity), "perplexity", "min", 1)
 
 
 def test_a_run_under_way_is_said_to_be_so(tmp_path):

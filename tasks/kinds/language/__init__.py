@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from pipelines.encodings import ENCODING_HELP
 from pipelines.language import LanguagePreprocessing
 from pipelines.text import as_text
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.language.adapting import LanguageJudging
 from tasks.kinds.language.beginning import begin, check_beginning, sized
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ class Language(Task):
     preprocessing: LanguagePreprocessing = LanguagePreprocessing()
     model: LanguageConfig = LanguageConfig()
     decoding: WritingConfig = WritingConfig(temperature=0.8, max_tokens=300)
+    judging: LanguageJudging = LanguageJudging()
 
     kind = "language"
-    metric = Metric("perplexity", "min")
+    metric = Metric("perplexity", "min", exponential_of="loss")
     monitor = Metric("loss", "min")
     model_module = "models.language"
     overfit = Overfit(1.5, epochs=80, examples=2, settings=MappingProxyType({
@@ -131,6 +133,23 @@ class Language(Task):
 
         nats = -sum(float(row.sum(dtype="float64")) for row in responses["log_probabilities"])
         return scores(preprocessor, nats, examples)
+
+    def judge_otherwise(
+        self,
+        preprocessor: LanguagePreprocessor,
+        model: keras.Model,
+        splits: Splits[str],
+        judging: LanguageJudging,
+        tell: Callable[[str], None],
+    ) -> dict[str, dict[str, Any]]:
+        """Dynamic evaluation, and a neural cache."""
+        from tasks.kinds.language.adapting import cache_scores, dynamic_scores
+
+        ways = {"dynamic": dynamic_scores, "cache": cache_scores}
+        return {
+            name: judge(preprocessor, model, splits, judging, tell)
+            for name, judge in ways.items() if getattr(judging, name)
+        }  # fmt: skip
 
     def baseline(self, preprocessor: LanguagePreprocessor, splits: Splits[str]) -> dict[str, Any]:
         """N-grams with modified Kneser-Ney smoothing."""
