@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -159,6 +161,38 @@ class HistoryFile(keras.callbacks.Callback):
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+class SampleFile(keras.callbacks.Callback):
+    """``samples.jsonl``, a line an epoch of what the model gives then, for people to look at.
+
+    A training that goes on writes the lines of the epochs anew that it repeats.
+
+    Args:
+        path: of the file.
+        sample: takes the model, with the weights that are validated; gives what JSON can hold.
+    """
+
+    def __init__(self, path: Path, sample: Callable[[keras.Model], Mapping]) -> None:
+        super().__init__()
+        self.path, self.sample = path, sample
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the epoch's line; the file is whole at any moment."""
+        with averaged_weights(self.model):
+            row = {"epoch": epoch + 1, **self.sample(self.model)}
+        kept = [one for one in read_samples(self.path) if one["epoch"] <= epoch]
+        lines = (json.dumps(one, ensure_ascii=False) for one in [*kept, row])
+        with write_aside(self.path) as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``samples.jsonl``; none where there is no file."""
+    if not path.is_file():
+        return []
+    # Not by splitlines: JSON leaves line separators of other alphabets as they are.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

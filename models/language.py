@@ -83,10 +83,15 @@ def language_cores(model: keras.Model) -> dict[str, keras.Model]:
 def reading_model(model: keras.Model) -> keras.Model:
     """A model of ``language_model``, with what its scores are made of as a further output: ``hidden
     <float32>[batch, time, width]``. It shares the weights, and the states that are carried."""
-    names = [layer.name for layer in model.layers]
-    locked = max(name for name in names if name.startswith("dropout_"))
-    last = model.get_layer("projection" if "projection" in names else locked)
-    return keras.Model(model.input, {**model.output, "hidden": last.output}, name="reading")
+    carried = _made_of(model.output["log_probabilities"])  # by ``Carry``, and the states after
+    hidden, _ = _made_of(carried[0])
+    return keras.Model(model.input, {**model.output, "hidden": hidden}, name="reading")
+
+
+def _made_of(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the layer that gave a tensor was called on; layers are called in other models too."""
+    layer, call, _ = tensor._keras_history
+    return layer._inbound_nodes[call].input_tensors
 
 
 def _layers(config: LanguageConfig, size: int) -> dict[str, keras.layers.Layer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import choice, number, path, switch
+from common.config import choice, number, path, switch, text
 from models.config import RecurrentConfig
 
 
@@ -31,4 +31,6 @@ class LanguageConfig(RecurrentConfig):
     learning_rate: float = number(2e-3, 1e-7, 100.0, "Adam's step size")
     clipnorm: float = number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")
     batch_size: int = number(32, 1, 65536, "documents, or places of one, read side by side")
+    sample_units: int = number(80, 0, 10_000, "units written after each epoch, to look at; 0: none")
+    sample_prompt: str = text("", "beginning of what is written after each epoch")
     epochs: int = number(20, 1, 100000, "greatest number of epochs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -13,12 +14,13 @@ from models.metric import Metric
 from reports.axes import WIDE, Frame, Scale, count_scale, fitted, score_text
 from reports.charts import WIDTH
 from reports.drawing import Drawing, Style
-from reports.page import paragraph, svg_figure
+from reports.page import escape, paragraph, svg_figure
 
 History = list[dict[str, float]]
 EPOCH, MINUTES = "epoch", "minutes"
 # A metric that is an exponential is drawn on a logarithmic axis from this ratio on.
 STEEP = WIDE / 10
+MOST_TEXTS = 12
 
 
 def read_history(path: Path) -> History:
@@ -202,3 +204,28 @@ def _caption(history: History, kept: int) -> str:
                 "there on the model memorises its training examples."
             )
     return text
+
+
+def written_texts(path: Path) -> list[str]:
+    """HTML of the texts that a model wrote after its epochs, at most ``MOST_TEXTS`` of them.
+
+    Args:
+        path: of ``samples.jsonl``; nothing is shown where there is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError):
+        return []
+    if not rows:
+        return []
+    last = len(rows) - 1
+    shown = sorted({round(i * last / (MOST_TEXTS - 1)) for i in range(MOST_TEXTS)})
+    return [
+        paragraph("The same beginning and the same seed after each epoch."),
+        *(
+            f"<h3>epoch {escape(rows[i]['epoch'])}</h3>\n"
+            f"<pre>{escape(rows[i]['text'] + rows[i]['continuation'])}</pre>\n"
+            for i in shown
+        ),
+    ]

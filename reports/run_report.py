@@ -11,7 +11,7 @@ from typing import Any
 
 from models.metric import Metric
 from reports.axes import counted, duration, score_text
-from reports.learning import History, curves, read_history
+from reports.learning import History, curves, read_history, written_texts
 from reports.page import (
     NumberText,
     commands,
@@ -67,6 +67,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     sections = [
         ("Scores", _scores(result, main)),
         ("Learning curves", curves(history, result, main)),
+        ("Written along training", written_texts(run.path / "samples.jsonl")),
         ("Pictures", _pictures(run.path / "pictures")),
         ("Exports", _exports(run)),
         ("Next", [commands(lines)]),

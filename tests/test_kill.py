@@ -9,12 +9,13 @@ import time
 
 import pytest
 
-from models.callbacks import read_history
+from models.callbacks import read_history, read_samples
 
 pytestmark = pytest.mark.slow
 COMMON = ["--units", "16", "--embedding-dim", "16", "--epochs", "6", "--set", "patience=6"]
 # Forecasts keep a running average of the weights, which must survive as well.
-DATA = {"sentiment": "synthetic:600", "forecast": "synthetic:3000"}
+# Language models write a text after each epoch, of which none may be lost or there twice.
+DATA = {"sentiment": "synthetic:600", "forecast": "synthetic:3000", "language": "synthetic:60"}
 
 
 def command(task, out, resume):
@@ -50,7 +51,8 @@ def test_a_killed_training_ends_like_an_undisturbed_one(tmp_path, task):
     def outcome(run):
         rows = read_history(run / "history.csv")
         epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-        return epochs, json.loads((run / "metrics.json").read_text())["metrics"]
+        written = read_samples(run / "samples.jsonl")
+        return epochs, json.loads((run / "metrics.json").read_text())["metrics"], written
 
     assert outcome(cut) == outcome(whole)
     assert not (cut / "backup").exists(), "a finished run keeps no state of its resume"

@@ -233,6 +233,15 @@ class Task(ABC):
         """The model and preprocessor to keep: sets what is counted after training, not learnt."""
         return model, preprocessor
 
+    def sample(self, settings: Settings) -> dict[str, Any] | None:
+        """What is written after each epoch, for people to see the model learn.
+
+        Returns:
+            ``text`` that is continued, and settings of the program ``generate``; None for kinds
+            that do not write.
+        """
+        return None
+
     # ---- ship
 
     @abstractmethod

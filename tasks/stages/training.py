@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from common.config import Config
 from common.files import write_json, writing
-from models.callbacks import read_history
+from models.callbacks import SampleFile, read_history
 from models.recurrent import rebuilt_without_cudnn
 from models.training import History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.console import load_run
 from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
+from tasks.stages.writing import sample
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +77,8 @@ def train(
         notes = list(getattr(ready.counts, "notes", ()))
         for note in notes:
             tell(note)
-        done = fit_run(task, data, settings, run, ready, seed=seed, title=title)
+        samples = _samples(task, settings, run, ready.preprocessor)
+        done = fit_run(task, data, settings, run, ready, seed=seed, title=title, callbacks=samples)
         result = {
             "run": str(run.path),
             "task": task.name,
@@ -95,6 +97,17 @@ def train(
         run.save_model(done.model)
     discard_state(run.path)
     return result
+
+
+def _samples(
+    task: Task, settings: Settings, run: Run, preprocessor: Preprocessor
+) -> list[keras.callbacks.Callback]:
+    """What writes a text after each epoch, for kinds that write."""
+    wanted = task.sample(settings)
+    if wanted is None:
+        return []
+    path = run.path / "samples.jsonl"
+    return [SampleFile(path, lambda model: sample(task, model, preprocessor, wanted))]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from pipelines.text import text_request
 from pipelines.writing import WritingProgram
 
 if TYPE_CHECKING:
+    import keras
+
     from serving.client import Client
+    from tasks.kinds.contract import Task
 
 PROGRAM = "generate"
 
@@ -65,8 +68,32 @@ def _asked(client: Client) -> Callable[..., dict[str, Any]]:
     return one
 
 
+def sample(
+    task: Task, model: keras.Model, preprocessor: Preprocessor, wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One text by a Keras model.
+
+    Args:
+        task: of the model.
+        model: with its weights.
+        preprocessor: of the model.
+        wanted: what ``Task.sample`` gave.
+
+    Returns:
+        ``{"text", "continuation", "finish_reason", "log_probability"}``.
+    """
+    from tasks.stages.predicting import keras_program
+
+    text, flags = wanted["text"], {name: wanted[name] for name in wanted if name != "text"}
+    one = _by(keras_program(task, model, preprocessor, PROGRAM))
+    return {"text": text, **one(text, flags, lambda _: None)}
+
+
 def _local(place: Path) -> Callable[..., dict[str, Any]]:
-    program = _program(place)
+    return _by(_program(place))
+
+
+def _by(program: LoadedProgram) -> Callable[..., dict[str, Any]]:
     writing: Any = program.program
 
     def one(text: str, flags: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:

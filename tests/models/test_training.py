@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.callbacks import LinearDecay, newest_backup, read_history
+from models.callbacks import LinearDecay, SampleFile, newest_backup, read_history, read_samples
 from models.config import RecurrentConfig
 from models.progress import TrainingProgress
 from models.training import TrainingError, best_row, compile_model, fit
@@ -105,6 +105,33 @@ def test_a_resumed_training_equals_an_undisturbed_one(tmp_path, moments):
     assert got.best_epoch == expected.best_epoch
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_is_written_after_each_epoch_is_neither_lost_nor_repeated(tmp_path):
+    def samples(directory):
+        directory.mkdir(exist_ok=True)
+        return SampleFile(
+            directory / "samples.jsonl",
+            lambda model: {"sum": float(np.sum(model.trainable_variables[0].numpy()))},
+        )
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    config = CONFIG.updated(average=0.9)
+    train(new_model(config), whole, config, callbacks=[samples(whole)])
+    for moment in ((0, "epoch end"), (2, "batch"), (3, "epoch end")):
+        dying = [samples(cut), Crash(*moment)]
+        with pytest.raises(KeyboardInterrupt):
+            train(new_model(config), cut, config, callbacks=dying)
+    train(new_model(config), cut, config, callbacks=[samples(cut)])
+    rows = read_samples(cut / "samples.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert rows == read_samples(whole / "samples.jsonl")
+    # It is the average that is looked at, which is what is validated and kept.
+    last = new_model(config)
+    last.load_weights(whole / "best.weights.h5")
+    kept = float(np.sum(last.trainable_variables[0].numpy()))
+    best = best_row(read_history(whole / "history.csv"), "val_loss", "min")
+    assert rows[best]["sum"] == pytest.approx(kept, rel=1e-6)
 
 
 def test_a_finished_training_is_not_begun_again(tmp_path):

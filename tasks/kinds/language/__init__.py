@@ -113,6 +113,13 @@ class Language(Task):
         })  # fmt: skip
         return replace(settings, model=model)
 
+    def sample(self, settings: Settings) -> dict[str, Any] | None:
+        """The same beginning with the same seed each time; nothing of a model that reads back."""
+        model = settings.model
+        if not model.sample_units or settings.preprocessing.backward:
+            return None
+        return {"text": model.sample_prompt, "max_tokens": model.sample_units, "form": ""}
+
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """The model that scores what follows, and its steps."""
         from models.language import language_cores

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
 
 # What is tried where a setting is chosen: the first decay beside each step, then the others.
-STEPS, DECAYS = (1e-4, 3e-4, 1e-3, 3e-3), (0.02, 0.0, 0.1)
+STEPS, DECAYS = (1e-4, 3e-4, 1e-3, 3e-3), (0.005, 0.0, 0.02)
 THETAS = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 LAMBDAS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 # Units of validation on which they are chosen, and windows that the gradient's size is taken of.
@@ -112,6 +112,11 @@ def dynamic_scores(
         decay = min(decays, key=lambda one: tried(step, one))
     began, test = time.perf_counter(), map(preprocessor.numbers, splits.test)
     nats = evaluation.nats(in_order(test, window), step, decay)
+    if not _perplexity(nats / max(1, len(preprocessor.encoded(splits.test)))) < math.inf:
+        raise ConfigError(
+            f"by dynamic evaluation the model lost its way on test: give a smaller --dynamic than "
+            f"{step:g}"
+        )
     result = {"step": step, "decay": decay, "window": window}
     if chosen:
         result["validation"] = {"perplexity": found[step, decay]}
@@ -189,7 +194,7 @@ def _first(windows: Iterable[dict[str, np.ndarray]], units: int) -> Iterator[dic
 
 def _perplexity(nats: float) -> float:
     """Of nats a unit; what has diverged is infinite."""
-    return math.exp(nats) if nats < 700 else math.inf
+    return math.exp(nats) if nats < 700 else math.inf  # and so is NaN
 
 
 def _scores(
