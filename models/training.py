@@ -16,6 +16,7 @@ from typing import Protocol
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from common.errors import SeqloomError
 from models.callbacks import (
@@ -33,6 +34,8 @@ from models.callbacks import (
     read_history,
 )
 from models.config import RecurrentConfig
+
+EARLY = 10  # the average of the weights after n steps goes over n / 10 of them, at most
 
 
 class TrainingError(SeqloomError, RuntimeError):
@@ -75,6 +78,16 @@ class RatedAdam(keras.optimizers.Adam):
     def _use_weight_decay(self, variable) -> bool:
         # What was learnt elsewhere is not drawn towards zero: at rate 0 it has to stay as it is.
         return not hasattr(variable, "rate") and super()._use_weight_decay(variable)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        # Over fewer steps at first than its momentum says, as TensorFlow's own moving average has
+        # it: weights that are nearly random would weigh in it for epochs.
+        momentum, steps = self.ema_momentum, ops.cast(self.iterations, "float32")
+        self.ema_momentum = ops.minimum(momentum, steps / (steps + EARLY))
+        try:
+            super()._update_model_variables_moving_average(trainable_variables)
+        finally:
+            self.ema_momentum = momentum
 
 
 def compile_model(

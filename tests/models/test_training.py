@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from models.callbacks import LinearDecay, SampleFile, newest_backup, read_history, read_samples
 from models.config import RecurrentConfig
 from models.progress import TrainingProgress
-from models.training import TrainingError, best_row, compile_model, fit
+from models.training import RatedAdam, TrainingError, best_row, compile_model, fit
 
 CONFIG = RecurrentConfig(epochs=5, patience=5, learning_rate=0.01)
 
@@ -311,3 +312,18 @@ def test_progress_prints_a_line_an_epoch(tmp_path, terminal):
     assert "examples/s" in text
     if not terminal:
         assert len(text.splitlines()) == 2
+
+
+def test_the_average_of_the_weights_is_of_few_steps_at_first():
+    variable = keras.Variable(0.0)
+    optimizer = RatedAdam(0.1, use_ema=True, ema_momentum=0.9)
+    optimizer.build([variable])
+    expected = None
+    for step in range(200):
+        optimizer.apply([ops.convert_to_tensor(1.0)])
+        value = float(variable.numpy())
+        momentum = min(0.9, step / (step + 10))
+        expected = value if expected is None else momentum * expected + (1 - momentum) * value
+        average = float(optimizer._model_variables_moving_average[0].numpy())
+        assert average == pytest.approx(expected, rel=1e-5), step
+    assert optimizer.ema_momentum == 0.9
