@@ -1,5 +1,7 @@
 """Language models that cannot be: what is refused, before hours of training and not behind them."""
 
+import json
+
 import pytest
 
 import tasks
@@ -7,6 +9,7 @@ from common.errors import DataError, SeqloomError
 from decoding.sampling import WritingConfig
 from pipelines.language import LanguagePreprocessor
 from pipelines.units import Units
+from serving.bundle import FORMAT
 from tasks.kinds.contract import DataOptions
 from tasks.stages.predicting import _check_written
 from tests.test_cli import assert_refused, call, here  # noqa: F401 a fixture
@@ -64,3 +67,17 @@ def test_settings_of_written_texts_are_not_for_scores():
     with pytest.raises(DataError, match="--top-k is for texts that are written: add --stream"):
         _check_written(programs, {"top_k": 3})
     _check_written(programs, {})
+
+
+@pytest.mark.parametrize(("flags", "parts"), [
+    (["--seed", "-1"], ["seed is -1; it must be from 0 to 2147483647"]),  # of `train`, too
+    (["--top-p", "2"], ["top_p is 2.0"]),
+    (["--trials", "3"], ["--trials is a flag of"]),
+])  # fmt: skip
+def test_a_server_knows_every_setting_of_written_texts(here, flags, parts):  # noqa: F811
+    config = {"task": "language", "data": {}}
+    manifest = {"format": FORMAT, "name": "language", "version": 1, "config": config}
+    (here / "manifest.json").write_text(json.dumps(manifest))
+    (here / "onnx" / "1").mkdir(parents=True)
+    (here / "onnx" / "1" / "model.onnx").touch()
+    assert_refused(call("serve", ".", *flags), parts)
