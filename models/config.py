@@ -40,17 +40,23 @@ class RecurrentConfig(Config):
 
 
 @dataclass(frozen=True)
-class WordConfig(RecurrentConfig):
+class EncoderConfig(RecurrentConfig):
+    """Hyperparameters of models that may begin with what a language model has learnt."""
+
+    encoder: str = path(
+        "", "directory of a `seqloom train language` run whose units and recurrent weights to take"
+    )
+    encoder_backward: str = path("", "likewise, of a run with --backward, for the other direction")
+    encoder_rate: float = number(
+        0.3, 0.0, 1.0, "share of the step size for what an encoder gave; 0 leaves it as it is"
+    )
+
+
+@dataclass(frozen=True)
+class WordConfig(EncoderConfig):
     """Hyperparameters of models that embed words."""
 
     vectors: str = path(
         "", "file of pre-trained word vectors: GloVe, word2vec (text, binary), fastText .vec, .gz"
     )
     freeze_vectors: bool = switch(False, "do not train the vectors further")
-    encoder: str = path(
-        "", "directory of a `seqloom train language` run whose words and recurrent weights to take"
-    )
-    encoder_backward: str = path("", "likewise, of a run with --backward, for the other direction")
-    encoder_rate: float = number(
-        0.3, 0.0, 1.0, "share of the step size for what an encoder gave; 0 leaves it as it is"
-    )

@@ -37,11 +37,16 @@ def word_embedding(
         words, size, mask_zero=mask_zero, name=name, trainable=not (frozen and vectors is not None)
     )
     if vectors is not None:
-        table, found = vectors
-        spread = float(table[found].std()) or _SPREAD
-        values = keras.random.normal((words, size), stddev=spread)
-        values = np.where(found[:, None], table, ops.convert_to_numpy(values))
-        values[0] = 0.0
-        layer.build((None, None))
-        layer.embeddings.assign(values)
+        begin_with(layer, vectors)
     return layer
+
+
+def begin_with(layer: keras.layers.Layer, vectors: tuple[np.ndarray, np.ndarray]) -> None:
+    """Builds a layer that has ``embeddings`` and sets them; see ``word_embedding``."""
+    table, found = vectors
+    spread = float(table[found].std()) or _SPREAD
+    values = keras.random.normal(table.shape, stddev=spread)
+    values = np.where(found[:, None], table, ops.convert_to_numpy(values))
+    values[0] = 0.0
+    layer.build((None, None))
+    layer.embeddings.assign(values)

@@ -67,8 +67,9 @@ class Epochs(Protocol):
 
 @keras.saving.register_keras_serializable("seqloom")
 class RatedAdam(keras.optimizers.Adam):
-    """Adam whose step size is multiplied by ``rate`` where a variable's value has such an
-    attribute: TensorFlow's variable, which is what Keras hands on."""
+    """Adam whose step size is multiplied by ``rate``, a number or an array for its elements, where
+    a variable's value has such an attribute: TensorFlow's variable, which is what Keras hands
+    on."""
 
     def update_step(self, gradient, variable, learning_rate):
         """See Keras."""

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from common.errors import ConfigError
+from models.embedding import begin_with
 from models.language_layers import UnitTable
 from models.masking import MaskedBy
 from models.one_step import OneStep
@@ -28,7 +30,11 @@ FEED = "feed"  # the state that holds the attentional vector of the step before
 
 
 def translation_model(
-    config: TranslationConfig, source_tokens: int, target_tokens: int, shared: bool
+    config: TranslationConfig,
+    source_tokens: int,
+    target_tokens: int,
+    shared: bool,
+    vectors: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """The model that is trained, compiled.
 
@@ -37,6 +43,7 @@ def translation_model(
         source_tokens: size of the source's vocabulary.
         target_tokens: size of the target's vocabulary.
         shared: whether the two are one.
+        vectors: of the source's tokens, see ``models.embedding.word_embedding``.
 
     Returns:
         ``source <int32>[batch, source]`` and ``tokens <int32>[batch, target]``, which begin with
@@ -55,6 +62,8 @@ def translation_model(
     table = UnitTable(target_tokens, config.embedding_dim, name="target_table")
     source_table = table if config.share_embeddings else UnitTable(
         source_tokens, config.embedding_dim, name="source_table")  # fmt: skip
+    if vectors is not None:
+        begin_with(source_table, vectors)
     encoded = encode(config, source_table, source)
     x = keras.layers.Dropout(config.dropout, name="target_dropout")(table(tokens))
     decoder = AttentionDecoder(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
-from models.config import RecurrentConfig
+from models.config import EncoderConfig
 
 ATTENTIONS = ("additive", "general", "dot")
 
 
 @dataclass(frozen=True)
-class TranslationConfig(RecurrentConfig):
+class TranslationConfig(EncoderConfig):
     """Hyperparameters of ``models.translation``."""
 
     cell: str = choice("gru", ("simple_rnn", "lstm", "gru"), "recurrent cell of both sides")

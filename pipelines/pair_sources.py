@@ -97,7 +97,13 @@ def load_pairs(
     reading.problems.raise_if_any()
     parts["train"] = reading.short_enough(parts["train"], max_words)
     notes = [*layout.notes, *columns.notes, *reading.notes()]
-    return pair_splits(parts, name=layout.name, notes=notes, **split)
+    try:
+        return pair_splits(parts, name=layout.name, notes=notes, **split)
+    except DataError as error:
+        if not (left_out := reading.left_out()):
+            raise
+        # Nobody is told to give more who has given enough.
+        raise DataError(" ".join([str(error), *left_out])) from error
 
 
 def read_sources(
@@ -148,7 +154,11 @@ class _Reading:
     def notes(self) -> list[str]:
         """Sentences for the user."""
         note = encoding_note([one for one in self.files if one.note])
-        found = [note] if note else []
+        return [*([note] if note else []), *self.left_out()]
+
+    def left_out(self) -> list[str]:
+        """A sentence about each kind of pair that was left out."""
+        found = []
         for what, count in self.dropped.counts.items():
             subject = f"1 pair {what} was" if count == 1 else f"{count} pairs {what} were"
             found.append(f"{subject} left out: {self.dropped.places(what)}.")

@@ -104,8 +104,9 @@ def make_splits(
         rest, taken = split_off(found["train"], count, key=key, strata=strata, seed=seed)
         if count and not taken:
             by = f" by {stratum}" if strata else ""
+            few = f"1 {noun.removesuffix('s')} is" if total == 1 else f"{total} {noun} are"
             raise DataError(
-                f"{name}: {total} {noun} are too few to split a {part} part off{by}; "
+                f"{name}: {few} too few to split a {part} part off{by}; "
                 f"give more {noun} or a {part} part."
             )
         found["train"], found[part] = rest, taken

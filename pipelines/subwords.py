@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,7 @@ class SubwordEncoder:
     model: bytes = field(default=b"", repr=False)
     lowercase: bool = False
     max_length: int = 256
+    level: ClassVar[str] = "subword"
 
     def adapt(self, texts: Iterable[str | bytes], vocabulary_size: int) -> SubwordEncoder:
         """The same encoder with a vocabulary trained on ``texts``; the same texts give the same.
@@ -129,7 +130,7 @@ class SubwordEncoder:
     def save(self, directory: Path) -> dict[str, Any]:
         """Writes ``subwords.model`` and returns the settings, for JSON."""
         (Path(directory) / FILE).write_bytes(self.model)
-        return {"level": "subword", "lowercase": self.lowercase, "max_length": self.max_length}
+        return {"level": self.level, "lowercase": self.lowercase, "max_length": self.max_length}
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> SubwordEncoder:

@@ -73,19 +73,20 @@ class WordVectors:
     words: np.ndarray
     broken: int = 0
 
-    def coverage(self, counts: np.ndarray, name: str) -> str:
+    def coverage(self, counts: np.ndarray, name: str, what: str = "words") -> str:
         """A sentence about what was found.
 
         Args:
             counts: ``<int>[vocabulary]``, how often training has each word.
             name: of the file.
+            what: how the rows of the vocabulary are called.
         """
         words = (counts > 0) & self.words
         share = counts[self.found].sum() / max(1, counts.sum())
         known, every = int((self.found & words).sum()), int(words.sum())
         sentence = (
             f"{name} has vectors of {self.table.shape[1]} numbers for {known:,} of the {every:,} "
-            f"words of training, {share:.0%} of its tokens"
+            f"{what} of training, {share:.0%} of its tokens"
         )
         if not self.broken:
             return f"{sentence}."

@@ -31,9 +31,14 @@ class Vocabulary(Protocol):
 
     Attributes:
         vocabulary: the token of each id.
+        level: what a token is, as of ``SubwordPreprocessing``.
     """
 
     vocabulary: tuple[str, ...]
+    level: str
+
+    def normalise(self, raw: str | bytes) -> str:
+        """The text as it is cut into tokens, its case folded where that is asked for."""
 
     def encode(self, raw: str | bytes) -> list[int]:
         """Ids of one text between START and END."""

@@ -233,12 +233,12 @@ def serve(
         required,
         what_is,
     )  # fmt: skip
-    from tasks.stages.predicting import serve_settings, settings_known
+    from tasks.stages.predicting import serve_settings
 
     if not bundle.exists() or what_is(bundle) in (RUN, SEARCH, TRIAL, WHOLE):
         required(bundle, BUNDLE, SAVEDMODEL)
     find_model(bundle, backend)
-    for flag in set(task_flags(own.args)) - set(settings_known(bundle)):
+    for flag in task_flags(own.args):
         if commands_with(own, "--" + flag.replace("_", "-")):
             raise unknown_flag(flag, (), own)
     tls = tls_of(tls_cert, tls_key, tls_client_ca)

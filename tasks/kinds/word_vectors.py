@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import ConfigError
-from models.config import WordConfig
+from common.errors import ConfigError, DataError
+from models.config import EncoderConfig, WordConfig
 from pipelines.vectors import WordVectors, read_vectors
-from tasks.kinds.pretrained import Encoder, check_encoder, read_encoder
+from tasks.kinds.pretrained import UNITS, WORDS, Encoder, check_encoder, read_encoder
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +28,8 @@ def check_vectors(model: WordConfig) -> None:
     """
     check_encoder(model)
     path = model.vectors
+    if path and model.encoder:
+        raise ConfigError("--encoder has vectors of its own; leave --vectors out, or --encoder")
     if not path:
         if model.freeze_vectors:
             raise ConfigError(
@@ -105,13 +107,9 @@ class WordCounts:
         Raises:
             DataError: the vectors cannot be used.
         """
-        counts = np.bincount(ids, minlength=len(vocabulary))
         if config.encoder:
-            encoder = read_encoder(config, vocabulary, normalise)
-            words = np.array([bool(word) for word in vocabulary])
-            known = WordVectors(encoder.table, encoder.found, words)
-            note = known.coverage(counts, config.encoder)
-            return cls(counts, (known.table, known.found), (note,), tables, encoder)
+            return cls.of_encoder(config, ids, vocabulary, normalise, tables)
+        counts = np.bincount(ids, minlength=len(vocabulary))
         if not config.vectors:
             return cls(counts, tables=tables)
 
@@ -119,12 +117,40 @@ class WordCounts:
         note = found.coverage(counts, Path(config.vectors).name)
         return cls(counts, (found.table, found.found), (note,), tables)
 
-    def sized(self, config: WordConfig) -> WordConfig:
+    @classmethod
+    def of_encoder(
+        cls,
+        config: EncoderConfig,
+        ids: np.ndarray,
+        vocabulary: Sequence[str],
+        normalise: Callable[[str], str],
+        tables: Any = None,
+        levels: Sequence[str] = WORDS,
+    ) -> WordCounts:
+        """Counts units, and reads the encoder that there must be; arguments as of ``of``, and
+        ``levels`` as of ``read_encoder``.
+
+        Raises:
+            DataError: the encoder cannot be used, or it knows none of the units of training.
+        """
+        counts = np.bincount(ids, minlength=len(vocabulary))
+        encoder = read_encoder(config, vocabulary, normalise, levels)
+        if not counts[encoder.found].any():
+            raise DataError(
+                f"the language model of {config.encoder} has none of the {UNITS[levels[0]]} that "
+                "training reads; train one on texts in the same language"
+            )
+        words = np.array([bool(word) for word in vocabulary])
+        known = WordVectors(encoder.table, encoder.found, words)
+        note = known.coverage(counts, config.encoder, UNITS[levels[0]])
+        return cls(counts, (known.table, known.found), (note,), tables, encoder)
+
+    def sized(self, config: EncoderConfig) -> EncoderConfig:
         """A configuration with the sizes of an encoder, if there is one."""
         return self.encoder.settings(config) if self.encoder else config
 
-    def begin(self, model: keras.Model, config: WordConfig) -> keras.Model:
-        """The model, with the weights of an encoder if there is one."""
+    def begin(self, model: keras.Model, config: EncoderConfig, **names: str) -> keras.Model:
+        """The model, with the weights of an encoder if there is one; ``names``: see there."""
         if self.encoder:
-            self.encoder.begin(model, config.encoder_rate)
+            self.encoder.begin(model, config.encoder_rate, **names)
         return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -142,7 +141,6 @@ def show_leaderboard(
 
 def load_tensorflow() -> None:
     """Imports TensorFlow without its start-up chatter, which comes before any log level counts."""
-    first = "tensorflow" not in sys.modules
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -153,8 +151,6 @@ def load_tensorflow() -> None:
         os.close(stderr)
         os.close(nowhere)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if first:  # what stays to the end is not looked through for garbage each time a graph is traced
-        gc.freeze()
 
 
 def _unwritten(error: Exception) -> str | None:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
 from pipelines.answer_files import AskedFile
 from pipelines.preprocessor import Preprocessor
-from pipelines.program import DEFAULT, KerasCore, LoadedProgram, Program
-from pipelines.responses import (
-    Responses,
-    readable,
-    responses_of,
-    separated,
-    settings_request,
-)  # fmt: skip
+from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.responses import Responses, readable, respond, separated, settings_request
 from tasks.kinds.contract import DataOptions, Task
 from tasks.stages.console import load_tensorflow
 
@@ -27,26 +21,20 @@ if TYPE_CHECKING:
     from serving.client import Client
 
 
-def keras_programs(
-    task: Task, model: keras.Model, preprocessor: Preprocessor
-) -> dict[str, LoadedProgram]:
-    """The programs of the preprocessor around the Keras model; they share its cores."""
-    cores = {name: KerasCore(core) for name, core in task.cores(model).items()}
-    return {n: LoadedProgram(program, cores) for n, program in preprocessor.programs.items()}
-
-
 def keras_program(
     task: Task, model: keras.Model, preprocessor: Preprocessor, name: str = DEFAULT
 ) -> LoadedProgram:
-    """One of ``keras_programs``."""
-    return keras_programs(task, model, preprocessor)[name]
+    """A program of the preprocessor around the Keras model."""
+    cores = {name: KerasCore(core) for name, core in task.cores(model).items()}
+    return LoadedProgram(preprocessor.programs[name], cores)
 
 
 def keras_responses(
     task: Task, model: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]
 ) -> Responses:
     """What ``serving_default`` answers to raw inputs."""
-    return responses_of(keras_program(task, model, preprocessor), preprocessor, raw)
+    program = keras_program(task, model, preprocessor)
+    return respond(program.program, preprocessor.to_request, program.run, raw)
 
 
 @dataclass(frozen=True)
@@ -101,7 +89,6 @@ def predict(
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
     default = preprocessor.programs[DEFAULT]
-    _check_written(preprocessor.programs, decoding)
     if client is not None:
         request = preprocessor.to_request(raw) | settings_request(default, decoding)
         answers = preprocessor.answers(separated(default, client.predict(request)), raw)
@@ -121,14 +108,18 @@ def predict(
 
 
 def task_of(directory: Path) -> Task:
-    """The task whose model a run or a bundle holds.
+    """The task whose model a run or a bundle holds, with the decoding settings that it was trained
+    with.
 
     Raises:
         SeqloomError: the directory is neither.
     """
     import tasks
 
-    return tasks.get(_config(directory)["task"])
+    config = _config(directory)
+    task, trained = tasks.get(config["task"]), config.get("decoding", {})
+    known = {name: trained[name] for name in task.decoding.names() if name in trained}
+    return replace(task, decoding=task.decoding.updated(**known))
 
 
 def _config(directory: Path) -> dict[str, Any]:
@@ -172,7 +163,8 @@ def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not flags or not (bundle / "manifest.json").is_file():
         return dict(flags)
-    task, known = task_of(bundle), settings_known(bundle)
+    task = task_of(bundle)
+    known = task.decoding.names()
     for name in flags:
         if name not in known:
             every = ", ".join(_flag(one) for one in known)
@@ -180,20 +172,6 @@ def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(f"serve has no flag {_flag(name)} for {task.name}; {there}")
     settings = task.decoding.updated(**flags).to_dict()
     return {name: settings[name] for name in flags}
-
-
-def settings_known(bundle: Path) -> list[str]:
-    """Names of the decoding settings of a bundle's task; none of what is no bundle of Seqloom's."""
-    has_task = (bundle / "manifest.json").is_file()
-    return task_of(bundle).decoding.names() if has_task else []
-
-
-def _check_written(programs: Mapping[str, Program], decoding: Mapping[str, Any]) -> None:
-    """Refuses settings that only texts have which the model writes."""
-    for name in decoding:
-        has = {key for key, program in programs.items() if name in program.signature["inputs"]}
-        if has and DEFAULT not in has:
-            raise DataError(f"{_flag(name)} is for texts that are written: add --stream")
 
 
 def _flag(name: str) -> str:

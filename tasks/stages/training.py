@@ -14,10 +14,9 @@ from common.files import write_json, writing
 from models.callbacks import SampleFile, read_history
 from models.recurrent import rebuilt_without_cudnn
 from models.training import History, discard_state, fit, trainable_parameters
-from pipelines.responses import responses_of
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.console import load_run
-from tasks.stages.predicting import keras_program
+from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 from tasks.stages.writing import sample
 
@@ -235,10 +234,9 @@ def judge(
     """Metrics on validation and test, the baseline's, and remarks; draws test's pictures."""
     metrics, started = {}, time.perf_counter()
     tell("judging the model on validation and test")
-    program = keras_program(task, model, preprocessor)
     for part in ("validation", "test"):
         examples = getattr(splits, part)
-        responses = responses_of(program, preprocessor, preprocessor.raw(examples))
+        responses = keras_responses(task, model, preprocessor, preprocessor.raw(examples))
         metrics[part] = task.evaluate(preprocessor, responses, examples)
     if pictures is not None:
         task.pictures(preprocessor, responses, examples, pictures)

@@ -111,6 +111,28 @@ def test_a_line_of_thousands_of_words_is_left_out_of_train_and_counted(parallel)
     assert any("2 pairs" in note and "--max-words" in note for note in splits.notes)
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["word " * 400] * 40, r"no example is left in the train part.*40 pairs.*max-words"),
+        ([" "] * 39 + ["x"], r"1 pair is too few.*39 pairs with nothing on one side.*x\.en:1, 2"),
+        (EN[:1], r"x\.en has 1 lines and x\.de has 40"),
+    ],
+)
+def test_where_hardly_a_pair_is_left_what_was_left_out_is_said(tmp_path, lines, said):
+    write(tmp_path / "x.en", lines)
+    write(tmp_path / "x.de", DE)
+    with pytest.raises(DataError, match=said):
+        load_pairs(str(tmp_path), **WAY)
+
+
+def test_a_file_of_one_pair_is_refused(tmp_path):
+    write(tmp_path / "x.en", EN[:1])
+    write(tmp_path / "x.de", DE[:1])
+    with pytest.raises(DataError, match="1 pair is too few to split a test part off; give more"):
+        load_pairs(str(tmp_path), **WAY)
+
+
 @pytest.mark.parametrize("header", ["source\ttarget", "en\tde", "English\tGerman", None])
 def test_tables_with_and_without_a_header(tmp_path, header):
     rows = [f"{a}\t{b}" for a, b in zip(EN, DE, strict=True)]

@@ -182,7 +182,7 @@ def test_fingerprint_keeps_examples_and_parts_apart():
         ({"train": sentences(9), "test": []}, {}, "no example is left in the test part"),
         ({"test": sentences(9)}, {}, "the parts are test; give train"),
         ({"train": sentences(9), "dev": sentences(2)}, {}, "the parts are train, dev"),
-        ({"train": sentences(1)}, {}, "1 examples are too few to split a test part off"),
+        ({"train": sentences(1)}, {}, "1 example is too few to split a test part off"),
         ({"train": sentences(9)}, {"test_fraction": 1.5}, "test_fraction is 1.5"),
     ],
 )

@@ -7,13 +7,12 @@ import pytest
 
 import tasks
 from pipelines.frequency import DAY, Frequency
-from pipelines.responses import responses_of
 from pipelines.series import Series
 from pipelines.splits import Splits
 from pipelines.windows import Table, split_windows
 from tasks.kinds.forecasting.baseline import forecast_baselines
 from tasks.kinds.forecasting.finishing import finish
-from tasks.stages.predicting import keras_program
+from tasks.stages.predicting import keras_responses
 
 TASK = tasks.get("forecast")
 ROWS, LOOKBACK, HORIZON = 900, 20, 2
@@ -46,10 +45,10 @@ def judged(values, train=None, **changes):
     if train:
         train(model, pre, splits)
     model, pre = finish(model, pre, splits, settings.model)
-    metrics, said, program = {}, {}, keras_program(TASK, model, pre)
+    metrics, said = {}, {}
     for part in ("validation", "test"):
         examples = getattr(splits, part)
-        said[part] = responses_of(program, pre, pre.raw(examples))
+        said[part] = keras_responses(TASK, model, pre, pre.raw(examples))
         metrics[part] = TASK.evaluate(pre, said[part], examples)
     return pre, metrics, forecast_baselines(pre, splits), said["test"]
 

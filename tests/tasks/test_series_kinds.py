@@ -12,14 +12,13 @@ from pipelines.anomaly_watch import Watch
 from pipelines.frequency import HARMONICS, HOUR, Frequency
 from pipelines.preprocessor import load_preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
-from pipelines.responses import responses_of
 from pipelines.scaling import Scaler
 from pipelines.series import Series
 from pipelines.splits import Splits
 from pipelines.windows import Table, covered_spans, split_windows
 from serving.savedmodel import ServingModule
 from tasks.kinds.anomaly_detection import _normal_rows, _notes_on_labels
-from tasks.stages.predicting import keras_program
+from tasks.stages.predicting import keras_responses
 
 TASK = tasks.get("anomaly")
 WINDOW, COLUMNS = 4, ("a", "b")
@@ -89,10 +88,10 @@ def test_row_by_row_numpy_and_tensorflow_answer_as_the_whole_does(cell, calendar
 @pytest.mark.parametrize("scorer", ["residual", "autoencoder"])
 def test_series_of_unequal_length_are_answered_as_each_alone(scorer):
     pre, model = detector(scorer=scorer)
-    every, program = examples(), keras_program(TASK, model, pre)
-    found = responses_of(program, pre, pre.raw(every))
+    every = examples()
+    found = keras_responses(TASK, model, pre, pre.raw(every))
     for i, rows in enumerate(LENGTHS):
-        alone = responses_of(program, pre, pre.raw(every[i : i + 1]))
+        alone = keras_responses(TASK, model, pre, pre.raw(every[i : i + 1]))
         assert found["score"][i].shape == (rows,)
         assert found["expected"][i].shape == (rows, 2)
         for name in ("score", "anomaly", "alarm", "expected"):

@@ -1,5 +1,6 @@
 """The kind translation: what its flags, files and scores mean; the examples of its page."""
 
+import json
 import re
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from common.errors import ConfigError
 from pipelines.pair_sources import load_pairs
 from pipelines.pairs import TextPair
 from pipelines.text import TextEncoder
+from serving.bundle import FORMAT
 from tasks.kinds.contract import DataOptions
 from tasks.kinds.translation.baseline import joined, translation_baseline
 from tasks.kinds.translation.scoring import bleu_signature, bleu_tokens, translation_metrics
+from tasks.stages.predicting import predict_flags, task_of
 
 TASK = tasks.get("translation")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "translation.md"
@@ -44,6 +47,32 @@ def test_one_table_for_two_vocabularies_is_refused_before_anything_is_read():
     with pytest.raises(ConfigError, match="--no-share-embeddings"):
         TASK.check(settings, DataOptions("nowhere"))
     TASK.check(TASK.with_settings(settings, {"share_embeddings": False}), DataOptions("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("trained", "flags", "said"),
+    [
+        ({}, {"beam": 0}, "beam is 0; it must be from 1 to 1000"),
+        ({}, {"beam": 1001}, "beam is 1001"),
+        ({}, {"n_best": 6}, "n_best is 6; it must be at most beam, 5"),
+        ({}, {"max_tokens": 0}, "max_tokens is 0; it must be from 1"),
+        ({"beam": 2}, {"n_best": 3}, "at most beam, 2"),
+        ({"beam": 9}, {"n_best": 8}, ""),
+        ({}, {"beam": 1000}, ""),
+    ],
+)
+def test_settings_of_the_search_are_judged_beside_those_of_the_training(
+    trained, flags, said, tmp_path
+):
+    config = {"task": "translation", "decoding": trained}
+    manifest = {"format": FORMAT, "config": config}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    task = task_of(tmp_path)
+    if said:
+        with pytest.raises(ConfigError, match=said):
+            predict_flags(task, flags)
+    else:
+        assert predict_flags(task, flags) == ({}, flags)
 
 
 def test_bleu_is_sacrebleus_with_case_and_of_plain_text():
@@ -92,7 +121,25 @@ def test_word_by_word_on_the_synthetic_task():
 def test_lines_and_tables_to_translate(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo\n")
     options = TASK.data_options("synthetic")
-    assert TASK.read_inputs(tmp_path / "a.txt", options, None)[0] == ["one", "two"]
+    settings = TASK.with_settings(TASK.settings, {"level": "word", "max_length": 5})
+    preprocessor = TASK.adapt(settings, [TextPair("one two", "1 2")])
+    found = TASK.read_inputs(tmp_path / "a.txt", options, preprocessor)
+    assert found == (["one", "two"], [])
+
+
+@pytest.mark.parametrize(("level", "fits"), [("word", "one " * 5), ("char", "onetw")])
+def test_texts_of_which_only_the_beginning_is_read_are_told(tmp_path, level, fits):
+    settings = TASK.with_settings(TASK.settings, {"level": level, "max_length": 5})
+    preprocessor = TASK.adapt(settings, [TextPair("one two", "1 2")])
+    options = TASK.data_options("synthetic")
+    path = tmp_path / "a.txt"
+    path.write_text(f"{fits}\n")
+    assert TASK.read_inputs(path, options, preprocessor)[1] == []
+    path.write_text(f"{fits}\n{fits} two\n")
+    (note,) = TASK.read_inputs(path, options, preprocessor)[1]
+    assert "a text is longer than 5 tokens" in note
+    path.write_text("word " * 5000 + f"\n{fits} two\n")
+    assert "2 texts are longer" in TASK.read_inputs(path, options, preprocessor)[1][0]
 
 
 def test_what_answers_imports_neither_tensorflow_nor_keras():

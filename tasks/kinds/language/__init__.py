@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from common.config import Config, choice, text
 from common.errors import ConfigError
-from decoding.forms import check_form
 from decoding.sampling import WritingConfig
 from models.language_config import LanguageConfig
 from models.metric import Metric
@@ -61,12 +60,10 @@ class Language(Task):
     }))  # fmt: skip
 
     def check(self, settings: Settings, options: DataOptions) -> None:
-        """Refuses a model that would see what it is to foretell, and a form that is none."""
+        """Refuses a model that would see what it is to foretell."""
         if settings.model.bidirectional:
             raise ConfigError("a language model reads in one direction: leave --bidirectional away")
         check_beginning(settings.model)
-        if settings.decoding.form:
-            check_form(settings.decoding.form)
 
     def load(self, options: DataOptions) -> Splits[str]:
         """Documents from any source of ``docs/language.md``."""
@@ -81,16 +78,13 @@ class Language(Task):
 
         wanted = settings.preprocessing
         units = Units.adapt(train, wanted.level, wanted.vocabulary_size, wanted.min_count)
-        found = LanguagePreprocessor(
+        return LanguagePreprocessor(
             units,
             len(train) > 1,
             settings.model.window,
             settings.decoding.to_dict(),
             wanted.backward,
         )
-        if not wanted.backward:  # what could write no text is refused before hours of training
-            found.programs["generate"].check_settings(found.decoding)
-        return found
 
     def build(
         self, settings: Settings, preprocessor: LanguagePreprocessor, counts: Any

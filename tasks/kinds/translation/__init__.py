@@ -13,13 +13,17 @@ from common.errors import ConfigError
 from models.metric import Metric
 from models.translation_config import TranslationConfig
 from pipelines.encodings import ENCODING_HELP
+from pipelines.text import END, SPECIAL_TOKENS, START
 from pipelines.translation import TranslationDecoding, TranslationPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.pretrained import WORDS, check_encoder
+from tasks.kinds.word_vectors import WordCounts
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
 
+    from pipelines.encoded import EncodedRows
     from pipelines.pairs import TextPair
     from pipelines.splits import Splits
     from pipelines.translation import TranslationPreprocessor
@@ -70,7 +74,8 @@ class Translation(Task):
         return load_pairs(options.source, seed=options.seed, **self.reading(options).to_dict())
 
     def check(self, settings: Settings, options: DataOptions) -> None:
-        """Refuses one table of embeddings for two vocabularies."""
+        """Refuses one table of embeddings for two vocabularies, and encoders that are not there."""
+        check_encoder(settings.model)
         if settings.model.share_embeddings and not settings.preprocessing.shared_vocabulary:
             raise ConfigError(
                 "--share-embeddings needs one vocabulary for both sides; leave "
@@ -83,22 +88,44 @@ class Translation(Task):
 
         return TranslationPreprocessor.adapt(settings.preprocessing, settings.decoding, train)
 
+    def count(
+        self, settings: Settings, preprocessor: TranslationPreprocessor, train: EncodedRows
+    ) -> WordCounts | None:
+        """What a language model knows of the source's tokens; None without ``--encoder``."""
+        if not settings.model.encoder:
+            return None
+        source, special = preprocessor.source, len(SPECIAL_TOKENS)
+        tokens = ("",) * special + source.vocabulary[special:]
+        ids = train.inputs["source"].values
+        inside = ids[(ids != START) & (ids != END)]
+        levels = WORDS if source.level == "word" else (source.level,)
+        return WordCounts.of_encoder(
+            settings.model, inside, tokens, source.normalise, levels=levels
+        )
+
     def build(
-        self, settings: Settings, preprocessor: TranslationPreprocessor, counts: Any
+        self, settings: Settings, preprocessor: TranslationPreprocessor, counts: WordCounts | None
     ) -> keras.Model:
         """Source and target so far to logits of the next token."""
         from models.translation import translation_model
 
         sizes = (len(side.vocabulary) for side in (preprocessor.source, preprocessor.target))
-        return translation_model(settings.model, *sizes, preprocessor.is_shared)
+        if counts is None:
+            return translation_model(settings.model, *sizes, preprocessor.is_shared)
+        config = counts.sized(settings.model)
+        model = translation_model(config, *sizes, preprocessor.is_shared, counts.vectors)
+        table = "target_table" if config.share_embeddings else "source_table"
+        return counts.begin(model, config, table=table, prefix="encoder_")
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Cell, depth, sizes, attention, dropout, smoothing and learning rate."""
+        """Cell, depth, sizes, attention, dropout, smoothing and learning rate; cell and sizes are
+        those of an encoder where there is one."""
+        sizes = [128, 256, 512]
         model = choices(hp, settings.model, {
-            "cell": ["gru", "lstm", "simple_rnn"],
+            **({} if settings.model.encoder else {
+                "cell": ["gru", "lstm", "simple_rnn"], "units": sizes, "embedding_dim": sizes,
+            }),
             "layers": range(1, 3),
-            "units": [128, 256, 512],
-            "embedding_dim": [128, 256, 512],
             "attention": ["additive", "general", "dot"],
             "input_feeding": bool,
             "dropout": [0.2, 0.3, 0.5],
@@ -168,11 +195,20 @@ class Translation(Task):
     def read_inputs(
         self, path: Path, options: DataOptions, preprocessor: TranslationPreprocessor
     ) -> tuple[list[str], list[str]]:
-        """Lines of a text, or the source's column of a table."""
+        """Lines of a text, or the source's column of a table; a note tells of what is too long."""
         from pipelines.pair_sources import read_sources
 
-        reading = self.reading(options)
-        return read_sources(
+        reading, source = self.reading(options), preprocessor.source
+        texts, notes = read_sources(
             path, source_column=reading.source_column, source_language=reading.source_language,
             encoding=reading.encoding,
         )  # fmt: skip
+        wider = replace(source, max_length=source.max_length + 1)
+        cut = sum(len(wider.encode(text)) > source.max_length + 2 for text in texts)
+        if cut:
+            beginnings = "a text is" if cut == 1 else f"{cut} texts are"
+            notes.append(
+                f"{path}: {beginnings} longer than {source.max_length} tokens, of which only the "
+                "beginning was translated; split it into sentences."
+            )
+        return texts, notes
