@@ -104,9 +104,9 @@ def beam_search(
 
     Args:
         step: ``step(ids, states) -> (log_probabilities, states)``, see ``decoding.stepping``. It is
-            called with ``beam`` rows for each row that is still open.
+            called with one row for each row at first, then with ``beam`` for each that is open.
         first: ``<int>[rows]``, the ids that the first step is given.
-        states: arrays ``[rows, ...]`` that the first step is given, each repeated ``beam`` times.
+        states: arrays ``[rows, ...]`` that the first step is given, later each repeated.
         end: id that ends a sequence; None if there is none.
         beam: open hypotheses of each row.
         n_best: hypotheses returned of each row.
@@ -160,9 +160,10 @@ def check_widths(beam: Any, n_best: Any) -> None:
 class _Search:
     """The open rows of a search, and the best finished hypotheses of all rows.
 
-    Arrays of open rows: ``rows <int>[open]`` their numbers, ``sums <float64>[open, beam]`` (-inf
-    where there is no hypothesis), ``written <int32>[open, beam, position]``; states, ids and
-    coverage ``[open * beam, ...]``.
+    Arrays of open rows: ``rows <int>[open]`` their numbers, ``sums <float64>[open, width]`` (-inf
+    where there is no hypothesis), ``written <int32>[open, width, position]``; states, ids and
+    coverage ``[open * width, ...]``. ``width`` is 1 at first, since all hypotheses would be alike,
+    then ``beam``, or less of a small vocabulary.
     """
 
     def __init__(
@@ -198,11 +199,10 @@ class _Search:
         )
         self.best = Finished(scores.astype(np.float32), scores, lengths, written)
         self.rows = np.flatnonzero(limits > 0)
-        self.sums = np.full((len(self.rows), beam), -np.inf)
-        self.sums[:, 0] = 0.0
-        self.written = np.zeros((len(self.rows), beam, 0), np.int32)
-        self.ids = np.repeat(first[self.rows], beam)
-        self.states = take_rows(states, np.repeat(self.rows, beam))
+        self.sums = np.zeros((len(self.rows), 1))
+        self.written = np.zeros((len(self.rows), 1, 0), np.int32)
+        self.ids = first[self.rows]
+        self.states = take_rows(states, self.rows)
 
     def advance(self, step: Step) -> None:
         """One position of all open rows."""
@@ -223,29 +223,30 @@ class _Search:
         finishes = ends & (np.arange(sums.shape[1]) < self.beam)
         stays = ~ends & (np.cumsum(~ends, axis=1) <= self.beam)
         at_limit = (self.limits[self.rows] == self.position)[:, None]
-        written = np.take_along_axis(self.written, parents[:, :, None], axis=1)
+        written = _taken(self.written, parents)
         written = np.concatenate([written, np.where(ends, 0, tokens)[:, :, None]], axis=2)
-        normalised = np.where(
-            finishes | (stays & at_limit), self._normalised(sums, parents), -np.inf
-        )
-        lengths = (self.position - ends).astype(np.int32)
-        self._keep_best(Finished(normalised.astype(np.float32), sums, lengths, written))
+        finishes |= stays & at_limit
+        if finishes.any():
+            normalised = np.where(finishes, self._normalised(sums, parents), -np.inf)
+            lengths = (self.position - ends).astype(np.int32)
+            self._keep_best(Finished(normalised.astype(np.float32), sums, lengths, written))
 
         # Stable: the hypotheses that stay open come first, in their order.
         order = np.argsort(~stays, axis=1, kind="stable")[:, : self.beam]
-        sums = np.take_along_axis(np.where(stays, sums, -np.inf), order, axis=1)
+        sums = _taken(np.where(stays, sums, -np.inf), order)
         self._reorder(sums, parents, tokens, written, order)
 
     def _continuations(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The best ``2 * beam``: sums, hypotheses continued and ids, each ``[open, 2 * beam]``."""
+        """The best ``2 * beam``: sums, hypotheses continued and ids, each ``[open, 2 * beam]``, or
+        as many as there are."""
         width = min(2 * self.beam, values.shape[1])
         tokens = top_ids(values, width)
-        chosen = np.take_along_axis(values, tokens, axis=1).astype(np.float64)
-        shape = len(self.rows), self.beam * width
+        chosen = _taken(values, tokens).astype(np.float64)
+        shape = len(self.rows), self.sums.shape[1] * width
         sums = (self.sums.reshape(-1, 1) + chosen).reshape(shape)
         order = np.argsort(-sums, axis=1, kind="stable")[:, : 2 * self.beam]
-        tokens = np.take_along_axis(tokens.reshape(shape), order, axis=1).astype(np.int32)
-        return np.take_along_axis(sums, order, axis=1), order // width, tokens
+        tokens = _taken(tokens.reshape(shape), order).astype(np.int32)
+        return _taken(sums, order), order // width, tokens
 
     def _normalised(self, sums: np.ndarray, parents: np.ndarray) -> np.ndarray:
         result = sums / self._length_penalty(self.position)[:, None]
@@ -260,8 +261,7 @@ class _Search:
                     )
                 covered = np.where(mask != 0, covered, 0.0)
             term = covered.sum(axis=1).reshape(self.sums.shape)
-            term = np.take_along_axis(term, parents, axis=1)
-            result = result + self.beta[self.rows][:, None] * term
+            result = result + self.beta[self.rows][:, None] * _taken(term, parents)
         return result
 
     def _length_penalty(self, length: Any) -> np.ndarray:
@@ -269,13 +269,12 @@ class _Search:
 
     def _keep_best(self, found: Finished) -> None:
         kept = Finished(*(array[self.rows] for array in self.best))
-        kept = kept._replace(ids=_lengthened(kept.ids))
+        kept = kept._replace(ids=_lengthened(kept.ids, self.position))
         joined = [np.concatenate(pair, axis=1) for pair in zip(kept, found, strict=True)]
         order = np.argsort(-joined[0], axis=1, kind="stable")[:, : self.n_best]
-        self.best = self.best._replace(ids=_lengthened(self.best.ids))
+        self.best = self.best._replace(ids=_lengthened(self.best.ids, self.position))
         for all_rows, array in zip(self.best, joined, strict=True):
-            index = order if array.ndim == 2 else order[:, :, None]
-            all_rows[self.rows] = np.take_along_axis(array, index, axis=1)
+            all_rows[self.rows] = _taken(array, order)
 
     def _reorder(
         self,
@@ -290,18 +289,19 @@ class _Search:
         bound = (sums.max(axis=1) / self._length_penalty(limits)).astype(np.float32)
         worst = self.best.normalised[self.rows, -1]
         still = np.flatnonzero((limits > self.position) & (bound > worst))
-        parents = np.take_along_axis(parents, order, axis=1)
-        source = (parents + np.arange(len(parents))[:, None] * self.beam)[still].reshape(-1)
-        own = (np.arange(parents.size).reshape(parents.shape))[still].reshape(-1)
+        parents = _taken(parents, order)
+        first = np.arange(len(parents)) * self.sums.shape[1]
+        source = (parents + first[:, None])[still].reshape(-1)
+        own = np.repeat(first[still], parents.shape[1])  # all hypotheses of a row have the same
         for name, array in self.states.items():
             if name in self.moving:
                 self.states[name] = array[source]
-            elif len(still) < len(self.rows):
+            elif parents.shape[1] != self.sums.shape[1] or len(still) < len(self.rows):
                 self.states[name] = array[own]
         if self.coverage is not None:
             self.coverage = self.coverage[source]
-        self.ids = np.take_along_axis(tokens, order, axis=1)[still].reshape(-1)
-        self.written = np.take_along_axis(written, order[:, :, None], axis=1)[still]
+        self.ids = _taken(tokens, order)[still].reshape(-1)
+        self.written = _taken(written, order)[still]
         self.sums, self.rows = sums[still], self.rows[still]
 
     def _attend(self, changed: Mapping[str, np.ndarray]) -> None:
@@ -325,5 +325,11 @@ class _Search:
         self.coverage = weights if before is None else before + weights
 
 
-def _lengthened(ids: np.ndarray) -> np.ndarray:
-    return np.pad(ids, ((0, 0), (0, 0), (0, 1)))
+def _taken(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """``array [rows, n, ...]`` at ``index <int>[rows, m]`` of its second axis."""
+    return array[np.arange(len(array))[:, None], index]
+
+
+def _lengthened(ids: np.ndarray, length: int) -> np.ndarray:
+    more = np.zeros((*ids.shape[:2], length - ids.shape[2]), ids.dtype)
+    return np.concatenate([ids, more], axis=2)

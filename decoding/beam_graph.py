@@ -1,7 +1,4 @@
-"""Beam search in TensorFlow ops: the twin of ``decoding.beam``, with equal results.
-
-Rows that are done are stepped on, with scores of -inf, until all are done.
-"""
+"""Beam search in TensorFlow ops: the twin of ``decoding.beam``, with equal results."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ def beam_search(
     )
     start = search.start(ids, tensors)
     (done,) = tf.while_loop(
-        lambda loop: tf.reduce_any(loop["sums"] > -np.inf),
+        lambda loop: tf.size(loop["rows"]) > 0,
         lambda loop: (search.advance(loop),),
         (start,),
         shape_invariants=(_open_shapes(start),),
@@ -114,7 +111,7 @@ def _widths(beam: Any, n_best: Any) -> tuple[Any, Any]:
 
 
 class _Search:
-    """One position of all rows; see ``decoding.beam._Search`` for the names."""
+    """One position of all open rows; see ``decoding.beam._Search`` for the names."""
 
     def __init__(
         self,
@@ -139,38 +136,49 @@ class _Search:
         """The variables of the loop before the first position."""
         rows = tf.shape(ids)[0]
         self.extra = None if self.attention in states else self.attention
-        opened = tf.where(self.limits > 0, tf.constant(0.0, tf.float64), -np.inf)[:, None]
-        closed = tf.where(self.limits > 0, tf.constant(-np.inf, tf.float64), 0.0)[:, None]
-
-        def more(width: Any) -> tf.Tensor:
-            return tf.fill([rows, width - 1], tf.constant(-np.inf, tf.float64))
-
+        opened = tf.cast(tf.reshape(tf.where(self.limits > 0), [-1]), tf.int32)
         # A row that may have no ids has one finished hypothesis, the empty one.
-        scores = tf.concat([closed, more(self.n_best)], 1)
+        closed = tf.where(self.limits > 0, tf.constant(-np.inf, tf.float64), 0.0)[:, None]
+        more = tf.fill([rows, self.n_best - 1], tf.constant(-np.inf, tf.float64))
+        scores = tf.concat([closed, more], 1)
         loop = {
             "position": tf.constant(0),
-            "ids": tf.repeat(ids, self.beam),
-            "sums": tf.concat([opened, more(self.beam)], 1),
-            "written": tf.zeros([rows, self.beam, 0], tf.int32),
-            "states": {name: tf.repeat(state, self.beam, 0) for name, state in states.items()},
+            "rows": opened,
+            "ids": tf.gather(ids, opened),
+            "sums": tf.zeros([tf.size(opened), 1], tf.float64),
+            "written": tf.zeros([tf.size(opened), 1, 0], tf.int32),
+            "states": {name: tf.gather(state, opened) for name, state in states.items()},
             "normalised": tf.cast(scores, tf.float32),
             "scores": scores,
             "lengths": tf.zeros([rows, self.n_best], tf.int32),
             "best": tf.zeros([rows, self.n_best, 0], tf.int32),
         }
         if not self.never_covers and self._attends(loop):
-            width = tf.shape(self._attention(loop))[1]
-            loop["coverage"] = tf.zeros([rows * self.beam, width], tf.float64)
+            width = tf.shape(self._source(loop))[1]
+            loop["coverage"] = tf.zeros([tf.size(opened), width], tf.float64)
         return loop
 
-    def _attention(self, loop: Loop) -> tf.Tensor:
-        """What the step attends to; called once more, for the size of the source."""
+    def _source(self, loop: Loop) -> tf.Tensor:
+        """Something as wide as the source; without a mask the step is called once more."""
+        if self.source_mask is not None:
+            return loop["states"][self.source_mask]
         _, changed = call_step(self.step, loop["ids"], loop["states"], extra=self.extra)
         return changed[self.attention]
 
     def _attends(self, loop: Loop) -> bool:
-        _, changed = call_step(self.step, loop["ids"], loop["states"], extra=self.extra)
-        if self.attention in changed:
+        given, names = (loop["ids"], loop["states"]), []
+
+        def called(ids: tf.Tensor, states: States) -> tf.Tensor:
+            names.extend(call_step(self.step, ids, states, extra=self.extra)[1])
+            return ids
+
+        if tf.executing_eagerly():
+            called(*given)
+        else:  # Traced and not run: only what it returns is of interest.
+            tf.function(called, autograph=False).get_concrete_function(*tf.nest.map_structure(
+                lambda one: tf.TensorSpec(row_shape(one), one.dtype), given
+            ))  # fmt: skip
+        if self.attention in names:
             return True
         require(
             tf.reduce_all(self.beta == 0),
@@ -193,7 +201,8 @@ class _Search:
         # Only the best `beam` can end; of the others the best `beam` stay open.
         finishes = ends & (tf.range(tf.shape(sums)[1]) < self.beam)
         stays = ~ends & (tf.cumsum(tf.cast(~ends, tf.int32), axis=1) <= self.beam)
-        at_limit = (self.limits == position)[:, None]
+        limits = tf.gather(self.limits, loop["rows"])
+        at_limit = (limits == position)[:, None]
         written = tf.gather(loop["written"], parents, batch_dims=1)
         written = tf.concat([written, tf.where(ends, 0, tokens)[:, :, None]], 2)
         normalised = self._normalised(loop, sums, parents, position, coverage)
@@ -205,21 +214,42 @@ class _Search:
         order = tf.argsort(tf.cast(~stays, tf.int32), axis=1, stable=True)[:, : self.beam]
         sums = tf.gather(tf.where(stays, sums, -np.inf), order, batch_dims=1)
         # Scores only fall, so this is the best that an open hypothesis can still reach.
-        bound = tf.reduce_max(sums, 1) / self._length_penalty(self.limits)
-        still = (self.limits > position) & (tf.cast(bound, tf.float32) > best[0][:, -1])
-        parents = tf.gather(parents, order, batch_dims=1)
-        places = parents + tf.range(tf.shape(parents)[0])[:, None] * self.beam
-        source = tf.reshape(places, [-1])
-        moved = {name: tf.gather(state, source) for name, state in changed.items()}
+        bound = tf.reduce_max(sums, 1) / self._length_penalty(loop, limits)
+        worst = tf.gather(best[0], loop["rows"])[:, -1]
+        still = tf.where((limits > position) & (tf.cast(bound, tf.float32) > worst))[:, 0]
+        parents = tf.gather(tf.gather(parents, order, batch_dims=1), still)
+        sums = tf.gather(sums, still)
         return {
             "position": position,
-            "ids": tf.reshape(tf.gather(tokens, order, batch_dims=1), [-1]),
-            "sums": tf.where(still[:, None], sums, -np.inf),
-            "written": tf.gather(written, order, batch_dims=1),
-            "states": {**loop["states"], **moved},
+            "rows": tf.gather(loop["rows"], still),
+            "ids": tf.reshape(tf.gather(tf.gather(tokens, order, batch_dims=1), still), [-1]),
+            "sums": sums,
+            "written": tf.gather(tf.gather(written, order, batch_dims=1), still),
+            **self._moved(loop, changed, coverage, still, parents),
             **dict(zip(("normalised", "scores", "lengths", "best"), best, strict=True)),
-            **({} if coverage is None else {"coverage": tf.gather(coverage, source)}),
         }
+
+    def _moved(
+        self, loop: Loop, changed: States, coverage: tf.Tensor | None, still: tf.Tensor,
+        parents: tf.Tensor,
+    ) -> Loop:  # fmt: skip
+        """States and coverage of the hypotheses that go on, by the rows that are open still and
+        the hypotheses ``<int>[open, width]`` that they continue."""
+        before, width = tf.shape(loop["sums"]), tf.shape(parents)[1]
+        first = tf.cast(still, tf.int32)[:, None] * before[1]
+        source = tf.reshape(first + parents, [-1])
+        own = tf.reshape(tf.tile(first, [1, width]), [-1])
+        same = (tf.shape(still)[0] == before[0]) & (width == before[1])
+        states = {}
+        for name, state in loop["states"].items():
+            if name in changed:
+                states[name] = tf.gather(changed[name], source)
+            else:  # all hypotheses of a row have the same
+                states[name] = tf.cond(
+                    same, lambda state=state: state, lambda state=state: tf.gather(state, own)
+                )
+        found = {"states": states}
+        return found if coverage is None else {**found, "coverage": tf.gather(coverage, source)}
 
     def _continuations(
         self, sums: tf.Tensor, values: tf.Tensor
@@ -227,13 +257,14 @@ class _Search:
         """The best ``2 * beam``: sums, hypotheses continued and ids, each ``[rows, 2 * beam]``."""
         width = tf.minimum(2 * self.beam, tf.shape(values)[1])
         chosen, tokens = tf.math.top_k(values, width)  # of equal ones the lower id comes first
-        shape = [tf.shape(sums)[0], self.beam * width]
+        count = tf.shape(sums)[1] * width
+        shape = [tf.shape(sums)[0], count]
         every = tf.reshape(tf.reshape(sums, [-1, 1]) + tf.cast(chosen, tf.float64), shape)
-        best, order = tf.math.top_k(every, tf.minimum(2 * self.beam, self.beam * width))
+        best, order = tf.math.top_k(every, tf.minimum(2 * self.beam, count))
         return best, order // width, tf.gather(tf.reshape(tokens, shape), order, batch_dims=1)
 
-    def _length_penalty(self, length: Any) -> tf.Tensor:
-        return ((5.0 + tf.cast(length, tf.float64)) / 6.0) ** self.alpha
+    def _length_penalty(self, loop: Loop, length: Any) -> tf.Tensor:
+        return ((5.0 + tf.cast(length, tf.float64)) / 6.0) ** tf.gather(self.alpha, loop["rows"])
 
     def _normalised(
         self,
@@ -243,7 +274,7 @@ class _Search:
         position: tf.Tensor,
         coverage: tf.Tensor | None,
     ) -> tf.Tensor:
-        result = sums / self._length_penalty(position)[:, None]
+        result = sums / self._length_penalty(loop, position)[:, None]
         if coverage is None:
             return result
         covered = tf.math.log(tf.clip_by_value(coverage, TINY, 1.0))
@@ -251,14 +282,20 @@ class _Search:
             mask = loop["states"][self.source_mask]
             covered = tf.where(tf.cast(mask, tf.bool), covered, 0.0)
         term = tf.reshape(tf.reduce_sum(covered, 1), tf.shape(loop["sums"]))
-        return result + self.beta[:, None] * tf.gather(term, parents, batch_dims=1)
+        beta = tf.gather(self.beta, loop["rows"])[:, None]
+        return result + beta * tf.gather(term, parents, batch_dims=1)
 
     def _kept_best(self, loop: Loop, found: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
-        kept = [loop["normalised"], loop["scores"], loop["lengths"], loop["best"]]
-        kept[3] = tf.pad(kept[3], [[0, 0], [0, 0], [0, 1]])
+        """Those of all rows, of the open ones with what is finished now."""
+        every, rows = [loop["normalised"], loop["scores"], loop["lengths"]], loop["rows"]
+        every.append(tf.pad(loop["best"], [[0, 0], [0, 0], [0, 1]]))
+        kept = [tf.gather(array, rows) for array in every]
         joined = [tf.concat(pair, 1) for pair in zip(kept, found, strict=True)]
         order = tf.argsort(joined[0], 1, "DESCENDING", stable=True)[:, : self.n_best]
-        return [tf.gather(array, order, batch_dims=1) for array in joined]
+        return [
+            tf.tensor_scatter_nd_update(array, rows[:, None], tf.gather(one, order, batch_dims=1))
+            for array, one in zip(every, joined, strict=True)
+        ]
 
     def _covered(self, loop: Loop, changed: States, alive: tf.Tensor) -> tf.Tensor | None:
         if "coverage" not in loop:

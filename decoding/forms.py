@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,14 +20,12 @@ NOWHERE = -1
 MOST_ENTRIES = 20_000_000  # of the table: states times ids
 MOST_REPEATS = 100_000  # product of all that a pattern asks for, before it is tried
 LONGEST = 1000  # characters of a pattern
-MOST_MOVES = 1_000_000  # that are followed to make an automaton: about a second of time
 
 
 class Form:
     """A regular expression over the ids of a vocabulary.
 
     Attributes:
-        pattern: the expression.
         table: ``<int32>[states, ids]``: the state behind each id, ``NOWHERE`` where it is not
             allowed; the end id leads from each state where a text may end to that state.
         first: the state before the first id.
@@ -53,22 +49,17 @@ class Form:
                 f"{MOST_ENTRIES // len(written)} are the most: simplify it"
             )
         number = {state: i for i, state in enumerate(states)}
-        # Most units are of a few classes: digits, say, and all else.
-        classes = [tuple(map(automaton.alphabet.__getitem__, text)) for text in written]
-        places = {one: i for i, one in enumerate(dict.fromkeys(filter(None, classes)))}
-        behind = _behind(_moves(automaton, number), list(places))
-        final = np.array([state in automaton.finals for state in states])
-        behind[_dead(behind, final)[behind] & (behind != NOWHERE)] = NOWHERE
+        moves = _moves(automaton, number)
         table = np.full((len(states), len(written)), NOWHERE, np.int32)
-        kept = [i for i, one in enumerate(classes) if one and i != end]
-        table[:, kept] = behind[:, [places[classes[i]] for i in kept]]
+        for i, text in enumerate(written):
+            if text and i != end:
+                table[:, i] = _behind(moves, automaton.alphabet, text)
+        final = np.array([state in automaton.finals for state in states])
+        table[_dead(table, final)[table] & (table != NOWHERE)] = NOWHERE
         table[:, end] = np.where(final, np.arange(len(states)), NOWHERE)
-        self.pattern, self.table, self.first = pattern, table, number[automaton.initial]
+        self.table, self.first = table, number[automaton.initial]
         if not (table[self.first] != NOWHERE).any():
-            raise DecodingError(
-                f"form {pattern!r} matches no text that this model can write; "
-                "ask for characters that its training text had"
-            )
+            raise DecodingError(f"form {pattern!r} matches no text that this model can write")
 
     def behind(self, ids: Sequence[int]) -> int:
         """The state behind the ids of a prompt, without its start.
@@ -80,25 +71,14 @@ class Form:
         for number in ids:
             state = int(self.table[state, number])
             if state == NOWHERE:
-                raise DecodingError(
-                    f"the text to go on with does not begin as form {self.pattern!r} says; "
-                    "a form is for the whole text: change one of the two"
-                )
+                raise DecodingError("the text to go on with does not begin as form says")
         return state
-
-
-def check_form(pattern: str) -> None:
-    """Refuses what is no form, whatever the vocabulary.
-
-    Raises:
-        DecodingError: the pattern is no expression, or too large.
-    """
-    _automaton(pattern)
 
 
 def _automaton(pattern: str):
     """A deterministic automaton of ``interegular``, as small as can be."""
-    interegular = _interegular()
+    import interegular
+
     repeats = math.prod(max(1, int(n)) for n in re.findall(r"(\d+)\}", pattern))
     if len(pattern) > LONGEST or repeats > MOST_REPEATS:
         raise DecodingError(
@@ -107,64 +87,8 @@ def _automaton(pattern: str):
         )
     try:
         return interegular.parse_pattern(pattern).to_fsm().reduce()
-    except DecodingError:
-        raise
     except Exception as error:  # its parser raises whatever it stumbles over
-        why = f" ({error})" if str(error) else ""
-        raise DecodingError(
-            f"form {pattern!r} is no regular expression{why}; mend it, or leave it away"
-        ) from error
-
-
-@cache
-def _interegular() -> Any:
-    """The library, which from here on gives up on what is too large.
-
-    A pattern of few characters may have any number of states: ``[ab]*a[ab]{30}`` has 2**31. Its own
-    ``crawl`` would go on for ever, and looks for each state in a list of all.
-    """
-    import interegular
-    import interegular.fsm
-
-    interegular.fsm.crawl = _crawl
-    return interegular
-
-
-def _crawl(alphabet: Any, initial: Any, final: Callable, follow: Callable) -> Any:
-    """What ``interegular.fsm.crawl`` gives.
-
-    Raises:
-        DecodingError: it would take too long.
-    """
-    from interegular.fsm import FSM, OblivionError
-
-    numbers, states, moves, followed = {_key(initial): 0}, [initial], {}, 0
-    for i, state in enumerate(states):  # which grow meanwhile
-        moves[i] = {}
-        followed += len(alphabet.by_transition) * (len(state) if hasattr(state, "__len__") else 1)
-        if followed > MOST_MOVES:
-            raise DecodingError(f"form has more than {len(states)} states: simplify it")
-        for transition in alphabet.by_transition:
-            try:
-                target = follow(state, transition)
-            except OblivionError:  # nothing goes on so
-                continue
-            if (key := _key(target)) not in numbers:
-                numbers[key] = len(states)
-                states.append(target)
-            moves[i][transition] = numbers[key]
-    finals = {i for i, state in enumerate(states) if final(state)}
-    return FSM(
-        alphabet=alphabet, states=range(len(states)), initial=0, finals=finals, map=moves,
-        __no_validation__=True,
-    )  # fmt: skip
-
-
-def _key(state: Any) -> Any:
-    """A state of the library's, which may be a set or a dict, as what can be looked up."""
-    if isinstance(state, dict):
-        return tuple(sorted(state.items()))
-    return frozenset(state) if isinstance(state, set) else state
+        raise DecodingError(f"form {pattern!r} is no regular expression ({error})") from error
 
 
 def _moves(automaton, number: dict) -> np.ndarray:
@@ -178,26 +102,19 @@ def _moves(automaton, number: dict) -> np.ndarray:
     return moves
 
 
-def _behind(moves: np.ndarray, texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """Where texts of classes of characters lead from each state: ``<int32>[states, texts]``."""
-    found = np.full((len(moves) - 1, len(texts)), NOWHERE, np.int32)
-    for i, text in enumerate(texts):
-        states = np.arange(len(moves) - 1)
-        for one in text:
-            states = moves[states, one]  # NOWHERE is the last row
-        found[:, i] = states
-    return found
+def _behind(moves: np.ndarray, alphabet, text: str) -> np.ndarray:
+    """Where a text leads from each state."""
+    states = np.arange(len(moves) - 1)
+    for character in text:
+        states = moves[states, alphabet[character]]  # NOWHERE is the last row
+    return states
 
 
-def _dead(behind: np.ndarray, final: np.ndarray) -> np.ndarray:
-    """``<bool>[states]``: from which no final state is reached."""
-    order = np.argsort(behind, axis=None, kind="stable")
-    starts = np.searchsorted(behind.ravel()[order], np.arange(len(final) + 1))
-    live, waiting = final.copy(), np.flatnonzero(final).tolist()
-    while waiting:
-        target = waiting.pop()
-        sources = np.unique(order[starts[target] : starts[target + 1]] // behind.shape[1])
-        new = sources[~live[sources]]
-        live[new] = True
-        waiting += new.tolist()
-    return ~live
+def _dead(table: np.ndarray, final: np.ndarray) -> np.ndarray:
+    """``<bool>[states]``: from which no final state is reached by allowed ids."""
+    live = final.copy()
+    while True:
+        found = live | (live[table] & (table != NOWHERE)).any(1)
+        if (found == live).all():
+            return ~live
+        live = found

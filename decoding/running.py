@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.config import in_full
 from decoding.forms import NOWHERE, Form
 from decoding.repetition import MAX_PENALTY, penalised
 from decoding.sampling import (
@@ -277,6 +276,7 @@ def checked_settings(name: str, values: np.ndarray) -> np.ndarray:
     kind, lowest, highest = RANGES[name]
     good = (values >= lowest) & (values <= highest)  # NaN is neither
     if not good.all():
-        found, bounds = values[~good][0].item(), f"from {in_full(lowest)} to {in_full(highest)}"
-        raise DecodingError(f"{name} is {found}; it must be {bounds}")
+        raise DecodingError(
+            f"{name} is {values[~good][0].item()}; it must be from {lowest:g} to {highest:g}"
+        )
     return values.astype(kind)

@@ -30,6 +30,8 @@ MAX_LENGTH = 100_000
 LOG_PROBABILITY_TOLERANCE = 0.01
 # Smallest normal float32. TensorFlow's kernels read smaller numbers as 0, so both do.
 TINY = 2.0**-126
+GROUPS_PER_ID = 16  # of the vocabulary for each id that ``top_ids`` looks for
+NO_KEY = np.uint64(2**64 - 1)
 
 
 class DecodingError(SeqloomError, ValueError):
@@ -175,14 +177,18 @@ def check_log_probabilities(
     values = values.astype(np.float32, copy=False)
     if needed is not None and not needed.all():
         values = np.where(needed[:, None], values, np.float32(-np.inf))
-    if not (values <= LOG_PROBABILITY_TOLERANCE).all():
-        row = int(np.flatnonzero(~(values <= LOG_PROBABILITY_TOLERANCE).all(axis=1))[0])
-        found = "NaN" if np.isnan(values[row]).any() else f"{values[row].max():g}"
+    # By the greatest of each row, which is NaN where one is: nearly always one pass will do.
+    greatest = values.max(axis=1)
+    if not (greatest <= LOG_PROBABILITY_TOLERANCE).all():
+        row = int(np.flatnonzero(~(greatest <= LOG_PROBABILITY_TOLERANCE))[0])
+        found = "NaN" if np.isnan(greatest[row]) else f"{greatest[row]:g}"
         raise DecodingError(
             f"a log-probability in row {row} is {found}; "
             "none may be above 0, so apply a log-softmax to logits first"
         )
-    return np.where(values > -TINY, np.float32(0), values)
+    if (greatest > -TINY).any():
+        values = np.where(values > -TINY, np.float32(0), values)
+    return values
 
 
 def check_allowed(log_probabilities: np.ndarray) -> None:
@@ -204,15 +210,35 @@ def top_ids(log_probabilities: np.ndarray, k: int) -> np.ndarray:
     Returns:
         ``<int64>[rows, k]``.
     """
-    # The bits of floats that are not negative are ordered as the floats are. With the id in the
-    # lower half every key is different, so a fast unstable sort gives the one right order.
-    bits = np.ascontiguousarray(np.float32(0) - log_probabilities).view(np.uint32)
-    ids = np.arange(log_probabilities.shape[1], dtype=np.uint64)
-    keys = (bits.astype(np.uint64) << np.uint64(32)) | ids
+    rows, vocabulary = log_probabilities.shape
+    groups = GROUPS_PER_ID * k
+    if 2 * groups > vocabulary:
+        ids = np.arange(vocabulary, dtype=np.uint64)
+        keys = _keys(log_probabilities, ids)
+    else:
+        # Ids in groups: so many of them have a greatest one that is at least the k-th greatest of
+        # these, and none of the best is below it. Few others are above it.
+        size = vocabulary // groups
+        parts = log_probabilities[:, : size * groups].reshape(rows, size, groups)
+        least = np.partition(parts.max(axis=1), groups - k, axis=1)[:, groups - k]
+        places = np.flatnonzero(log_probabilities >= least[:, None])
+        row, ids = np.divmod(places, vocabulary)
+        counts = np.bincount(row, minlength=rows)
+        column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        keys = np.full((rows, max(k, counts.max(initial=0))), NO_KEY)
+        keys[row, column] = _keys(log_probabilities.reshape(-1)[places], ids.astype(np.uint64))
     if k < keys.shape[1]:
         keys = np.partition(keys, k - 1, axis=1)[:, :k]
     keys.sort(axis=1)
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _keys(log_probabilities: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """``<uint64>``, the less the better: every one is different, so that a fast unstable sort gives
+    the one right order."""
+    # The bits of floats that are not negative are ordered as the floats are; below stands the id.
+    bits = np.ascontiguousarray(np.float32(0) - log_probabilities).view(np.uint32)
+    return (bits.astype(np.uint64) << np.uint64(32)) | ids
 
 
 def _check_rows(name: str, array: np.ndarray, rows: int) -> None:

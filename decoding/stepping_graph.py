@@ -156,12 +156,22 @@ def check_log_probabilities(
     )
     values = tf.ensure_shape(values, [None, None])
     if needed is not None:
-        values = tf.where(needed[:, None], values, -np.inf)
+        values = tf.cond(
+            tf.reduce_all(needed),
+            lambda: values, lambda: tf.where(needed[:, None], values, -np.inf),
+        )  # fmt: skip
+    # By the greatest of each row, nearly always one pass will do. TensorFlow's maximum may leave
+    # NaN out, and a sum of what is below infinity does not.
+    greatest = tf.reduce_max(values, 1)
+    broken = tf.math.is_nan(tf.reduce_sum(values, 1))
     require(
-        tf.reduce_all(values <= LOG_PROBABILITY_TOLERANCE),  # false for NaN too
+        tf.reduce_all((greatest <= LOG_PROBABILITY_TOLERANCE) & ~broken),
         "a log-probability is NaN or above 0; apply a log-softmax to logits first",
     )
-    return tf.where(values > -TINY, 0.0, values)
+    return tf.cond(
+        tf.reduce_any(greatest > -TINY),
+        lambda: tf.where(values > -TINY, 0.0, values), lambda: values,
+    )  # fmt: skip
 
 
 def check_allowed(log_probabilities: tf.Tensor, needed: tf.Tensor | None = None) -> None:

@@ -17,7 +17,6 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +176,8 @@ def _cut_in_order(
     for text in parts["train"]:
         lines = text.splitlines(keepends=True)
         if len(lines) <= len(missing):
-            lines = "one line" if len(lines) == 1 else f"{len(lines)} lines"
             raise DataError(
-                f"{name}: a text of {lines} is too short to cut {' and '.join(missing[::-1])} off "
+                f"{name}: a text of {len(lines)} line is too short to cut validation and test off "
                 "its end; give more lines, or files for the parts."
             )
         total, end = len(text), len(lines)
@@ -204,12 +202,7 @@ def functions(count: int) -> list[str]:
     Raises:
         DataError: the library's source is not there.
     """
-    return list(_ranked(Path(sysconfig.get_paths()["stdlib"]))[:count])
-
-
-@cache
-def _ranked(root: Path) -> tuple[str, ...]:
-    """All of them; to read the whole library takes seconds, and a process often asks twice."""
+    root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {
         "test",
         "tests",
@@ -229,7 +222,8 @@ def _ranked(root: Path) -> tuple[str, ...]:
             f"the default corpus is the source of Python's standard library, and {root} has none; "
             "give a text file with --data."
         )
-    return tuple(sorted(found, key=lambda text: hashlib.sha256(text.encode("utf-8")).digest()))
+    ranked = sorted(found, key=lambda text: hashlib.sha256(text.encode("utf-8")).digest())
+    return ranked[:count]
 
 
 def _definitions(path: Path) -> Iterator[str]:

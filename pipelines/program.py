@@ -17,7 +17,6 @@ next step. All states are zeros before the first step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -261,7 +260,7 @@ class KerasCore:
         self.model, self._calls = model, calls
         # Keras flattens a dict in the order of its sorted keys.
         named = dict(zip(sorted(model.input), model.inputs, strict=True))
-        self.inputs, self._named = tuple(named), named
+        self.inputs = tuple(named)
         outputs = set(model.output)
         self.states = {
             name: tuple(tensor.shape[1:])
@@ -272,28 +271,7 @@ class KerasCore:
         self._calls(arrays)
         if any(len(array) == 0 for array in arrays.values()):  # which some layers cannot take
             return {name: _no_rows(tensor) for name, tensor in self.model.output.items()}
-        import tensorflow as tf
-
-        given = {n: tf.cast(tf.convert_to_tensor(arrays[n]), x.dtype)
-                 for n, x in self._named.items()}  # fmt: skip
-        return {name: np.asarray(value) for name, value in self._graph(given).items()}
-
-    @cached_property
-    def _graph(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-        """The model as one graph for batches of every shape.
-
-        ``predict_on_batch`` traces one for the first shape and further ones until it has seen
-        which axes differ; of a recurrent model each takes longer than most answers.
-        """
-        import tensorflow as tf
-
-        specs = {n: tf.TensorSpec(x.shape, x.dtype, n) for n, x in self._named.items()}
-
-        def call(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-            return self.model(tensors, training=False)
-
-        # Concrete at once: of graphs that are traced by calls TensorFlow warns, if there are many.
-        return tf.function(call, autograph=False).get_concrete_function(specs)
+        return {name: np.asarray(v) for name, v in self.model.predict_on_batch(arrays).items()}
 
 
 def _no_rows(tensor: Any) -> np.ndarray:

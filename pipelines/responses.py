@@ -49,13 +49,6 @@ def respond(
     return {n: rows if n in ragged else _stacked(rows) for n, rows in found.items()}
 
 
-def responses_of(
-    program: LoadedProgram, preprocessor: Preprocessor, raw: Sequence[Any]
-) -> Responses:
-    """``respond`` of a program with its cores, such as ``serving_default`` of the preprocessor."""
-    return respond(program.program, preprocessor.to_request, program.run, raw)
-
-
 def separated(program: Program, response: Arrays) -> Responses:
     """Response tensors of one batch, those with an open dimension as a list of rows of their own
     length."""

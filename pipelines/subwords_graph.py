@@ -173,11 +173,13 @@ def _followed_back(begins: tf.Tensor, chosen: tf.Tensor, lengths: tf.Tensor) -> 
         return tf.where(inside, tf.gather_nd(begins, place), 0), written, number + 1
 
     written = tf.TensorArray(tf.int32, 0, dynamic_size=True, element_shape=[None])
-    _, written, _ = tf.while_loop(
-        lambda at, *_: tf.reduce_any(at > 0), step, (lengths, written, 0),
+    # One step at least, also where no text has a piece: TensorFlow stacks no empty array.
+    _, written, number = tf.while_loop(
+        lambda at, _, number: tf.reduce_any(at > 0) | (number == 0), step, (lengths, written, 0),
         shape_invariants=(tf.TensorShape([None]), tf.TensorShape(None), tf.TensorShape([])),
     )  # fmt: skip
-    ids = tf.reverse(tf.transpose(tf.reshape(written.stack(), [-1, tf.size(lengths)])), [1])
+    pieces = tf.reshape(written.stack(), [number, tf.size(lengths)])
+    ids = tf.reverse(tf.transpose(pieces), [1])
     before = tf.pad(ids[:, :-1], [[0, 0], [1, 0]], constant_values=-1)[:, : tf.shape(ids)[1]]
     return tf.ragged.boolean_mask(ids, (ids >= 0) & ~((ids == UNKNOWN) & (before == UNKNOWN)))
 

@@ -171,6 +171,10 @@ def follow(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """See ``pipelines.translation_steps.follow``."""
     rows, time = tf.shape(tokens)[0], tf.shape(tokens)[1]
+    # One step at least, which is cut off again: TensorFlow stacks no empty array.
+    steps, more = tf.maximum(time, 1), [[0, 0], [0, tf.maximum(1 - time, 0)]]
+    tokens = tf.pad(tokens, more)
+    following = None if following is None else tf.pad(following, more)
 
     def advance(at, states, scores, weights):
         found, after = step(tokens[:, at], {**fixed, **states})
@@ -179,17 +183,17 @@ def follow(
             scores = scores.write(at, tf.gather(found, following[:, at], batch_dims=1))
         return at + 1, after, scores, weights
 
-    arrays = [tf.TensorArray(tf.float32, time, infer_shape=False) for _ in range(2)]
+    arrays = [tf.TensorArray(tf.float32, steps, infer_shape=False) for _ in range(2)]
     shapes = {name: tf.TensorShape([None, *one.shape[1:]]) for name, one in begin.items()}
     *_, scores, weights = tf.while_loop(
-        lambda at, *_: at < time, advance, (0, begin, *arrays),
+        lambda at, *_: at < steps, advance, (0, begin, *arrays),
         shape_invariants=(tf.TensorShape([]), shapes, tf.TensorShape(None), tf.TensorShape(None)),
     )  # fmt: skip
-    weights = tf.reshape(weights.stack(), [time, rows, tf.shape(fixed["source"])[1]])
-    weights = tf.transpose(weights, [1, 0, 2])
+    weights = tf.reshape(weights.stack(), [steps, rows, tf.shape(fixed["source"])[1]])
+    weights = tf.transpose(weights, [1, 0, 2])[:, :time]
     if following is None:
         return tf.zeros([rows, time]), weights
-    return tf.transpose(tf.reshape(scores.stack(), [time, rows])), weights
+    return tf.transpose(tf.reshape(scores.stack(), [steps, rows]))[:, :time], weights
 
 
 def tokens_of(vocabulary: Any, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -55,7 +55,7 @@ def allowed(step: Step) -> Step:
 
     def without(last: np.ndarray, states: Arrays) -> tuple[np.ndarray, Arrays]:
         scores, following = step(last, states)
-        scores = np.array(scores)
+        scores = np.require(scores, requirements="W")  # a copy only of what is read-only
         scores[:, :FORBIDDEN] = -np.inf
         return scores, following
 
@@ -95,6 +95,8 @@ def follow(
 
 def tokens_of(vocabulary: Vocabulary, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """``<object>[batch, time]``, the token of each id in UTF-8; nothing behind the lengths."""
-    names = np.array([token.encode("utf-8") for token in vocabulary.vocabulary], object)
+    # Of those ids alone that are there: vocabularies are large.
+    there, places = np.unique(ids, return_inverse=True)
+    names = np.array([vocabulary.vocabulary[i].encode("utf-8") for i in there], object)
     inside = np.arange(ids.shape[1]) < lengths[:, None]
-    return np.where(inside, names[ids], b"")
+    return np.where(inside, names[places.reshape(ids.shape)], b"")

@@ -167,23 +167,6 @@ class WritingProgram(Program):
                 self._form(value, prompt)
         return {"tokens": tokens, "length": np.array([*map(len, rows)], np.int32), **settings}
 
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Refuses settings that no text could be written with, whatever its beginning.
-
-        Args:
-            settings: by name, one value of each.
-
-        Raises:
-            DecodingError: one is out of range, or is no form that this program can write.
-        """
-        for name, value in settings.items():
-            if name in RANGES:
-                checked_settings(name, np.array([value]))
-            elif name == "stop":
-                stop_strings(value)
-            elif name == "form":
-                self._form(value, np.zeros(1, np.int32))
-
     def texts(self, encoded: Arrays) -> list[Text]:
         """A ``Text`` for each row of what ``encode`` gave."""
         if not hasattr(self, "_detokenizer"):
@@ -308,9 +291,7 @@ def form_of(pattern: str, detokenizer: Detokenizer, end: int | None) -> Form:
     """
     if end is None or detokenizer.spaced:
         what = "words" if detokenizer.spaced else "texts without an end"
-        raise DecodingError(
-            f"form is for texts of characters that end; this model writes {what}: leave it away"
-        )
+        raise DecodingError(f"form is for texts of characters that end; this model writes {what}")
     return Form(pattern, [text or "" for text in detokenizer.texts], end)
 
 
@@ -318,12 +299,12 @@ def stop_strings(value: str | bytes) -> tuple[str, ...]:
     """The stop strings of one row.
 
     Raises:
-        DecodingError: there are too many, or one is too long.
+        ValueError: there are too many, or one is too long.
     """
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     found = tuple(part for part in text.split(SEPARATOR) if part)
     if len(found) > MAX_STOPS or any(len(part) > MAX_STOP_LENGTH for part in found):
-        raise DecodingError(
+        raise ValueError(
             f"stop has {len(found)} strings, the longest of {max(map(len, found))} characters; "
             f"it may have {MAX_STOPS} of {MAX_STOP_LENGTH} characters"
         )

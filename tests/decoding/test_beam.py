@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from markov import END, assert_same, every_sequence, graph_search, graph_step, model, some, step
 
 from decoding import beam, beam_graph, sampling
+from decoding.stepping import top_ids
 
 FORMS = {"numpy": (beam, step), "tensorflow": (beam_graph, graph_step)}
 
@@ -185,6 +186,20 @@ def test_a_narrow_beam_finds_real_sequences_and_none_twice(seed, width, alpha):
         assert (np.diff(found.normalised[row][: len(real)]) <= 0).all()
 
 
+@pytest.mark.parametrize("values", [3, 1000])
+@pytest.mark.parametrize("k", [1, 10])
+def test_the_best_ids_of_a_large_vocabulary(values, k):
+    # Of three values nearly all are ties.
+    draw = np.random.default_rng(values)
+    scores = -draw.integers(0, values, (7, 1234)).astype(np.float32)
+    scores[2, 5:] = -np.inf
+    scores[3] = -np.inf
+    want = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(top_ids(scores, k), want)
+    np.testing.assert_array_equal(top_ids(scores[::2], k), want[::2])
+    assert top_ids(scores[:0], k).shape == (0, k)
+
+
 def test_rows_that_are_done_are_not_stepped_any_more():
     asked = []
 
@@ -194,7 +209,7 @@ def test_rows_that_are_done_are_not_stepped_any_more():
 
     first, states = model(2, 4)
     beam.beam_search(counting, first, states, end=None, beam=3, max_tokens=[1, 3, 0, 2])
-    assert asked == [9, 6, 3]
+    assert asked == [3, 6, 3]  # all hypotheses of a row are one at first
 
 
 ROW = st.fixed_dictionaries({

@@ -50,13 +50,7 @@ def test_rows_of_tables_are_documents(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        ("", "a.txt holds no text; fill it"),
-        ("  \n \n", "a.txt holds no text"),
-        ("a", "a: a text of one line is too short to cut validation and test off its end; give"),
-        ("one line\n", "a text of one line is too short"),
-        ("one\ntwo\n", "a text of 2 lines is too short"),
-    ],
+    [("", "holds no text"), ("one line\n", "too short to cut"), ("  \n \n", "holds no text")],
 )
 def test_too_little_text_is_refused(tmp_path, content, message):
     (tmp_path / "a.txt").write_text(content)

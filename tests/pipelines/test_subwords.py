@@ -134,6 +134,11 @@ def test_no_rows_have_no_ids():
     assert GRAPH(tf.constant([], tf.string)).shape[0] == 0
 
 
+@pytest.mark.parametrize("rows", [[""], ["  ", ""]])
+def test_texts_without_any_piece_are_start_and_end(rows):
+    np.testing.assert_array_equal(GRAPH(tf.constant(rows)).numpy(), [[START, END]] * len(rows))
+
+
 def test_a_damaged_file_is_one_sentence(tmp_path):
     state = ENCODER.save(tmp_path)
     (tmp_path / "subwords.model").write_bytes(b"nothing")

@@ -83,6 +83,7 @@ def encoded(values):
         {"n_best": [2], "coverage_penalty": [0.5]},
         {"length_penalty": [0.0, 1.0, 2.0, 0.3, 0.6]},
         {"max_tokens": [1, 2, 3, 4, 5]},
+        {"max_tokens": [0]},
         {"align": [False]},
     ],
 )
@@ -94,6 +95,17 @@ def test_both_implementations_search_alike(both, settings):
             np.testing.assert_allclose(array, want[name], atol=2e-5, err_msg=name)
         else:
             np.testing.assert_array_equal(array, want[name], err_msg=name)
+
+
+@pytest.mark.parametrize("text", [[""], ["", " "]])
+def test_both_implementations_answer_nothing_but_empty_texts_alike(both, text):
+    for limit in (0, 12):
+        got, want = answered(*both["serving_default"], text=text, max_tokens=[limit])
+        assert got["source_length"].tolist() == [2] * len(text)
+        for name in ("hypotheses", "target_tokens", "target_length"):
+            np.testing.assert_array_equal(got[name], want[name])
+        assert got["attention"].shape == want["attention"].shape
+        np.testing.assert_allclose(got["attention"], want["attention"], atol=2e-5)
 
 
 def test_both_implementations_score_alike(both):
