@@ -21,8 +21,7 @@ from measuring import report
 
 import tasks
 from pipelines.anomaly_detection import alarms
-from pipelines.responses import responses_of
-from tasks.stages.predicting import keras_program
+from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
@@ -118,8 +117,7 @@ def main() -> None:
         keras.utils.set_random_seed(options.seed)
         run = Run(Path(scratch) / "run")
         train(task, data, task.settings, run, seed=options.seed)
-        pre = run.preprocessor()
-        program = keras_program(task, run.model(), pre)
+        pre, model = run.preprocessor(), run.model()
     times = stamps.to_numpy().astype("datetime64[s]").astype(np.int64)
     rows = []
     for kind, spoil in KINDS.items():
@@ -129,7 +127,7 @@ def main() -> None:
             span = spoil(x, draw)
             kept = ~np.isnan(x)
             raw = {"values": x[kept, None].astype(np.float32), "time": times[kept]}
-            response = responses_of(program, pre, [raw])
+            response = keras_responses(task, model, pre, [raw])
             called = np.zeros(len(x), bool)
             called[kept] = pre.raised(response, 0)
             called[: DAY * TRAIN_DAYS] = False

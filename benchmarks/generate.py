@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import report
+from measuring import processor_seconds, report
 
 CHARACTERS = "".join(map(chr, range(32, 124)))
 LAYERS, UNITS = 2, 256
@@ -105,15 +105,6 @@ def measured(
          **{f"{s} streams": statistics.median(rates[s]) for s in rates}}
         for what, found in (("", walls), (", cpu", cpus)) for name, rates in found.items()
     ]  # fmt: skip
-
-
-def processor_seconds(pid: int) -> float:
-    """Of a process so far; nan where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_model(place: Path) -> Any:

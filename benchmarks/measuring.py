@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from datetime import date
@@ -16,8 +17,6 @@ sys.path[:] = [*(place for place in sys.path if Path(place).resolve() != HERE), 
 
 def machine() -> str:
     """Processor, cores and versions, as a result must state them."""
-    import os
-
     import keras
     import tensorflow as tf
 
@@ -47,6 +46,15 @@ def report(name: str, rows: list[dict]) -> None:
         "rows": rows,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process so far; nan where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cell(value) -> str:
