@@ -95,11 +95,7 @@ def _checked(name: str, value: Any, kind: type, limits: Mapping[str, Any]) -> An
     if "choices" in limits and value not in limits["choices"]:
         raise ConfigError(f"{name} is {value!r}; use one of {', '.join(limits['choices'])}")
     if "minimum" in limits and not limits["minimum"] <= value <= limits["maximum"]:
-        lowest, highest = (in_full(limits[end]) for end in ("minimum", "maximum"))
-        raise ConfigError(f"{name} is {value!r}; it must be from {lowest} to {highest}")
+        raise ConfigError(
+            f"{name} is {value!r}; it must be from {limits['minimum']:g} to {limits['maximum']:g}"
+        )
     return value
-
-
-def in_full(value: float) -> str:
-    """A bound as people read it: 2147483647 and not 2.14748e+09, but 0.01 and 1e-07."""
-    return f"{value:d}" if isinstance(value, int) else f"{value:g}"

@@ -1,7 +1,6 @@
 """What all tests share: quiet TensorFlow, the cores of the machine, what is trained once."""
 
 import fcntl
-import gc
 import os
 import re
 import shutil
@@ -78,13 +77,6 @@ def pytest_xdist_make_scheduler(config, log):
 @cache
 def _text_of(path):
     return path.read_text(encoding="utf-8")
-
-
-def pytest_collection_finish(session):
-    """What is loaded by now, TensorFlow above all, stays to the end: it is not looked through for
-    garbage again and again while graphs are traced."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipelines.program import LoadedProgram
 from pipelines.ragged import Arrays
 from pipelines.writing import Text, WritingProgram
@@ -41,13 +39,6 @@ class ProgramRunner(SignatureRunner):
         """See ``SignatureRunner.schedule``."""
         if isinstance(self.program.program, WritingProgram):
             self.scheduler = Scheduler(self.program, limits, observe, self.guard)
-
-    def check_defaults(self) -> None:
-        """See ``SignatureRunner.check_defaults``."""
-        if isinstance(self.program.program, WritingProgram):
-            inputs = self.signature["inputs"].items()
-            defaults = {n: np.asarray(spec["default"]) for n, spec in inputs if "default" in spec}
-            self.program.program.check_settings({n: x.item() for n, x in defaults.items()})
 
     def texts(self, encoded: Arrays) -> list[Text]:
         """See ``SignatureRunner.texts``."""

@@ -63,8 +63,6 @@ def load(directory: Path, kind: str | None = None, how: LoadOptions | None = Non
     backend = _made(directory, kind or kind_of(directory), how)
     try:
         replace_defaults(backend.signatures, how.decoding)
-        for runner in backend.runners.values():
-            runner.check_defaults()
         if how.warm:
             backend.warm()
     except Exception:

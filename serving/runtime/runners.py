@@ -90,13 +90,6 @@ class SignatureRunner:
             observe: see ``Scheduler``.
         """
 
-    def check_defaults(self) -> None:
-        """Refuses defaults that no request could be answered with.
-
-        Raises:
-            SeqloomError: one is of the right type, and yet impossible.
-        """
-
     def texts(self, encoded: Arrays) -> list[Text]:
         """The texts that an encoded request asks a scheduler for."""
         raise NotImplementedError
