@@ -15,6 +15,7 @@ import numpy as np
 from common.errors import ConfigError, DataError
 from models.config import EncoderConfig
 from pipelines.preprocessor import load_preprocessor
+from pipelines.text import END, START, UNKNOWN
 
 if TYPE_CHECKING:
     import keras
@@ -29,12 +30,16 @@ class Encoder:
     """What is taken over of one or two language models.
 
     Attributes:
-        table: ``<float32>[units, n]``, vectors of the units of the new model.
-        found: ``<bool>[units]``: which of them the language model has.
+        table: ``<float32>[units, n]``, vectors of the units of the new model: those of the forward
+            model and, behind them, those of the backward one, each of which has its own.
+        found: ``<bool>[units]``: which of them the language models have.
         cell: of the recurrent layer.
         units: of each direction.
         forward: weights of the forward layer, as Keras has them.
         backward: of the backward one; None begins at random.
+
+    Each direction reads its own part of a vector, so that its states are at first exactly those of
+    its language model.
     """
 
     table: np.ndarray
@@ -70,10 +75,11 @@ class Encoder:
         if both and self.backward is not None:
             parts.append((layer.backward_layer, self.backward))
         for each, weights in parts:
-            kernel, *rest = each.get_weights()
-            kernel[: len(weights[0])] = weights[0]
+            kernel, taken = each.get_weights()[0], weights[0]
+            first = 0 if weights is self.forward else len(self.forward[0])
+            kernel[: self.table.shape[1]] = 0
+            kernel[first : first + len(taken)] = taken
             each.set_weights([kernel, *weights[1:]])
-            assert len(rest) == len(weights) - 1
         for variable in (v for each, _ in parts for v in each.trainable_variables):
             variable.value.rate = rate
         # What the language model does not have begins at random and has all to learn.
@@ -99,7 +105,7 @@ def check_encoder(config: EncoderConfig) -> None:
 
 def read_encoder(
     config: EncoderConfig,
-    words: Sequence[str],
+    words: np.ndarray,
     normalise: Callable[[str], str],
     levels: Sequence[str] = WORDS,
 ) -> Encoder:
@@ -107,7 +113,8 @@ def read_encoder(
 
     Args:
         config: ``encoder`` and ``encoder_backward`` are read.
-        words: units of the new model by number; "" where there is none.
+        words: ``<object>[units]`` of the new model by number; "" where there is none. ``UNKNOWN``,
+            ``START`` and ``END`` are those of the language model where they are "".
         normalise: a unit of the language model to how ``words`` would spell it.
         levels: of language models whose units fit, the one to advise first.
 
@@ -116,25 +123,55 @@ def read_encoder(
             other.
     """
     model, names = _loaded(config.encoder, False, levels)
-    layer = _recurrent(model)
-    vectors = model.get_layer("embedding").embeddings.numpy()
-    rows: dict[str, int] = {}
-    for number, name in enumerate(names):
-        rows.setdefault(normalise(name), number)
-    taken = [rows.get(word, -1) if word else -1 for word in words]
-    found = np.array(taken) >= 0
-    table = np.where(found[:, None], vectors[np.maximum(taken, 0)], 0).astype(np.float32)
-    backward = None
+    layer, backward = _recurrent(model), None
+    table, found = _vectors(model, names, words, normalise, (UNKNOWN, START, END))
+    if not found[words != ""].any():
+        raise DataError(
+            f"the language model of {config.encoder} has none of the {UNITS[levels[0]]} of the "
+            "training data; train one on texts in the same language"
+        )
     if config.encoder_backward:
-        other = _recurrent(_loaded(config.encoder_backward, True, levels)[0])
-        backward = other.get_weights()
-        if type(other) is not type(layer) or backward[0].shape != layer.get_weights()[0].shape:
+        model, names = _loaded(config.encoder_backward, True, levels)
+        other = _recurrent(model)
+        if type(other) is not type(layer) or other.units != layer.units:
             raise DataError(
                 f"{config.encoder} and {config.encoder_backward} have recurrent layers of "
                 "different kinds or sizes; train both with the same settings"
             )
+        # It begins where a text ends.
+        more, also = _vectors(model, names, words, normalise, (UNKNOWN, END, START))
+        table, found = np.concatenate([table, more], 1), found | also
+        backward = other.get_weights()
     cell = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "simple_rnn"}[type(layer).__name__]
     return Encoder(table, found, cell, layer.units, layer.get_weights(), backward)
+
+
+def _vectors(
+    model: keras.Model,
+    names: Sequence[str],
+    words: np.ndarray,
+    normalise: Callable[[str], str],
+    special: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the words ``<float32>[words, n]``, 0 where the model has none, and which it has.
+
+    Args:
+        model: of language.
+        names: of its units.
+        words: see ``read_encoder``.
+        normalise: see there.
+        special: the model's units that stand for the words ``UNKNOWN``, ``START`` and ``END``.
+    """
+    rows: dict[str, int] = {}
+    for number, name in enumerate(names):
+        rows.setdefault(normalise(name), number)
+    taken = np.array([rows.get(word, -1) if word else -1 for word in words])
+    for place, unit in zip((UNKNOWN, START, END), special, strict=True):
+        if place < len(words) and not words[place]:
+            taken[place] = unit
+    vectors = model.get_layer("embedding").embeddings.numpy()
+    found = taken >= 0
+    return np.where(found[:, None], vectors[taken], 0).astype(np.float32), found
 
 
 def _recurrent(model: keras.Model) -> keras.layers.Layer:

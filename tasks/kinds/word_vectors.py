@@ -134,13 +134,14 @@ class WordCounts:
             DataError: the encoder cannot be used, or it knows none of the units of training.
         """
         counts = np.bincount(ids, minlength=len(vocabulary))
-        encoder = read_encoder(config, vocabulary, normalise, levels)
-        if not counts[encoder.found].any():
+        names = np.array(vocabulary, object)
+        encoder = read_encoder(config, names, normalise, levels)
+        words = names != ""
+        if not counts[encoder.found & words].any():
             raise DataError(
                 f"the language model of {config.encoder} has none of the {UNITS[levels[0]]} that "
                 "training reads; train one on texts in the same language"
             )
-        words = np.array([bool(word) for word in vocabulary])
         known = WordVectors(encoder.table, encoder.found, words)
         note = known.coverage(counts, config.encoder, UNITS[levels[0]])
         return cls(counts, (known.table, known.found), (note,), tables, encoder)

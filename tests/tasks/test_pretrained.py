@@ -71,21 +71,24 @@ def check_vectors_of(path, vocabulary, table):
     return others
 
 
-def test_a_classifier_begins_with_words_and_both_directions(encoders):
+def states_of(path, text):
+    """What the recurrent layer of a language model gives for each unit of a text that it reads."""
+    model, numbers = Run(path).model(), Run(path).preprocessor().numbers(text)
+    return model.get_layer(RECURRENT)(model.get_layer("embedding")(numbers[None]))[0].numpy()[0]
+
+
+def test_a_classifier_begins_with_the_states_of_both_language_models(encoders):
     ready, model = built(
         "sentiment", encoder=encoders["forward"], encoder_backward=encoders["backward"]
     )
-    language = Run(encoders["forward"])
-    names = language.preprocessor().units.names
-    table = language.model().get_layer("embedding").embeddings.numpy()
-    vocabulary = ready.preprocessor.encoder.vocabulary
-    word = vocabulary[10]
-    mine = model.get_layer("embedding").embeddings.numpy()[10]
-    np.testing.assert_array_equal(mine, table[names.index(word)])
+    text = " ".join(ready.preprocessor.encoder.vocabulary[10:15])
+    tokens = np.array([ready.preprocessor.encoder.encode(text)])
     layer = model.get_layer("gru_0")
-    for each, path in ((layer.forward_layer, "forward"), (layer.backward_layer, "backward")):
-        for got, want in zip(each.get_weights(), recurrent(encoders[path]), strict=True):
-            np.testing.assert_array_equal(got, want)
+    found = layer(model.get_layer("embedding")(tokens)).numpy()[0]
+    forward, backward = np.split(found, 2, axis=-1)
+    for mine, path in ((forward, "forward"), (backward[::-1], "backward")):
+        np.testing.assert_allclose(mine, states_of(encoders[path], text), atol=1e-6)
+    for each in (layer.forward_layer, layer.backward_layer):
         assert all(variable.value.rate == 0.3 for variable in each.trainable_variables)
     assert "of the" in ready.counts.notes[0]
     assert ready.vectors_fingerprint
@@ -106,13 +109,18 @@ def test_a_translator_begins_with_characters_and_both_directions(encoders):
         share_embeddings=False, shared_vocabulary=False,
     )  # fmt: skip
     table = model.get_layer("source_table").embeddings.numpy()
-    assert table.shape[1] == SIZES["embedding_dim"]
-    others = check_vectors_of(encoders["dates"], ready.preprocessor.source.vocabulary, table)
+    forward, backward = np.split(table, 2, axis=1)
+    assert forward.shape[1] == SIZES["embedding_dim"]
+    others = check_vectors_of(encoders["dates"], ready.preprocessor.source.vocabulary, forward)
     assert len(others) < 5
-    layer = model.get_layer("encoder_gru_0")
+    layer, nothing = model.get_layer("encoder_gru_0"), np.zeros_like(recurrent(encoders["char"])[0])
     for each, path in ((layer.forward_layer, "dates"), (layer.backward_layer, "char")):
-        for got, want in zip(each.get_weights(), recurrent(encoders[path]), strict=True):
-            np.testing.assert_array_equal(got, want)
+        (kernel, *got), (taken, *want) = each.get_weights(), recurrent(encoders[path])
+        halves = [taken, nothing] if path == "dates" else [nothing, taken]
+        np.testing.assert_array_equal(kernel, np.concatenate(halves))
+        for mine, theirs in zip(got, want, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert not np.array_equal(forward, backward)
     assert "characters of training" in ready.counts.notes[0]
     assert ready.vectors_fingerprint
 
@@ -154,7 +162,9 @@ def test_a_translator_trains_what_it_did_not_take(encoders, tmp_path):
     got = model.get_layer("target_table").embeddings.numpy()
     assert ready.preprocessor.source.vocabulary == vocabulary.vocabulary
     np.testing.assert_allclose(got[found], table[found], atol=1e-6)
-    assert not np.allclose(got[2], before.get_layer("target_table").embeddings.numpy()[2])
+    others = np.flatnonzero(~found[1:]) + 1
+    begun = before.get_layer("target_table").embeddings.numpy()
+    assert len(others) and not np.allclose(got[others], begun[others])
     assert not np.allclose(model.get_layer("target_table").bias.numpy(), 0)
 
 
