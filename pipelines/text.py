@@ -199,6 +199,12 @@ class TextEncoder(TextPreprocessing):
             tokens = [token for token, _ in kept[: self.vocabulary_size - len(SPECIAL_TOKENS)]]
         return TextEncoder(**{**asdict(self), "vocabulary": (*SPECIAL_TOKENS, *tokens)})
 
+    def extended(self, words: Iterable[str]) -> TextEncoder:
+        """The same encoder with further words behind its own, those that it does not have."""
+        more = dict.fromkeys(map(self.normalise, words), None)
+        vocabulary = tuple(dict.fromkeys((*self.vocabulary, *more)))
+        return TextEncoder(**{**asdict(self), "vocabulary": vocabulary})
+
     def encode(self, raw: str | bytes) -> list[int]:
         """Ids of one text, ``[START]`` and ``[END]`` included."""
         ids = self._numbers

@@ -77,6 +77,13 @@ class Units:
         kept.sort(key=lambda one: (-one[1], one[0]))
         return cls(level, (*SPECIAL, *(unit for unit, _ in kept[: size - len(SPECIAL)])))
 
+    def extended(self, others: Units) -> Units:
+        """Units of the same level with those of others behind their own; of subwords and bytes just
+        those others, which any text can be cut into."""
+        if self.level in ("subword", "byte"):
+            return others
+        return Units(self.level, tuple(dict.fromkeys((*self.names, *others.names))))
+
     def __len__(self) -> int:
         return len(self.names)
 

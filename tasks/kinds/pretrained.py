@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import ConfigError, DataError
 from models.config import EncoderConfig
 from pipelines.preprocessor import load_preprocessor
-from pipelines.text import END, START, UNKNOWN
+from pipelines.text import END, SPECIAL_TOKENS, START, UNKNOWN
 
 if TYPE_CHECKING:
     import keras
@@ -180,13 +180,30 @@ def _recurrent(model: keras.Model) -> keras.layers.Layer:
     return layer.plain() if hasattr(layer, "plain") else layer  # see models.weight_dropout
 
 
+def encoder_words(path: str, levels: Sequence[str] = WORDS) -> Sequence[str]:
+    """The units of a language model, without the special ones.
+
+    A text to be answered may have words that no training text has and the language model knows.
+
+    Raises:
+        DataError: the directory holds no language model of such units.
+    """
+    return _preprocessor(path, False, levels).units.names[len(SPECIAL_TOKENS) :]
+
+
 def _loaded(path: str, backward: bool, levels: Sequence[str]) -> tuple[keras.Model, Sequence[str]]:
     """A language model, and the names of its units."""
     import keras
 
     import models.language_layers  # noqa: F401  registers what the file holds
 
-    preprocessor = load_preprocessor(Path(path) / "preprocessor")
+    names = _preprocessor(path, backward, levels).units.names
+    return keras.saving.load_model(Path(path) / "model.keras", compile=False), names
+
+
+def _preprocessor(path: str, backward: bool, levels: Sequence[str]) -> Any:
+    """Of a language model; anything else is a DataError."""
+    preprocessor: Any = load_preprocessor(Path(path) / "preprocessor")
     is_language = getattr(preprocessor, "TYPE", "") == "language"
     if not is_language or preprocessor.units.level not in levels:
         raise DataError(
@@ -199,5 +216,4 @@ def _loaded(path: str, backward: bool, levels: Sequence[str]) -> tuple[keras.Mod
             f"the language model of {path} reads {reads}: --encoder takes one that reads to the "
             "end, --encoder-backward one of `seqloom train language --backward`"
         )
-    model = keras.saving.load_model(Path(path) / "model.keras", compile=False)
-    return model, preprocessor.units.names
+    return preprocessor

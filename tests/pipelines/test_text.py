@@ -173,3 +173,11 @@ def test_every_code_point_is_cut_alike(characters):
     encoder = TextEncoder(max_length=500).adapt([text])
     graph = TextEncoderGraph(encoder)
     np.testing.assert_array_equal(graph(tf.constant([text.encode()])).numpy(), encoder([text]))
+
+
+def test_further_words_stand_behind_those_of_training():
+    encoder = TextEncoder(stem_unknown=False).adapt(["one two"])
+    longer = encoder.extended(["Three", "one"])
+    assert longer.vocabulary == (*encoder.vocabulary, "three")
+    assert longer.encode("one three four") == [START, *longer.encode("one")[1:2], 6, UNKNOWN, END]
+    assert encoder.encode("three")[1] == UNKNOWN

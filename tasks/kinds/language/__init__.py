@@ -19,7 +19,7 @@ from pipelines.language import LanguagePreprocessing
 from pipelines.text import as_text
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 from tasks.kinds.language.adapting import LanguageJudging
-from tasks.kinds.language.beginning import begin, check_beginning, sized
+from tasks.kinds.language.beginning import begin, check_beginning, sized, units_of
 
 if TYPE_CHECKING:
     import keras
@@ -78,6 +78,8 @@ class Language(Task):
 
         wanted = settings.preprocessing
         units = Units.adapt(train, wanted.level, wanted.vocabulary_size, wanted.min_count)
+        if settings.model.encoder:
+            units = units.extended(units_of(settings.model.encoder, wanted))
         return LanguagePreprocessor(
             units,
             len(train) > 1,
@@ -94,7 +96,7 @@ class Language(Task):
 
         model = language_model(sized(settings.model), len(preprocessor.units))
         if settings.model.encoder:
-            begin(model, settings.model.encoder, preprocessor)
+            begin(model, settings.model.encoder, preprocessor.units)
         return model
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:

@@ -17,7 +17,8 @@ from pipelines.preprocessor import load_preprocessor
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.language import LanguagePreprocessor
+    from pipelines.language import LanguagePreprocessing
+    from pipelines.units import Units
 
 SIZES = ("cell", "layers", "units", "embedding_dim", "tied")
 
@@ -52,32 +53,43 @@ def sized(config: LanguageConfig) -> LanguageConfig:
     return replace(config, **{name: found["model"][name] for name in SIZES})
 
 
-def begin(model: keras.Model, path: str, preprocessor: LanguagePreprocessor) -> None:
+def units_of(path: str, wanted: LanguagePreprocessing) -> Units:
+    """The units of a run.
+
+    Args:
+        path: of the run.
+        wanted: how text becomes units here.
+
+    Raises:
+        DataError: the run's units are of another level, or it reads in the other direction.
+    """
+    theirs: Any = load_preprocessor(Path(path) / "preprocessor")
+    for what, mine, found in (
+        ("units are of level", wanted.level, theirs.units.level),
+        ("reading is --backward:", wanted.backward, theirs.backward),
+    ):
+        if mine != found:
+            raise DataError(
+                f"the {what} {found} in {path}, and {mine} here; train both with the same settings"
+            )
+    return theirs.units
+
+
+def begin(model: keras.Model, path: str, units: Units) -> None:
     """Sets the weights of a model to those of a run; units that the run does not have begin as the
     average of those that it has.
 
     Args:
         model: built with ``sized``.
         path: of the run.
-        preprocessor: of the model.
-
-    Raises:
-        DataError: the run's units are of another level, or it reads in the other direction.
+        units: of the model.
     """
     import keras
 
     import models.language_layers  # noqa: F401  registers what the file holds
 
     theirs: Any = load_preprocessor(Path(path) / "preprocessor")
-    for what, mine, found in (
-        ("units are of level", preprocessor.units.level, theirs.units.level),
-        ("reading is --backward:", preprocessor.backward, theirs.backward),
-    ):
-        if mine != found:
-            raise DataError(
-                f"the {what} {found} in {path}, and {mine} here; train both with the same settings"
-            )
-    rows = rows_of(preprocessor.units.names, theirs.units.names)
+    rows = rows_of(units.names, theirs.units.names)
     before = keras.saving.load_model(Path(path) / "model.keras", compile=False)
     for layer in (one for one in model.layers if one.trainable_variables):
         weights = before.get_layer(layer.name).get_weights()

@@ -15,6 +15,7 @@ from models.text_classification_config import TextConfig
 from pipelines.encodings import ENCODING_HELP
 from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.pretrained import encoder_words
 from tasks.kinds.word_vectors import WordCounts, check_vectors, sizes_or_freezing
 
 if TYPE_CHECKING:
@@ -68,16 +69,20 @@ class TextClassification(Task):
         )
 
     def adapt(self, settings: Settings, train: Sequence[Any]) -> TextClassificationPreprocessor:
-        """Vocabulary and labels of the training examples."""
+        """Vocabulary and labels of the training examples; and what words an encoder has."""
         from pipelines.text_classification import TextClassificationPreprocessor
 
         encoder = TextEncoder(**settings.preprocessing.to_dict())
-        return TextClassificationPreprocessor.adapt(encoder, train)
+        preprocessor = TextClassificationPreprocessor.adapt(encoder, train)
+        if not settings.model.encoder:
+            return preprocessor
+        words = encoder_words(settings.model.encoder)
+        return replace(preprocessor, encoder=preprocessor.encoder.extended(words))
 
     def check(self, settings: Settings, options: DataOptions) -> None:
         """Refuses vectors that cannot be read, or are of words where tokens are bytes."""
-        model = settings.model
-        if (model.vectors or model.encoder) and settings.preprocessing.level == "byte":
+        model, level = settings.model, settings.preprocessing.level
+        if (model.vectors and level == "byte") or (model.encoder and level != "word"):
             flag = "vectors" if model.vectors else "encoder"
             raise ConfigError(f"--{flag} has vectors of words; use --level word, or leave it out")
         check_vectors(settings.model)
