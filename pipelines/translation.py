@@ -20,7 +20,7 @@ from pipelines.encoded import EncodedRows
 from pipelines.pairs import TextPair
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.program import DEFAULT, Cores, Program, Signature
-from pipelines.ragged import Arrays, Field, Ragged
+from pipelines.ragged import Arrays, Field, Ragged, join
 from pipelines.text import END, PAD, START, text_request
 from pipelines.translation_steps import (
     IMPOSSIBLE,
@@ -48,6 +48,15 @@ TEXTS = {"dtype": "string", "shape": [-1]}
 TOKENS = {"dtype": "string", "shape": [-1, -1]}
 SCORES = {"dtype": "float32", "shape": [-1, -1]}
 COUNTS = {"dtype": "int32", "shape": [-1]}
+
+# Log-probabilities that one step of a search may give, those of all hypotheses of all texts.
+MOST_SCORES = 2**25
+# How what was found for some texts differs in length from others.
+FOUND = {
+    "ids": Field(PAD, ("n_best", "lengths")),
+    "best": Field(PAD, "target_length"),
+    "attention": Field(0.0, ("target_length", "source_length")),
+}
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,19 @@ class TranslationPreprocessor(OneProgram):
         return {"source": source, "source_length": length, **settings}
 
     def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """Translates, so many texts at once as a wide beam leaves memory for."""
+        count = len(encoded["source"])
+        beam = int(np.max(encoded["beam"], initial=1))
+        rows = max(1, MOST_SCORES // (max(1, beam) * len(self.target.vocabulary)))
+        if count <= rows:
+            return self._translate(cores, encoded)
+        parts = (
+            {name: array[first : first + rows] for name, array in encoded.items()}
+            for first in range(0, count, rows)
+        )
+        return join([self._translate(cores, part) for part in parts], FOUND)
+
+    def _translate(self, cores: Cores, encoded: Arrays) -> Arrays:
         """Encodes, searches over the steps of the decoder, and follows the best once more."""
         source, length = encoded["source"], encoded["source_length"]
         step, fixed, begin = decoder_step(cores, source)

@@ -97,6 +97,19 @@ def test_both_implementations_search_alike(both, settings):
             np.testing.assert_array_equal(array, want[name], err_msg=name)
 
 
+@pytest.mark.parametrize("settings", [{"beam": [3], "n_best": [2]}, {"beam": [1]}])
+def test_a_beam_that_is_too_wide_for_all_texts_searches_some_at_a_time(both, monkeypatch, settings):
+    program, function = both["serving_default"]
+    together, _ = answered(program, function, text=TEXTS, **settings)
+    monkeypatch.setattr("pipelines.translation.MOST_SCORES", 150)
+    apart, _ = answered(program, function, text=TEXTS, **settings)
+    for name, array in together.items():
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(apart[name], array, atol=2e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(apart[name], array, err_msg=name)
+
+
 @pytest.mark.parametrize("text", [[""], ["", " "]])
 def test_both_implementations_answer_nothing_but_empty_texts_alike(both, text):
     for limit in (0, 12):
