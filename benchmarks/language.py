@@ -33,7 +33,7 @@ PTB = {
     "learning_rate": 0.002, "epochs": 22, "patience": 22, "clipnorm": 0.25, "average": 0.999,
     "mixed_precision": True,
 }  # fmt: skip
-# 400 wide vectors, and as many units as give each cell the same number of parameters.
+# 200 wide vectors, and as many units as give each cell the same number of parameters.
 SMALL = {
     **PTB, "embedding_dim": 200, "dropout": 0.3, "input_dropout": 0.3, "weight_dropout": 0.0,
     "epochs": 8, "patience": 8,
@@ -50,8 +50,8 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, Any]]] = {
         "patience": 40,
     }),
     "ptb-lstm": ("ptb", {**SMALL, "cell": "lstm", "units": 270}),
-    "ptb-gru": ("ptb", {**SMALL, "cell": "gru", "units": 324}),
-    "ptb-simple-rnn": ("ptb", {**SMALL, "cell": "simple_rnn", "units": 600}),
+    "ptb-gru": ("ptb", {**SMALL, "cell": "gru", "units": 319}),
+    "ptb-simple-rnn": ("ptb", {**SMALL, "cell": "simple_rnn", "units": 576}),
     "tinyshakespeare": ("tinyshakespeare/input.txt", CHARACTERS),
     "default": ("synthetic", {"mixed_precision": True}),
     "wujue": ("wujue/wujue-all.txt.gz", {
