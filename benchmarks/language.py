@@ -12,12 +12,11 @@ validation; test is read once, by the model that was chosen. ``--settings`` chan
 from __future__ import annotations
 
 import argparse
-import ast
 import re
 from pathlib import Path
 from typing import Any
 
-from measuring import report
+from measuring import report, setting
 
 import tasks
 from models.callbacks import read_history
@@ -73,21 +72,13 @@ def main() -> None:
     parser.add_argument("--poems", type=int, default=1000, help="that wujue's model writes")
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
-    changes = dict(map(_setting, options.settings))
+    changes = dict(map(setting, options.settings))
     for name in options.names:
         row, run = trained(options, name, changes)
         rows = [row]
         if name == "wujue":
             rows += [poems(run, options.poems, form) for form in ("", POEM)]
         report(f"language_{name}", rows)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def trained(

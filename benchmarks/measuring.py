@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -29,6 +31,15 @@ def machine() -> str:
         f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, "
         f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE`` of a command line; the value as Python writes it, or the text itself."""
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def report(name: str, rows: list[dict]) -> None:

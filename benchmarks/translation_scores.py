@@ -11,13 +11,12 @@ the loss of validation; the test sets are read once, by the model that was chose
 from __future__ import annotations
 
 import argparse
-import ast
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measuring import report
+from measuring import report, setting
 
 import tasks
 from pipelines.pair_sources import load_pairs
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep the runs there")
     parser.add_argument("--shown", type=int, default=6, help="translations that are printed")
     options = parser.parse_args()
-    changes = dict(map(_setting, options.settings))
+    changes = dict(map(setting, options.settings))
     rows: list[dict[str, Any]] = []
     for way in options.ways:
         for seed in range(options.seeds):
@@ -52,14 +51,6 @@ def main() -> None:
                 rows += trained(source, way, seed, changes, place, options.shown)
             print(rows[-1], flush=True)
     report("translation_scores", rows)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def trained(
