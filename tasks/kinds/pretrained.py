@@ -195,7 +195,8 @@ def _loaded(path: str, backward: bool, levels: Sequence[str]) -> tuple[keras.Mod
     """A language model, and the names of its units."""
     import keras
 
-    import models.language_layers  # noqa: F401  registers what the file holds
+    import models.language_layers
+    import models.weight_dropout  # noqa: F401  both register what the file holds
 
     names = _preprocessor(path, backward, levels).units.names
     return keras.saving.load_model(Path(path) / "model.keras", compile=False), names

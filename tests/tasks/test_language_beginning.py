@@ -1,5 +1,7 @@
 """Language models that begin with the weights of another one."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,27 @@ def test_all_weights_are_those_of_the_run_and_new_units_begin_as_the_average(bef
 def test_other_units_and_the_other_direction_are_refused(before, changes, why):
     with pytest.raises(DataError, match=why):
         built(sentences(["cat"]), encoder=str(before.path), **changes)
+
+
+def test_a_run_that_began_with_another_one_is_begun_with_too(before, tmp_path):
+    run = Run(tmp_path / "second")
+    changes = {"level": "token", "encoder": str(before.path), "epochs": 1}
+    data = DataOptions([{"text": text} for text in sentences(["fish", "cat"])])
+    train(TASK, data, TASK.with_settings(TASK.settings, changes), run)
+    third, _ = built(sentences(["cow"]), encoder=str(run.path))
+    assert third.get_layer("recurrent_0").units == SIZES["units"]
+
+
+def test_a_run_of_another_kind_is_refused(before, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(before.path, other)
+    shutil.rmtree(other / "preprocessor")
+    reviews = tasks.get("sentiment")
+    adapted = reviews.adapt(reviews.settings, reviews.load(DataOptions("synthetic:30")).train)
+    (other / "preprocessor").mkdir()
+    adapted.save(other / "preprocessor")
+    with pytest.raises(DataError, match="is no run of a language model"):
+        built(sentences(["cat"]), encoder=str(other))
 
 
 def test_a_directory_without_a_run_is_refused_by_name(tmp_path):

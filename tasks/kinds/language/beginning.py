@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from pipelines.language import LanguagePreprocessing
     from pipelines.units import Units
-
-SIZES = ("cell", "layers", "units", "embedding_dim", "tied")
 
 
 def check_beginning(config: LanguageConfig) -> None:
@@ -39,18 +36,31 @@ def check_beginning(config: LanguageConfig) -> None:
 def sized(config: LanguageConfig) -> LanguageConfig:
     """A configuration with the sizes of the model to begin with.
 
-    Raises:
-        DataError: the run is of another kind.
+    They are the model's own: a run that began with another one has settings that it did not use.
     """
     if not config.encoder:
         return config
-    found = json.loads((Path(config.encoder) / "config.json").read_text("utf-8"))
-    if found["task"] != "language" and not set(SIZES) <= set(found["model"]):
-        raise DataError(
-            f"{config.encoder} is a run of {found['task']}; --encoder takes one of "
-            "`seqloom train language`"
-        )
-    return replace(config, **{name: found["model"][name] for name in SIZES})
+    from models.recurrent import CELLS
+
+    model = _model(config.encoder)
+    recurrent = [one for one in model.layers if one.name.startswith("recurrent_")]
+    return replace(
+        config,
+        cell=next(name for name, kind in CELLS.items() if isinstance(recurrent[0], kind)),
+        layers=len(recurrent),
+        units=recurrent[0].units,
+        embedding_dim=model.get_layer("embedding").width,
+        tied=all(one.name != "output" for one in model.layers),
+    )
+
+
+def _model(path: str) -> keras.Model:
+    import keras
+
+    import models.language_layers
+    import models.weight_dropout  # noqa: F401  both register what the file holds
+
+    return keras.saving.load_model(Path(path) / "model.keras", compile=False)
 
 
 def units_of(path: str, wanted: LanguagePreprocessing) -> Units:
@@ -61,9 +71,14 @@ def units_of(path: str, wanted: LanguagePreprocessing) -> Units:
         wanted: how text becomes units here.
 
     Raises:
-        DataError: the run's units are of another level, or it reads in the other direction.
+        DataError: the run is of another kind, its units are of another level, or it reads in the
+            other direction.
     """
     theirs: Any = load_preprocessor(Path(path) / "preprocessor")
+    if getattr(theirs, "TYPE", "") != "language":
+        raise DataError(
+            f"{path} is no run of a language model; --encoder takes one of `seqloom train language`"
+        )
     for what, mine, found in (
         ("units are of level", wanted.level, theirs.units.level),
         ("reading is --backward:", wanted.backward, theirs.backward),
@@ -84,13 +99,8 @@ def begin(model: keras.Model, path: str, units: Units) -> None:
         path: of the run.
         units: of the model.
     """
-    import keras
-
-    import models.language_layers  # noqa: F401  registers what the file holds
-
     theirs: Any = load_preprocessor(Path(path) / "preprocessor")
-    rows = rows_of(units.names, theirs.units.names)
-    before = keras.saving.load_model(Path(path) / "model.keras", compile=False)
+    rows, before = rows_of(units.names, theirs.units.names), _model(path)
     for layer in (one for one in model.layers if one.trainable_variables):
         weights = before.get_layer(layer.name).get_weights()
         if layer.name in ("embedding", "output"):
