@@ -1,6 +1,9 @@
 """Encoders of language models in classifiers, taggers and translators: what is taken, and what is
 refused."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -221,3 +224,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(encoders, changes, message):
     changes = {name: encoders.get(value, value) for name, value in changes.items()}
     with pytest.raises((ConfigError, DataError), match=message):
         built("sentiment", **changes)
+
+
+def test_a_process_that_has_read_nothing_else_knows_all_layers(encoders):
+    code = "import sys; from tasks.kinds.pretrained import _loaded; "
+    code += "_loaded(sys.argv[1], False, ('char',))"
+    subprocess.run([sys.executable, "-c", code, encoders["dates"]], check=True)
