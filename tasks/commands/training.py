@@ -31,6 +31,8 @@ from tasks.stages.console import (
 if TYPE_CHECKING:
     from tasks.stages.run_directory import Run
 
+MOST_SHOWN = 2000  # characters of the answer that `run` ends with
+
 
 @app.command(
     epilog="Example: seqloom train forecast --data my.csv --target OT --horizon 24 --lookback 336",
@@ -233,4 +235,5 @@ def run(
     show(score_rows(result), note=baseline_note(result))
     show(artifact_rows(result), note=artifact_notes(result))
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)
-    print(f"POST {result['served']['url']}\n{answer}")
+    shown = answer if len(answer) <= MOST_SHOWN else f"{answer[:MOST_SHOWN]}..."
+    print(f"POST {result['served']['url']}\n{shown}")
