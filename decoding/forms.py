@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Form:
     Attributes:
         table: ``<int32>[states, ids]``: the state behind each id, ``NOWHERE`` where it is not
             allowed; the end id leads from each state where a text may end to that state.
+        behind_unknown: ``<int32>[states]``: the state behind the unknown id, which is one character
+            that the expression does not name where a prompt has it.
         first: the state before the first id.
 
     Args:
@@ -35,12 +37,17 @@ class Form:
             references.
         written: what each id adds to the text; "" for special ids, which are not allowed.
         end: id that ends a text.
+        unknown: id that stands for any other character in a prompt, and is never written.
 
     Raises:
         DecodingError: the pattern is none, too large, or matches no text of these ids.
     """
 
-    def __init__(self, pattern: str, written: Sequence[str], end: int) -> None:
+    def __init__(
+        self, pattern: str, written: Sequence[str], end: int, unknown: int | None = None
+    ) -> None:
+        from interegular.fsm import anything_else
+
         automaton = _automaton(pattern)
         states = sorted(automaton.states)
         if len(states) * len(written) > MOST_ENTRIES:
@@ -52,12 +59,16 @@ class Form:
         moves = _moves(automaton, number)
         table = np.full((len(states), len(written)), NOWHERE, np.int32)
         for i, text in enumerate(written):
-            if text and i != end:
+            if text and i not in (end, unknown):
                 table[:, i] = _behind(moves, automaton.alphabet, text)
         final = np.array([state in automaton.finals for state in states])
-        table[_dead(table, final)[table] & (table != NOWHERE)] = NOWHERE
+        dead = _dead(table, final)
+        table[dead[table] & (table != NOWHERE)] = NOWHERE
         table[:, end] = np.where(final, np.arange(len(states)), NOWHERE)
         self.table, self.first = table, number[automaton.initial]
+        self.unknown = unknown
+        others = _behind(moves, automaton.alphabet, [anything_else])
+        self.behind_unknown = np.where(dead[others], NOWHERE, others)
         if not (table[self.first] != NOWHERE).any():
             raise DecodingError(f"form {pattern!r} matches no text that this model can write")
 
@@ -69,10 +80,18 @@ class Form:
         """
         state = self.first
         for number in ids:
-            state = int(self.table[state, number])
+            behind = self.behind_unknown if number == self.unknown else self.table[:, number]
+            state = int(behind[state])
             if state == NOWHERE:
                 raise DecodingError("the text to go on with does not begin as form says")
         return state
+
+    def prompt_table(self) -> np.ndarray:
+        """``table`` with the unknown id, as ``behind`` has it."""
+        table = self.table.copy()
+        if self.unknown is not None:
+            table[:, self.unknown] = self.behind_unknown
+        return table
 
 
 def _automaton(pattern: str):
@@ -102,7 +121,7 @@ def _moves(automaton, number: dict) -> np.ndarray:
     return moves
 
 
-def _behind(moves: np.ndarray, alphabet, text: str) -> np.ndarray:
+def _behind(moves: np.ndarray, alphabet, text: Iterable) -> np.ndarray:
     """Where a text leads from each state."""
     states = np.arange(len(moves) - 1)
     for character in text:

@@ -135,12 +135,12 @@ class GenerateGraph(_OfLanguageGraph):
 
 def formed(step: Step, states: Tensors, form: Form, rows: tf.Tensor) -> tuple[Step, Tensors]:
     """A step that gives what a form does not allow the log-probability -inf, and its states."""
-    table = tf.constant(form.table)
+    table, behind_prompt = tf.constant(form.table), tf.constant(form.prompt_table())
 
     def allowed(ids: tf.Tensor, states: Tensors) -> tuple[tf.Tensor, Tensors]:
         states = dict(states)
         before = states.pop(FORM)
-        behind = tf.gather_nd(table, tf.stack([before, ids], 1))
+        behind = tf.gather_nd(behind_prompt, tf.stack([before, ids], 1))
         behind = tf.where(ids == START, before, behind)
         message = "the text to go on with does not begin as form says"
         check = tf.debugging.Assert(tf.reduce_all(behind != NOWHERE), [message])

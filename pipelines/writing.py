@@ -21,7 +21,7 @@ from decoding.stepping import DecodingError
 from pipelines.detokenizing import Detokenizer, StoppedText
 from pipelines.program import NEXT, Core, Cores, Program
 from pipelines.ragged import Arrays, Field, padded
-from pipelines.text import PAD
+from pipelines.text import PAD, UNKNOWN
 
 # Between several stop strings of one row; ASCII calls it the unit separator.
 SEPARATOR = "\x1f"
@@ -292,7 +292,7 @@ def form_of(pattern: str, detokenizer: Detokenizer, end: int | None) -> Form:
     if end is None or detokenizer.spaced:
         what = "words" if detokenizer.spaced else "texts without an end"
         raise DecodingError(f"form is for texts of characters that end; this model writes {what}")
-    return Form(pattern, [text or "" for text in detokenizer.texts], end)
+    return Form(pattern, [text or "" for text in detokenizer.texts], end, UNKNOWN)
 
 
 def stop_strings(value: str | bytes) -> tuple[str, ...]:

@@ -42,6 +42,16 @@ def test_a_line_of_five_characters():
     assert allowed(form, form.behind([5, 3, 1])) == [1, 2, 5]
 
 
+def test_an_unknown_character_of_a_prompt_is_one_character_and_never_written():
+    unknown = 6
+    form = Form("[^\\n]{3}\\n", [*WRITTEN, "<unk>"], END, unknown)
+    assert allowed(form, form.first) == [1, 2, 3, 5]
+    assert form.behind([1, unknown]) == form.behind([1, 1])
+    assert allowed(form, form.behind([unknown, unknown, 1])) == [4]
+    with pytest.raises(DecodingError, match="begin"):
+        Form("ab*", [*WRITTEN, "<unk>"], END, unknown).behind([1, unknown])
+
+
 @pytest.mark.parametrize("pattern", ["(", "a)", "[", "a{9999999}", "(a{999}){999}"])
 def test_what_is_no_expression_is_refused(pattern):
     with pytest.raises(DecodingError, match="form"):

@@ -82,6 +82,12 @@ def test_a_form_holds_whatever_the_model_would_write(cores):
     )  # fmt: skip
     for prompt, rest in zip(["", "one", "a"], found["continuation"], strict=True):
         assert re.fullmatch(pattern, prompt + rest.decode())
+    # A letter that the model does not know is one letter, and is not written.
+    loose = ".{3}(\n[a-z ]{4}){2}"
+    (rest,) = run(
+        preprocessor, cores, "generate", text=["\xe9"], form=np.array([loose], object)
+    )["continuation"]  # fmt: skip
+    assert re.fullmatch(loose, f"\xe9{rest.decode()}")
     with pytest.raises(ValueError, match="does not begin"):
         run(preprocessor, cores, "generate", text=["\n"], form=np.array([pattern], object))
     with pytest.raises(ValueError, match="no regular expression"):
