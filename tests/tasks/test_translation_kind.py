@@ -142,6 +142,16 @@ def test_texts_of_which_only_the_beginning_is_read_are_told(tmp_path, level, fit
     assert "2 texts are longer" in TASK.read_inputs(path, options, preprocessor)[1][0]
 
 
+def test_pairs_that_training_cuts_are_told():
+    settings = TASK.with_settings(TASK.settings, {"level": "word", "max_length": 5})
+    pairs = [TextPair("a b", "c"), TextPair("a b c d", "x y z w v u")]
+    preprocessor = TASK.adapt(settings, pairs)
+    (note,) = TASK.count(settings, preprocessor, preprocessor.encoded(pairs)).notes
+    assert note.startswith("a pair of the training data fills --max-length 5")
+    shorter = pairs[:1]
+    assert TASK.count(settings, preprocessor, preprocessor.encoded(shorter)).notes == ()
+
+
 def test_what_answers_imports_neither_tensorflow_nor_keras():
     code = (
         "import sys, tasks.translation, pipelines.pair_sources, pipelines.translation\n"

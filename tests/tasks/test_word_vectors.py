@@ -92,6 +92,15 @@ def test_without_a_file_nothing_is_said():
     assert WordCounts.of(WordConfig(), np.array([1, 1]), ["", "a"], str).notes == ()
 
 
+def test_texts_that_are_cut_are_told(project):
+    splits = SENTIMENT.load(DataOptions("rev.csv"))
+    settings = SENTIMENT.with_settings(SENTIMENT.settings, {"max_length": 4, "truncate": "tail"})
+    (note,) = prepare(SENTIMENT, settings, splits).counts.notes
+    assert "fill --max-length 4; of longer ones the end is read" in note
+    settings = SENTIMENT.with_settings(settings, {"max_length": 5})
+    assert prepare(SENTIMENT, settings, splits).counts.notes == ()
+
+
 def test_a_finished_run_needs_no_file(project):
     run, told = Run(project / "run"), []
     result = train(

@@ -103,7 +103,16 @@ class TextClassification(Task):
         special = len(SPECIAL_TOKENS)
         words = ("",) * special + encoder.vocabulary[special:]
         inside = tokens.values[(tokens.values != START) & (tokens.values != END)]
-        return WordCounts.of(settings.model, inside, words, encoder.normalise, tables)
+        found = WordCounts.of(settings.model, inside, words, encoder.normalise, tables)
+        full = int((tokens.lengths - 2 >= encoder.max_length).sum())
+        if not full:
+            return found
+        kept = {"head": "beginning", "tail": "end"}.get(encoder.truncate, "beginning and end")
+        note = (
+            f"{full:,} of {len(tokens):,} training texts fill --max-length {encoder.max_length}; "
+            f"of longer ones the {kept} is read (--truncate {encoder.truncate})"
+        )
+        return replace(found, notes=(*found.notes, note))
 
     def build(
         self,

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from common.config import Config, number, text
 from common.errors import ConfigError
 from models.metric import Metric
@@ -90,27 +92,30 @@ class Translation(Task):
 
     def count(
         self, settings: Settings, preprocessor: TranslationPreprocessor, train: EncodedRows
-    ) -> WordCounts | None:
-        """What a language model knows of the source's tokens; None without ``--encoder``."""
-        if not settings.model.encoder:
-            return None
+    ) -> WordCounts:
+        """What a language model knows of the source's tokens, with ``--encoder``; and a note on
+        pairs that are cut."""
         source, special = preprocessor.source, len(SPECIAL_TOKENS)
         tokens = ("",) * special + source.vocabulary[special:]
         ids = train.inputs["source"].values
         inside = ids[(ids != START) & (ids != END)]
+        notes = _notes_on_cut_pairs(source.max_length, train)
+        if not settings.model.encoder:
+            return WordCounts(np.bincount(inside, minlength=len(tokens)), notes=notes)
         levels = WORDS if source.level == "word" else (source.level,)
-        return WordCounts.of_encoder(
+        found = WordCounts.of_encoder(
             settings.model, inside, tokens, source.normalise, levels=levels
         )
+        return replace(found, notes=(*found.notes, *notes))
 
     def build(
-        self, settings: Settings, preprocessor: TranslationPreprocessor, counts: WordCounts | None
+        self, settings: Settings, preprocessor: TranslationPreprocessor, counts: WordCounts
     ) -> keras.Model:
         """Source and target so far to logits of the next token."""
         from models.translation import translation_model
 
         sizes = (len(side.vocabulary) for side in (preprocessor.source, preprocessor.target))
-        if counts is None:
+        if counts.encoder is None:
             return translation_model(settings.model, *sizes, preprocessor.is_shared)
         config = counts.sized(settings.model)
         model = translation_model(config, *sizes, preprocessor.is_shared, counts.vectors)
@@ -212,3 +217,16 @@ class Translation(Task):
                 "beginning was translated; split it into sentences."
             )
         return texts, notes
+
+
+def _notes_on_cut_pairs(most: int, train: EncodedRows) -> tuple[str, ...]:
+    """A sentence on pairs with a side as long as may be, START and END apart."""
+    sides = train.inputs["source"].lengths - 2, train.inputs["tokens"].lengths - 1
+    full = int((np.maximum(*sides) >= most).sum())
+    if not full:
+        return ()
+    pairs = "a pair of the training data fills" if full == 1 else f"{full} training pairs fill"
+    return (
+        f"{pairs} --max-length {most} on one side; what is longer is cut there, and no longer says "
+        "what the other side says: split such pairs into sentences, or raise --max-length",
+    )
