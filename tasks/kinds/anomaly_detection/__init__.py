@@ -67,7 +67,7 @@ class AnomalyDetection(SeriesTask):
     metric = Metric("mae", "min", logged="next_mae")
     model_module = "models.anomaly_detection"
     overfit = Overfit(
-        0.15, epochs=300, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
+        0.15, epochs=120, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
     )
 
     def check(self, settings: Settings, options: DataOptions) -> None:

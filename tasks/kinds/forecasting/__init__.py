@@ -55,7 +55,7 @@ class Forecasting(SeriesTask):
     metric = Metric("mse", "min", logged="mean_mse")
     model_module = "models.forecasting"
     # The network alone must be able to, without a linear path or a baseline next to it.
-    overfit = Overfit(0.05, epochs=300, settings={
+    overfit = Overfit(0.05, epochs=100, settings={
         "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0, "blend": False,
     })  # fmt: skip
 
