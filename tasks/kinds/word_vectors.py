@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,21 @@ def check_vectors(model: WordConfig) -> None:
         raise ConfigError(f"--vectors {path} may not be read by you; change its permissions")
 
 
-def sizes_or_freezing(model: WordConfig, sizes: Sequence[int]) -> dict[str, Any]:
-    """What a search tries of the embedding: its size, or with vectors, which have theirs, whether
-    they are trained further."""
+def unless_given(model: EncoderConfig, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search tries, for ``choices``, without what is given already.
+
+    An encoder has its cell and its sizes: tried is how fast they are trained further. Word vectors
+    have their size: tried is whether they are trained further.
+    """
+    found = dict(options)
     if model.encoder:
-        return {}
-    return {"freeze_vectors": bool} if model.vectors else {"embedding_dim": list(sizes)}
+        for name in ("cell", "units", "embedding_dim"):
+            del found[name]
+        return {**found, "encoder_rate": [0.1, 0.3, 1.0]}
+    if isinstance(model, WordConfig) and model.vectors:
+        del found["embedding_dim"]
+        return {**found, "freeze_vectors": bool}
+    return found
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_bytes_have_no_vectors_of_words(project):
 
 
 @pytest.mark.parametrize("task", WITH_WORDS, ids=lambda task: task.name)
-def test_a_search_tries_no_size_where_the_file_has_one(task, project):
+def test_a_search_tries_nothing_that_is_given(task, project):
     def names(settings):
         hp = keras_tuner.HyperParameters()
         task.search_space(hp, settings)
@@ -71,6 +71,9 @@ def test_a_search_tries_no_size_where_the_file_has_one(task, project):
     given = names(task.with_settings(task.settings, {"vectors": "v.txt"}))
     assert plain ^ given == {"embedding_dim", "freeze_vectors"}
     assert "embedding_dim" in plain
+    # Of an encoder only the rate is open: a cell that is tried would not be the one that is built.
+    given = names(task.with_settings(task.settings, {"encoder": "run"}))
+    assert plain ^ given == {"cell", "units", "embedding_dim", "encoder_rate"}
 
 
 def test_trials_elsewhere_are_given_the_whole_path(project):

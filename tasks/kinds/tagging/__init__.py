@@ -16,7 +16,7 @@ from models.tagging_config import TaggingConfig
 from pipelines.encodings import ENCODING_HELP
 from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
-from tasks.kinds.word_vectors import WordCounts, check_vectors, sizes_or_freezing
+from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
 
 if TYPE_CHECKING:
     import keras
@@ -109,17 +109,17 @@ class Tagging(Task):
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, characters, head, dropout and learning rate."""
-        model = choices(hp, settings.model, {
+        model = choices(hp, settings.model, unless_given(settings.model, {
             "cell": ["lstm", "gru", "simple_rnn"],
             "bidirectional": bool,
             "layers": range(1, 4),
             "units": [64, 128, 200],
-            **sizes_or_freezing(settings.model, [50, 100, 200]),
+            "embedding_dim": [50, 100, 200],
             "characters": ["cnn", "rnn", "none"],
             "head": ["crf", "softmax"],
             "dropout": [0.3, 0.5, 0.6],
             "learning_rate": (3e-4, 5e-3),
-        })  # fmt: skip
+        }))  # fmt: skip
         return replace(settings, model=model)
 
     def after_epoch(

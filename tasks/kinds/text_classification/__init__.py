@@ -16,7 +16,7 @@ from pipelines.encodings import ENCODING_HELP
 from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 from tasks.kinds.pretrained import encoder_words
-from tasks.kinds.word_vectors import WordCounts, check_vectors, sizes_or_freezing
+from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
 
 if TYPE_CHECKING:
     import keras
@@ -131,16 +131,16 @@ class TextClassification(Task):
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
-        model = choices(hp, settings.model, {
+        model = choices(hp, settings.model, unless_given(settings.model, {
             "cell": ["lstm", "gru", "simple_rnn"],
             "bidirectional": bool,
             "layers": range(1, 4),
             "units": [32, 64, 128],
-            **sizes_or_freezing(settings.model, [32, 64, 128]),
+            "embedding_dim": [32, 64, 128],
             "pooling": ["max", "mean", "attention", "last"],
             "dropout": [0.2, 0.4, 0.6],
             "learning_rate": (3e-4, 5e-3),
-        })  # fmt: skip
+        }))  # fmt: skip
         return replace(settings, model=model)
 
     def after_epoch(

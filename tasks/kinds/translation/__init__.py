@@ -19,7 +19,7 @@ from pipelines.text import END, SPECIAL_TOKENS, START
 from pipelines.translation import TranslationDecoding, TranslationPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 from tasks.kinds.pretrained import WORDS, check_encoder
-from tasks.kinds.word_vectors import WordCounts
+from tasks.kinds.word_vectors import WordCounts, unless_given
 
 if TYPE_CHECKING:
     import keras
@@ -123,20 +123,19 @@ class Translation(Task):
         return counts.begin(model, config, table=table, prefix="encoder_")
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Cell, depth, sizes, attention, dropout, smoothing and learning rate; cell and sizes are
-        those of an encoder where there is one."""
+        """Cell, depth, sizes, attention, dropout, smoothing and learning rate."""
         sizes = [128, 256, 512]
-        model = choices(hp, settings.model, {
-            **({} if settings.model.encoder else {
-                "cell": ["gru", "lstm", "simple_rnn"], "units": sizes, "embedding_dim": sizes,
-            }),
+        model = choices(hp, settings.model, unless_given(settings.model, {
+            "cell": ["gru", "lstm", "simple_rnn"],
+            "units": sizes,
+            "embedding_dim": sizes,
             "layers": range(1, 3),
             "attention": ["additive", "general", "dot"],
             "input_feeding": bool,
             "dropout": [0.2, 0.3, 0.5],
             "label_smoothing": [0.0, 0.1],
             "learning_rate": (5e-4, 5e-3),
-        })  # fmt: skip
+        }))  # fmt: skip
         return replace(settings, model=model)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
