@@ -42,15 +42,15 @@ def main() -> None:
     parser.add_argument("--shown", type=int, default=6, help="translations that are printed")
     options = parser.parse_args()
     changes = dict(map(setting, options.settings))
-    rows: list[dict[str, Any]] = []
     for way in options.ways:
+        rows: list[dict[str, Any]] = []
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as scratch:
                 place = (options.out or Path(scratch)) / f"{way}-{seed}"
                 source = str(options.data / "multi30k_en_de")
                 rows += trained(source, way, seed, changes, place, options.shown)
             print(rows[-1], flush=True)
-    report("translation_scores", rows)
+        report(f"translation_scores_{way}", rows)
 
 
 def trained(
