@@ -163,8 +163,10 @@ def fit(
     boards = [keras.callbacks.TensorBoard(directory / "tensorboard")] if tensorboard else []
     until = min(until or config.epochs, config.epochs)
     if not _finished(rows, until, config.patience, monitor, mode):
+        batches = for_model(train.starting_with(done), model)
+        make_variables(model, batches)
         model.fit(
-            for_model(train.starting_with(done), model),
+            batches,
             steps_per_epoch=train.steps,
             validation_data=for_model(validation, model),
             epochs=until,
@@ -203,6 +205,26 @@ def _schedule(
     )
     decay = LinearDecay(config.decay, config.epochs)
     return [stop, plateau, Replay(list(rows), [stop, plateau]), EpochSeeds(), decay]
+
+
+def make_variables(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Makes the variables of optimizer, loss and metrics, which Keras leaves to the first step.
+
+    TensorFlow traces a function that makes variables once more without: of a recurrent model with
+    its gradients that takes seconds.
+
+    Args:
+        model: compiled and built.
+        batches: ``(inputs, targets)``, or with weights.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    targets = keras.tree.map_structure(
+        lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), batches.element_spec[1]
+    )
+    for part in (model._compile_loss, model._compile_metrics):
+        if part is not None and not part.built:
+            part.build(targets, model.output)
 
 
 def for_model(batches: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:

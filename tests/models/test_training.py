@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -281,6 +282,18 @@ def test_nan_later_leaves_the_best_weights_before_it(tmp_path):
     history = train(model, tmp_path, callbacks=[Poison()])
     assert history.best_epoch < 2
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_a_step_is_traced_once(tmp_path, monkeypatch):
+    traced, step = [], keras.Model.train_step
+
+    def counted(model, batch):
+        traced.append(batch)
+        return step(model, batch)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    train(new_model(replace(CONFIG, average=0.9)), tmp_path)
+    assert len(traced) == 1
 
 
 def test_history_file(tmp_path):

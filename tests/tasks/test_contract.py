@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import tasks
-from models.training import for_model
+from models.training import for_model, make_variables
 from pipelines.program import DEFAULT, NEXT
 from pipelines.ragged import as_lists, instances, split
 from pipelines.responses import readable, respond
@@ -195,6 +195,7 @@ def test_the_model_can_overfit_a_tiny_sample(trained):
     encoded = preprocessor.encoded(examples)
     model = task.build(settings, preprocessor, task.count(settings, preprocessor, encoded))
     batches = for_model(encoded.batches(bound.examples), model)
+    make_variables(model, batches)
     history = model.fit(batches, epochs=bound.epochs, verbose=0, shuffle=False)
     losses, splits = history.history["loss"], replace(trained.splits, train=examples)
     assert losses[-1] < losses[0]
