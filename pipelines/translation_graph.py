@@ -9,12 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from decoding.beam_graph import beam_search
+from decoding.stepping_graph import require
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors, as_step
 from pipelines.text import END, PAD, START
 from pipelines.translation_steps import FORBIDDEN, IMPOSSIBLE, MORE, SHARED
 
 Step = Callable[[tf.Tensor, Tensors], tuple[tf.Tensor, Tensors]]
+
+# Log-probabilities of one step, of all hypotheses of all texts, half a gigabyte: a graph takes all
+# texts of a request at once, where ``pipelines.translation`` takes some after the others.
+MOST_SCORES = 2**27
 
 
 class TranslationGraph(GraphProgram):
@@ -50,6 +55,7 @@ class TranslationGraph(GraphProgram):
             # The first row's; of no rows the default.
             settings[name] = tf.concat([settings[name], [self.settings[name]]], 0)[0]
         align = settings.pop("align")
+        settings["beam"] = self.bounded(settings["beam"], tf.shape(source)[0])
         settings["max_tokens"] = tf.minimum(settings["max_tokens"], self.times * length + MORE)
         first = tf.fill(tf.shape(source)[:1], START)
         found = beam_search(
@@ -77,6 +83,16 @@ class TranslationGraph(GraphProgram):
             "scores": found.normalised,
             "attention": tf.cond(align, attention, nothing),
         }
+
+    def bounded(self, beam: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """A beam that the memory holds; refused, and cut down before it fills it, if it is wider."""
+        widest = MOST_SCORES // int(self.target.names.shape[0]) // tf.maximum(rows, 1)
+        require(
+            beam <= tf.maximum(widest, 1),
+            "so many texts with so wide a beam do not fit into memory at once; send fewer texts in "
+            "a request, or a smaller beam",
+        )
+        return tf.minimum(beam, tf.maximum(widest, 1))
 
     def decode(self, outputs: Tensors) -> Tensors:
         """Text of each hypothesis, the best one by itself too, and its tokens."""

@@ -110,6 +110,18 @@ def test_a_beam_that_is_too_wide_for_all_texts_searches_some_at_a_time(both, mon
             np.testing.assert_array_equal(apart[name], array, err_msg=name)
 
 
+def test_a_graph_refuses_a_beam_that_is_too_wide_for_all_texts(monkeypatch):
+    preprocessor = adapted()
+    monkeypatch.setattr(
+        "pipelines.translation_graph.MOST_SCORES", 12 * len(preprocessor.target.vocabulary)
+    )
+    graph = preprocessor.graph()
+    assert graph.bounded(tf.constant(4), tf.constant(3)) == 4
+    assert graph.bounded(tf.constant(12), tf.constant(0)) == 12
+    with pytest.raises(ValueError, match="fewer texts in a request, or a smaller beam"):
+        graph.bounded(tf.constant(5), tf.constant(3))
+
+
 @pytest.mark.parametrize("text", [[""], ["", " "]])
 def test_both_implementations_answer_nothing_but_empty_texts_alike(both, text):
     for limit in (0, 12):
