@@ -33,8 +33,8 @@ class Form:
         first: the state before the first id.
 
     Args:
-        pattern: the expression, in the syntax of ``re`` without anchors and look-around's back
-            references.
+        pattern: the expression, in the syntax of ``re`` without back references and without
+            anchors inside; ``^`` and ``$`` around the whole are left out.
         written: what each id adds to the text; "" for special ids, which are not allowed.
         end: id that ends a text.
         unknown: id that stands for any other character in a prompt, and is never written.
@@ -98,6 +98,8 @@ def _automaton(pattern: str):
     """A deterministic automaton of ``interegular``, as small as can be."""
     import interegular
 
+    # Of the whole text these say nothing new, and the parser does not know them.
+    pattern = re.sub(r"^\^|(?<!\\)\$$", "", pattern)
     repeats = math.prod(max(1, int(n)) for n in re.findall(r"(\d+)\}", pattern))
     if len(pattern) > LONGEST or repeats > MOST_REPEATS:
         raise DecodingError(

@@ -85,7 +85,7 @@ class TranslationGraph(GraphProgram):
         }
 
     def bounded(self, beam: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """A beam that the memory holds; refused, and cut down before it fills it, if it is wider."""
+        """A beam that the memory holds; a wider one is refused, and cut before it can fill it."""
         widest = MOST_SCORES // int(self.target.names.shape[0]) // tf.maximum(rows, 1)
         require(
             beam <= tf.maximum(widest, 1),

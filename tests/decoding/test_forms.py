@@ -65,6 +65,15 @@ def test_a_prompt_must_begin_as_the_form_does():
         Form("a{9000}", ["", *"abcdefghij" * 300], END)
 
 
+def test_anchors_of_the_whole_text_change_nothing():
+    plain, anchored = Form("ab?", WRITTEN, END), Form("^ab?$", WRITTEN, END)
+    np.testing.assert_array_equal(anchored.table, plain.table)
+    with pytest.raises(DecodingError, match="no regular expression"):
+        Form("a^b", WRITTEN, END)
+    dollar = Form("a\\$", ["", "a", "$"], END)
+    assert allowed(dollar, dollar.behind([1])) == [2]
+
+
 PATTERNS = ["(ab|ba)*", "a?b+a*", "(a|b){2,4}", "a.b", "(aa)*b|b*", "[ab]*ab[ab]"]
 
 
