@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -131,6 +131,11 @@ class WordFeatures:
             digits,
         )
 
+    def extended(self, words: Iterable[str]) -> WordFeatures:
+        """The same with further words behind its own, those that it does not have."""
+        more = dict.fromkeys(map(self.normalise, words))
+        return replace(self, words=tuple(dict.fromkeys((*self.words, *more))))
+
     @property
     def sizes(self) -> dict[str, int]:
         """Largest number plus one of words, characters and forms."""
@@ -149,15 +154,6 @@ class WordFeatures:
         """The word by which a token is looked up."""
         word = fold_case(token) if self.lowercase else token
         return _DIGITS.sub("0", word) if self.digits else word
-
-    def knows(self, token: str) -> bool:
-        """Whether training has seen the word, whatever its case and digits."""
-        return self.normalise(token) in self._words
-
-    def rank(self, token: str) -> int | None:
-        """Place of the word among those of training by frequency, from 0; None if unseen."""
-        number = self._words.get(self.normalise(token))
-        return None if number is None else number - FIRST_WORD
 
     def form_keys(self, token: str) -> list[str]:
         """Shape, beginnings and ends of a token, each with the name of its kind before it."""

@@ -38,8 +38,9 @@ def test_words_are_numbered_by_frequency_without_case_and_digits():
     assert features.of("CAT").word == features.of("cat").word == 3
     assert features.of("1875").word == features.of("1999").word
     assert features.of("zebra").word == UNKNOWN
-    assert features.knows("DOG")
-    assert not features.knows("zebra")
+    longer = features.extended(["the", "Zebra", "1812"])
+    assert longer.words == (*features.words, "zebra")
+    assert longer.of("ZEBRA").word == len(longer.words) + 1
     assert adapted(lowercase=False).of("CAT").word == UNKNOWN
     assert adapted(min_count=3).words == ("the", "cat", "sat")
     assert len(adapted(vocabulary_size=5).words) == 3

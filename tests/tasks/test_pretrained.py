@@ -98,7 +98,12 @@ def test_a_classifier_begins_with_the_states_of_both_language_models(encoders):
 
 
 def test_what_a_tagger_reads_besides_words_begins_at_random(encoders):
-    _, model = built("tagging", encoder=encoders["forward"])
+    ready, model = built("tagging", encoder=encoders["forward"])
+    # Words that only the language model has are known too.
+    plain, _ = built("tagging")
+    mine, others = ready.preprocessor.features.words, plain.preprocessor.features.words
+    assert mine[: len(others)] == others
+    assert len(mine) > len(others)
     layer = model.get_layer("gru_0")
     kernel, taken = layer.forward_layer.get_weights()[0], recurrent(encoders["forward"])[0]
     np.testing.assert_array_equal(kernel[: len(taken)], taken)

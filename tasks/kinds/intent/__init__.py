@@ -53,7 +53,8 @@ class Intent(Tagging):
         """Token rules, words, tags and intents of the training sentences."""
         from pipelines.intent import IntentPreprocessor
 
-        return IntentPreprocessor.adapt(settings.preprocessing, train, settings.decoding)
+        found = IntentPreprocessor.adapt(settings.preprocessing, train, settings.decoding)
+        return self.extended(found, settings)
 
     def build(
         self, settings: Settings, preprocessor: IntentPreprocessor, counts: WordCounts

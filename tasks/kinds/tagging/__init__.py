@@ -16,6 +16,7 @@ from models.tagging_config import TaggingConfig
 from pipelines.encodings import ENCODING_HELP
 from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.pretrained import encoder_words
 from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
 
 if TYPE_CHECKING:
@@ -74,10 +75,18 @@ class Tagging(Task):
         )
 
     def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> TaggingPreprocessor:
-        """Token rules, words and tags of the training sentences."""
+        """Token rules, words and tags of the training sentences; and what words an encoder has."""
         from pipelines.tagging import TaggingPreprocessor
 
-        return TaggingPreprocessor.adapt(settings.preprocessing, train)
+        found = TaggingPreprocessor.adapt(settings.preprocessing, train)
+        return self.extended(found, settings)
+
+    def extended(self, preprocessor: Any, settings: Settings) -> Any:
+        """A preprocessor that also knows the words of ``--encoder``, where there is one."""
+        if not settings.model.encoder:
+            return preprocessor
+        words = encoder_words(settings.model.encoder)
+        return replace(preprocessor, features=preprocessor.features.extended(words))
 
     def check(self, settings: Settings, options: DataOptions) -> None:
         """Refuses vectors that are not there."""
