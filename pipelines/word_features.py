@@ -80,6 +80,7 @@ class WordFeatures:
             longer one; 0 where every token of training is one character, which is then its word.
         lowercase: look words up in lower case; their case is left to characters and shape.
         digits: look every digit up as 0.
+        seen: how many of the words training has; -1 for all of them.
     """
 
     words: tuple[str, ...]
@@ -88,6 +89,7 @@ class WordFeatures:
     slots: int
     lowercase: bool
     digits: bool
+    seen: int = -1
 
     @classmethod
     def adapt(
@@ -134,7 +136,8 @@ class WordFeatures:
     def extended(self, words: Iterable[str]) -> WordFeatures:
         """The same with further words behind its own, those that it does not have."""
         more = dict.fromkeys(map(self.normalise, words))
-        return replace(self, words=tuple(dict.fromkeys((*self.words, *more))))
+        words = tuple(dict.fromkeys((*self.words, *more)))
+        return replace(self, words=words, seen=len(self.words) if self.seen < 0 else self.seen)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -154,6 +157,16 @@ class WordFeatures:
         """The word by which a token is looked up."""
         word = fold_case(token) if self.lowercase else token
         return _DIGITS.sub("0", word) if self.digits else word
+
+    def knows(self, token: str) -> bool:
+        """Whether training has seen the word, whatever its case and digits."""
+        return self.rank(token) is not None
+
+    def rank(self, token: str) -> int | None:
+        """Place of the word among those of training by frequency, from 0; None if unseen."""
+        number = self._words.get(self.normalise(token))
+        seen = len(self.words) if self.seen < 0 else self.seen
+        return None if number is None or number >= FIRST_WORD + seen else number - FIRST_WORD
 
     def form_keys(self, token: str) -> list[str]:
         """Shape, beginnings and ends of a token, each with the name of its kind before it."""

@@ -38,9 +38,16 @@ def test_words_are_numbered_by_frequency_without_case_and_digits():
     assert features.of("CAT").word == features.of("cat").word == 3
     assert features.of("1875").word == features.of("1999").word
     assert features.of("zebra").word == UNKNOWN
+    assert features.knows("DOG")
+    assert not features.knows("zebra")
+    assert features.rank("CAT") == 1
     longer = features.extended(["the", "Zebra", "1812"])
     assert longer.words == (*features.words, "zebra")
     assert longer.of("ZEBRA").word == len(longer.words) + 1
+    # Looked up, and yet unseen by training.
+    assert not longer.knows("zebra")
+    assert longer.knows("dog")
+    assert WordFeatures.from_dict(longer.to_dict()) == longer
     assert adapted(lowercase=False).of("CAT").word == UNKNOWN
     assert adapted(min_count=3).words == ("the", "cat", "sat")
     assert len(adapted(vocabulary_size=5).words) == 3
