@@ -121,6 +121,12 @@ class GenerateGraph(_OfLanguageGraph):
         if self.form is not None:
             step, states = formed(step, states, self.form, rows)
         first, states = prefill(step, encoded["tokens"], encoded["length"], states)
+        if self.form is not None:
+            table = tf.constant(self.form.prompt_table())
+            fits = form_behind(table, states[FORM], first) != NOWHERE
+            message = "the text to go on with does not begin as form says"
+            with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fits), [message])]):
+                first = tf.identity(first)
         settings = {name: encoded[name] for name in SAMPLED}
         found = sample(step, first, states, end=self.end, **settings)
         return {"ids": found.ids, "written": found.lengths, "log_probability": found.scores}
@@ -134,22 +140,29 @@ class GenerateGraph(_OfLanguageGraph):
 
 
 def formed(step: Step, states: Tensors, form: Form, rows: tf.Tensor) -> tuple[Step, Tensors]:
-    """A step that gives what a form does not allow the log-probability -inf, and its states."""
+    """A step that gives what a form does not allow the log-probability -inf, and its states.
+
+    Rows that have ended are stepped on with the others: from nowhere nothing leads back.
+    """
     table, behind_prompt = tf.constant(form.table), tf.constant(form.prompt_table())
 
     def allowed(ids: tf.Tensor, states: Tensors) -> tuple[tf.Tensor, Tensors]:
         states = dict(states)
-        before = states.pop(FORM)
-        behind = tf.gather_nd(behind_prompt, tf.stack([before, ids], 1))
-        behind = tf.where(ids == START, before, behind)
-        message = "the text to go on with does not begin as form says"
-        check = tf.debugging.Assert(tf.reduce_all(behind != NOWHERE), [message])
+        behind = form_behind(behind_prompt, states.pop(FORM), ids)
         values, following = step(ids, states)
-        with tf.control_dependencies([check]):
-            free = tf.gather(table, tf.maximum(behind, 0)) != NOWHERE
+        free = tf.gather(table, tf.maximum(behind, 0)) != NOWHERE
+        free |= (behind == NOWHERE)[:, None]
         return tf.where(free, values, float("-inf")), {**following, FORM: behind}
 
     return allowed, {**states, FORM: tf.fill([rows], form.first)}
+
+
+def form_behind(table: tf.Tensor, before: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """The state of a form behind one more id, ``<int32>[rows]``."""
+    behind = tf.gather_nd(table, tf.stack([tf.maximum(before, 0), ids], 1))
+    # A start is no character, nor is what fills up the shorter beginnings of a batch.
+    stays = (before == NOWHERE) | (ids == START) | (ids == PAD)
+    return tf.where(stays, before, behind)
 
 
 class StepGraph(GraphProgram):

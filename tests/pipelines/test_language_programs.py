@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from decoding.sampling import WritingConfig
 from models.language import language_cores, language_model
@@ -15,6 +16,7 @@ from pipelines.program import KerasCore, LoadedProgram
 from pipelines.text import text_request
 from pipelines.units import END, START, Units
 from serving.native_onnx import step_model
+from serving.savedmodel import ServingModule
 
 TEXTS = ["one two", "a longer line\nand another", "x"]
 CONFIG = LanguageConfig(units=8, embedding_dim=6)
@@ -92,6 +94,28 @@ def test_a_form_holds_whatever_the_model_would_write(cores):
         run(preprocessor, cores, "generate", text=["\n"], form=np.array([pattern], object))
     with pytest.raises(ValueError, match="no regular expression"):
         run(preprocessor, cores, "generate", text=["a"], form=np.array(["("], object))
+
+
+def test_a_graph_holds_a_form_whatever_the_lengths_and_characters_of_prompts(cores):
+    form, prompts = ".{3}(\n[a-z ]{4}){2}", ["\xe9", "one", ""]
+    preprocessor = made(decoding={"form": form})
+    keras.utils.set_random_seed(0)
+    found = language_cores(language_model(CONFIG, len(preprocessor.units)))
+    module = ServingModule(
+        {"model": found["model"], "step": step_model(found["next"])}, preprocessor
+    )
+    generate, request = module.functions["generate"], {"text": tf.constant(prompts)}
+    defaults = preprocessor.programs["generate"].signature["inputs"]
+    for name, spec in defaults.items():
+        if name != "text":
+            request[name] = tf.constant([spec["default"]] * 3, spec["dtype"])
+    written = generate(**request)["continuation"].numpy()
+    plain = run(preprocessor, cores, "generate", text=prompts)["continuation"]
+    assert written.tolist() == plain.tolist()
+    for prompt, rest in zip(prompts, written, strict=True):
+        assert re.fullmatch(form, prompt + rest.decode())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not begin as form says"):
+        generate(**{**request, "text": tf.constant(["one", "\n", ""])})
 
 
 def test_stop_strings_and_penalties_are_settings_of_a_request(cores):
