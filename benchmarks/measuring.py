@@ -13,8 +13,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-# Some scripts here have the names of packages, which must be found before them.
-sys.path[:] = [*(place for place in sys.path if Path(place).resolve() != HERE), str(HERE)]
+# Some scripts here have the names of packages, which must be found before them, however the
+# project is installed.
+others = (place for place in sys.path if Path(place).resolve() != HERE)
+sys.path[:] = [str(HERE.parent), *others, str(HERE)]
 
 
 def machine() -> str:

@@ -89,6 +89,7 @@ def predict(
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
     default = preprocessor.programs[DEFAULT]
+    _check_decoding(preprocessor, decoding)
     if client is not None:
         request = preprocessor.to_request(raw) | settings_request(default, decoding)
         answers = preprocessor.answers(separated(default, client.predict(request)), raw)
@@ -149,6 +150,19 @@ def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any],
     )
     task.decoding.updated(**decoding)
     return reading, decoding
+
+
+def _check_decoding(preprocessor: Preprocessor, decoding: Mapping[str, Any]) -> None:
+    """Refuses settings of what a model writes where it is not asked to write.
+
+    Raises:
+        DataError: names the flag that asks for it.
+    """
+    programs = preprocessor.programs
+    for name in decoding:
+        taken_by = {key for key, one in programs.items() if name in one.signature["inputs"]}
+        if taken_by and DEFAULT not in taken_by:
+            raise DataError(f"{_flag(name)} is a setting of what the model writes: add --stream")
 
 
 def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:
