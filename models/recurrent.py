@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ def recurrent_stack(
     states: Mapping[str, keras.KerasTensor] | None = None,
     return_states: bool = False,
     prefix: str = "",
+    layers: Mapping[str, keras.layers.Layer] | None = None,
 ) -> Any:
     """Stacks ``config.layers`` recurrent layers on ``x``.
 
@@ -41,6 +42,7 @@ def recurrent_stack(
             ``return_states`` gives; zeros if None.
         return_states: also return the states after the last valid step.
         prefix: put before the names of the layers, such as "decoder_".
+        layers: those of another model by name, which are called again in place of new ones.
 
     Returns:
         ``<float32>[batch, time, width]``, or ``[batch, width]``; width is ``units``, twice that
@@ -54,13 +56,22 @@ def recurrent_stack(
         ConfigError: the names of ``states`` are not those of ``stack_state_names(config)``.
     """
     _check_states(config, states)
+
+    def layer_named(name: str, new: Callable[[str], keras.layers.Layer]) -> keras.layers.Layer:
+        return layers[prefix + name] if layers else new(prefix + name)
+
     found: dict[str, keras.KerasTensor] = {}
     for depth in range(config.layers):
         last = depth == config.layers - 1
         sequences, name = return_sequences or not last, f"{config.cell}_{depth}"
         if depth > 0 and config.dropout:
-            x = keras.layers.Dropout(config.dropout, name=f"{prefix}dropout_{depth}")(x)
-        layer = recurrent_layer(config, sequences, f"{prefix}{name}", return_states)
+            x = layer_named(
+                f"dropout_{depth}", lambda name: keras.layers.Dropout(config.dropout, name=name)
+            )(x)
+        layer = layer_named(
+            name,
+            lambda name: recurrent_layer(config, sequences, name, return_states),  # noqa: B023
+        )
         keys = state_names(config, name)
         begins = [states[key] for key in keys] if states else None
         y = layer(x, initial_state=begins) if begins else layer(x)
@@ -68,8 +79,11 @@ def recurrent_stack(
             y, *after = y
             found |= dict(zip(keys, after, strict=True))
         if depth > 0 and sequences:
-            x = keras.layers.Add(name=f"{prefix}residual_{depth}")([x, y])
-            x = keras.layers.LayerNormalization(name=f"{prefix}normalise_{depth}")(x)
+            x = layer_named(f"residual_{depth}", lambda name: keras.layers.Add(name=name))([x, y])
+            normalise = layer_named(
+                f"normalise_{depth}", lambda name: keras.layers.LayerNormalization(name=name)
+            )
+            x = normalise(x)
         else:
             x = y
     return (x, found) if return_states else x

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from common.errors import DataError
 from pipelines.layout import PART_WORDS
 from pipelines.messages import name_list
@@ -51,11 +53,21 @@ def _rows(builder: Any, split: str) -> Iterator[Row]:
     features, file = builder.info.features, f"tfds:{builder.info.full_name} {split}"
     for number, example in enumerate(tfds.as_numpy(data)):
         values = {key: _value(features[key], value) for key, value in example.items()}
+        for feature in features.values():
+            if _is_sound(feature):
+                values.setdefault("rate", feature.sample_rate or 0)
         yield Row(values, file, number, "row")
 
 
+def _is_sound(feature: Any) -> bool:
+    return hasattr(feature, "sample_rate")
+
+
 def _value(feature: Any, value: Any) -> Any:
-    """A feature as JSON would have it; class numbers as names, -1 (withheld) as no label."""
+    """A feature as JSON would have it; class numbers as names, -1 (withheld) as no label. Sound is
+    an array."""
+    if _is_sound(feature):  # of 16 bits, in whatever type
+        return value.astype(np.int16) if value.dtype.kind == "i" else value
     inner = getattr(feature, "feature", feature)
     names = getattr(inner, "int2str", None)
 

@@ -1,0 +1,194 @@
+"""What models of sound have in common: augmentation and the first layer.
+
+Sound is changed where it is already a log-mel spectrogram, which costs next to nothing and keeps
+the features of a data set the same from epoch to epoch: louder sound is a number added to every
+value, noise is energy added to every band, another voice stretches the bands.
+
+Source: Park et al. 2019 (SpecAugment, arXiv:1904.08779) for masks; Jaitly and Hinton 2013 for
+stretched bands (vocal tract length perturbation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from models.audio_config import AudioConfig
+from models.masking import MaskedBy
+
+DECIBEL = 0.2302585  # in natural logarithms of energy
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class SoundAugment(keras.layers.Layer):
+    """Changes sound while training: gain, noise, stretched bands, shift, masks.
+
+    Args:
+        bands: values of a frame.
+        spectral: whether they are the logarithms of energies of bands; gain, noise and stretching
+            are left out where they are cepstral coefficients.
+        mean, scale: by which frames were standardised.
+        settings: of ``AudioConfig``.
+        seed: of the layer's own generator.
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        spectral: bool,
+        mean: Sequence[float],
+        scale: Sequence[float],
+        settings: dict,
+        seed=None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.bands, self.spectral, self.seed = bands, spectral, seed
+        self.mean, self.scale, self.settings = list(mean), list(scale), dict(settings)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, frames, inside, training=False):
+        """``<float32>[batch, steps, stack * bands]``, ``<int32>[batch, steps]`` to the first."""
+        if not training:
+            return frames
+        shape, wanted = ops.shape(frames), self.settings
+        x = ops.reshape(frames, (shape[0], shape[1], -1, self.bands))
+        if self.spectral:
+            x = self._louder(x) if wanted["gain_db"] else x
+            x = self._warped(x) if wanted["warp"] else x
+            x = self._noisy(x, inside)
+        x = self._shifted(x, inside) if wanted["shift"] else x
+        for _ in range(wanted["time_masks"]):
+            x = x * self._mask(shape[0], shape[1], wanted["time_mask"])[:, :, None, None]
+        for _ in range(wanted["band_masks"]):
+            x = x * self._mask(shape[0], self.bands, wanted["band_mask"])[:, None, None, :]
+        there = ops.cast(inside, "float32")[..., None]
+        return ops.reshape(x, shape) * there
+
+    def _uniform(self, shape, low, high):
+        return keras.random.uniform(shape, low, high, seed=self.seed_generator)
+
+    def _louder(self, x):
+        most = self.settings["gain_db"] * DECIBEL
+        gain = self._uniform((ops.shape(x)[0], 1, 1, 1), -most, most)
+        return x + gain * ops.convert_to_tensor(self.scale, "float32")
+
+    def _noisy(self, x, inside):
+        """White noise of a loudness between that asked for and 40 dB less, a level for a sound."""
+        mean = ops.convert_to_tensor(self.mean, "float32")
+        scale = ops.convert_to_tensor(self.scale, "float32")
+        energy = ops.exp(ops.minimum(x / scale + mean, 20.0))
+        there = ops.cast(inside, "float32")[..., None, None]
+        count = ops.maximum(ops.sum(there, (1, 2, 3), keepdims=True), 1.0)
+        stack = ops.cast(ops.shape(x)[2] * self.bands, "float32")
+        level = ops.sum(energy * there, (1, 2, 3), keepdims=True) / (count * stack)
+        below = self._uniform((ops.shape(x)[0], 1, 1, 1), 0.0, 40.0) + self.settings["noise_db"]
+        # The energy of a band of white noise is about exponentially distributed.
+        spread = -ops.log(self._uniform(ops.shape(x), 1e-4, 1.0))
+        noise = level * ops.exp(-below * DECIBEL) * spread
+        return (ops.log(energy + noise + 1e-6) - mean) * scale
+
+    def _warped(self, x):
+        most = self.settings["warp"]
+        factor = self._uniform((ops.shape(x)[0], 1), 1 - most, 1 + most)
+        places = ops.clip(
+            ops.arange(self.bands, dtype="float32") * factor, 0.0, self.bands - 1.0
+        )  # (B, bands)
+        low = ops.floor(places)
+        share = (places - low)[:, None, None, :]
+        low = ops.cast(low, "int32")
+        high = ops.minimum(low + 1, self.bands - 1)
+        there = lambda at: ops.take_along_axis(x, at[:, None, None, :], -1)  # noqa: E731
+        return there(low) * (1 - share) + there(high) * share
+
+    def _shifted(self, x, inside):
+        most = self.settings["shift"]
+        by = ops.cast(ops.floor(self._uniform((ops.shape(x)[0], 1), -most, most + 1)), "int32")
+        last = ops.maximum(ops.sum(inside, 1, keepdims=True) - 1, 0)
+        places = ops.clip(ops.arange(ops.shape(x)[1])[None] + by, 0, last)
+        return ops.take_along_axis(x, places[:, :, None, None], 1)
+
+    def _mask(self, rows, size, most):
+        """0 on one stretch of a row, 1 elsewhere: ``<float32>[rows, size]``."""
+        width = self._uniform((rows, 1), 0.0, most + 1.0)
+        room = ops.cast(size, "float32")
+        start = self._uniform((rows, 1), 0.0, 1.0) * ops.maximum(room - width, 0.0)
+        place = ops.arange(size, dtype="float32")[None]
+        hidden = ops.logical_and(place >= ops.floor(start), place < ops.floor(start + width))
+        return ops.cast(ops.logical_not(hidden), "float32")
+
+    def compute_output_shape(self, frames_shape, inside_shape):
+        """That of the frames."""
+        return frames_shape
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "bands": self.bands, "spectral": self.spectral,
+                "mean": self.mean, "scale": self.scale, "settings": self.settings,
+                "seed": self.seed}  # fmt: skip
+
+
+AUGMENTED = ("gain_db", "noise_db", "warp", "shift", "time_masks", "time_mask", "band_masks",
+             "band_mask")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a model has to know of the frames that it is given.
+
+    Attributes:
+        width: values of a frame.
+        stack: frames of a step.
+        spectral, mean, scale: see ``SoundAugment``.
+    """
+
+    width: int
+    stack: int
+    spectral: bool
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+def sound_inputs(frames: Frames) -> dict[str, keras.KerasTensor]:
+    """``frames <float32>[batch, steps, stack * width]`` and ``inside <int32>[batch, steps]``, 1
+    where there is a step."""
+    return {
+        "frames": keras.Input((None, frames.stack * frames.width), name="frames"),
+        "inside": keras.Input((None,), dtype="int32", name="inside"),
+    }
+
+
+def heard(
+    inputs: Mapping[str, keras.KerasTensor], config: AudioConfig, frames: Frames
+) -> keras.KerasTensor:
+    """What the first layer makes of frames. As it is linear in frames that stand side by side, it
+    is a convolution over time.
+
+    Args:
+        inputs: of ``sound_inputs``.
+        config: hyperparameters.
+        frames: what they are.
+
+    Returns:
+        ``<float32>[batch, steps, embedding_dim]`` with a mask of the steps inside.
+    """
+    settings = {name: getattr(config, name) for name in AUGMENTED}
+    augment = SoundAugment(
+        frames.width, frames.spectral, frames.mean, frames.scale, settings, name="augment"
+    )
+    x = augment(inputs["frames"], inputs["inside"])
+    x = MaskedBy(name="mask")([x, inputs["inside"]])
+    x = keras.layers.Dense(config.embedding_dim, activation="relu", name="front")(x)  # (B, T, E)
+    x = keras.layers.LayerNormalization(name="front_normalise")(x)
+    return keras.layers.Dropout(config.dropout, name="front_dropout")(x)
+
+
+def heard_again(
+    inputs: Mapping[str, keras.KerasTensor], layers: Mapping[str, keras.layers.Layer]
+) -> keras.KerasTensor:
+    """The same by the layers of a trained model, without what is only for training."""
+    x = layers["mask"]([inputs["frames"], inputs["inside"]])
+    return layers["front_normalise"](layers["front"](x))

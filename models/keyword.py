@@ -1,0 +1,33 @@
+"""Frames of sound to logits of classes."""
+
+from __future__ import annotations
+
+import keras
+
+from models.audio import Frames, heard, sound_inputs
+from models.keyword_config import KeywordConfig
+from models.pooling import pooled_stack
+from models.training import compile_model
+
+
+def keyword_model(config: KeywordConfig, classes: int, frames: Frames) -> keras.Model:
+    """A first layer, the recurrent stack, pooling and logits; compiled.
+
+    Args:
+        config: hyperparameters.
+        classes: number of labels.
+        frames: what it is given.
+
+    Returns:
+        A model from ``frames`` and ``inside`` to ``{"label": <float32>[batch, classes]}``.
+    """
+    inputs = sound_inputs(frames)
+    x = heard(inputs, config, frames)
+    x = pooled_stack(x, config)  # (B, W)
+    x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
+    logits = keras.layers.Dense(classes, dtype="float32", name="label")(x)
+    model = keras.Model(inputs, {"label": logits}, name="keyword")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    compile_model(model, config, {"label": loss}, {"label": [accuracy]})
+    return model

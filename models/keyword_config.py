@@ -1,0 +1,20 @@
+"""Hyperparameters of ``models.keyword``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.config import choice, number
+from models.audio_config import AudioConfig
+
+
+@dataclass(frozen=True)
+class KeywordConfig(AudioConfig):
+    """Hyperparameters of ``models.keyword``."""
+
+    dropout: float = number(0.3, 0.0, 0.95, "of the first layer, between layers and of the head")
+    epochs: int = number(30, 1, 100000, "greatest number of epochs")
+    patience: int = number(10, 1, 100000, "epochs without a better validation score before the end")
+    pooling: str = choice(
+        "attention", ("max", "mean", "attention", "last"), "how steps become one answer"
+    )

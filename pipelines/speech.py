@@ -1,0 +1,425 @@
+"""Preprocessor of speech recognition: a sound in, its text out, with a time for each character.
+
+``serving_default`` takes whole sounds, ``wav`` files. Models that read forwards alone have ``step``
+too: a piece of sound of any length in, what is newly written out, the states going with it. The
+pieces' text is that of greedy search over the whole.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from common.config import Config, number, switch
+from common.errors import DataError
+from decoding.ctc import BLANK, align, greedy, log_likelihood
+from decoding.ctc_beam import beam_search
+from pipelines.audio_examples import SoundExample, usual_rate
+from pipelines.audio_features import AudioFeatures, AudioPreprocessing
+from pipelines.audio_program import (
+    FIELDS,
+    SoundProgram,
+    Wav,
+    audio_inputs,
+    audio_request,
+    batched,
+    edge_sounds,
+    encoded_sounds,
+)
+from pipelines.encoded import EncodedRows
+from pipelines.preprocessor import save_state
+from pipelines.program import DEFAULT, NEXT, Cores, Program, run_core
+from pipelines.ragged import Arrays, Field, Ragged
+
+# Pieces by which exports are compared, in samples; the rest of the sound comes last.
+PIECES = (1, 700, 64, 2000, 1500)
+OUTPUT = "log_probabilities"
+
+
+@dataclass(frozen=True)
+class SpeechPreprocessing(AudioPreprocessing):
+    """How sound becomes frames, and what is said symbols."""
+
+    lowercase: bool = switch(True, "write small letters alone")
+    punctuation: bool = switch(False, "keep punctuation; apostrophes are always kept")
+
+
+@dataclass(frozen=True)
+class SpeechDecoding(Config):
+    """How texts are found."""
+
+    beam: int = number(8, 1, 1024, "hypotheses of the search; 1: the likeliest symbol of each step")
+
+
+def normalised(text: str, lowercase: bool, punctuation: bool) -> str:
+    """What is said as it is learnt: composed characters, single spaces.
+
+    >>> normalised("Don't  stop!", True, False)
+    "don't stop"
+    """
+    text = unicodedata.normalize("NFC", text.replace("\u2019", "'"))
+    text = text.lower() if lowercase else text
+    if not punctuation:
+        kept = (c if c == "'" or unicodedata.category(c)[0] not in "PS" else " " for c in text)
+        text = "".join(kept)
+    return " ".join(text.split())
+
+
+def steps_needed(symbols: Sequence[Any]) -> int:
+    """Fewest steps that spell a text: a blank stands between equal neighbours."""
+    return len(symbols) + sum(a == b for a, b in zip(symbols, symbols[1:], strict=False))
+
+
+@dataclass(frozen=True)
+class SpeechPreprocessor:
+    """Frames of sound, and symbols by number.
+
+    Attributes:
+        features: samples to frames.
+        symbols: characters; that of number n + 1 is ``symbols[n]``, 0 is the blank.
+        lowercase, punctuation: see ``SpeechPreprocessing``.
+        streaming: whether the model reads forwards alone, so that there is a program ``step``.
+        beam: of the search, unless a request says otherwise.
+    """
+
+    TYPE: ClassVar[str] = "speech"
+
+    features: AudioFeatures
+    symbols: tuple[str, ...]
+    lowercase: bool
+    punctuation: bool
+    streaming: bool
+    beam: int
+
+    @classmethod
+    def adapt(
+        cls,
+        config: SpeechPreprocessing,
+        examples: Sequence[SoundExample],
+        streaming: bool,
+        beam: int,
+    ) -> SpeechPreprocessor:
+        """Rate, mean and scale of frames, and characters, of the training sounds."""
+        values = config.to_dict()
+        style = {name: values.pop(name) for name in ("lowercase", "punctuation")}
+        values["sample_rate"] = values["sample_rate"] or usual_rate(examples)
+        features = AudioFeatures(AudioPreprocessing(**values))
+        features = features.adapted(one.at(features.rate) for one in examples)
+        symbols = sorted({c for one in examples for c in normalised(one.target, **style)})
+        return cls(features, tuple(symbols), **style, streaming=streaming, beam=beam)
+
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        """By signature."""
+        whole = Transcribe(self)
+        found: dict[str, Program] = {DEFAULT: whole, "wav": Wav(whole)}
+        return {**found, "step": TranscribeStep(self)} if self.streaming else found
+
+    # ---- examples
+
+    def said(self, example: SoundExample) -> str:
+        """The words of an example as they are learnt."""
+        return normalised(example.target, self.lowercase, self.punctuation)
+
+    def numbers(self, text: str) -> np.ndarray:
+        """Symbols of a text; a DataError where one was not in training."""
+        ids = {symbol: i for i, symbol in enumerate(self.symbols, 1)}
+        unknown = sorted(set(text) - set(ids))
+        if unknown:
+            raise DataError(f"the character {unknown[0]!r} is not in the training part")
+        return np.array([ids[c] for c in text], np.int32)
+
+    def encoded(self, examples: Sequence[SoundExample]) -> EncodedRows:
+        """Frames, and the symbols of what is said.
+
+        Raises:
+            DataError: a text is empty, has unknown characters, or is too long for its sound.
+        """
+        rows, sounds = [], []
+        for one in examples:
+            numbers = self._checked(one)
+            samples = one.at(self.features.rate)
+            steps, needed = int(self.features.steps(len(samples))), steps_needed(numbers)
+            if needed > steps:
+                raise DataError(
+                    f"{one.where}: its {len(numbers)} characters need {needed} steps, and "
+                    f"{len(samples) / self.features.rate:.2f} seconds of sound have {steps}; check "
+                    "that they belong together, or take a smaller --stride or --hop-ms"
+                )
+            rows.append(numbers)
+            sounds.append(samples)
+        targets = {OUTPUT: Ragged.of(rows, np.int32)}
+        fields = {OUTPUT: Field(BLANK)}
+        return encoded_sounds(self.features, sounds, targets, fields=fields)
+
+    def _checked(self, example: SoundExample) -> np.ndarray:
+        text = self.said(example)
+        if not text:
+            raise DataError(
+                f"{example.where}: of {example.target!r} nothing is left to learn; write what is "
+                "said, keep --punctuation, or leave the sound out"
+            )
+        try:
+            return self.numbers(text)
+        except DataError as error:
+            raise DataError(
+                f"{example.where}: {error}; correct the transcript, or add such to train"
+            ) from error
+
+    def raw(self, examples: Sequence[SoundExample]) -> list[dict[str, Any]]:
+        """``{"audio", "rate"}`` of each."""
+        sounds = [one.sound() for one in examples]
+        return [{"audio": sound.samples, "rate": sound.rate} for sound in sounds]
+
+    def edge_inputs(self) -> list[dict[str, Any]]:
+        """See ``edge_sounds``."""
+        return edge_sounds(self.features.rate)
+
+    def validate(self, examples: Sequence[SoundExample]) -> None:
+        """Refuses texts that no model of these symbols could ever answer."""
+        for one in examples:
+            self._checked(one)
+
+    # ---- requests and answers
+
+    def to_request(self, raw: Sequence[Any]) -> Arrays:
+        """``audio``, ``length`` and ``rate``; see ``Sound.of`` for what may be raw."""
+        return audio_request(raw, self.features.rate)
+
+    def answers(self, response: Arrays, raw: Sequence[Any]) -> list[dict[str, Any]]:
+        """``{"text", "log_probability", "words": [{"word", "start", "end"}], "characters":
+        [...]}`` for each row, in seconds."""
+        columns = ("text", "log_probability", "characters", "starts", "ends", "count")
+        found = []
+        for text, score, *each in zip(*(response[name] for name in columns), strict=True):
+            *arrays, count = each
+            spelled, starts, ends = (array[:count] for array in arrays)
+            characters = [
+                {"character": c.decode("utf-8"), "start": float(a), "end": float(b)}
+                for c, a, b in zip(spelled, starts, ends, strict=True)
+            ]
+            found.append({
+                "text": text.decode("utf-8"), "log_probability": float(score),
+                "words": words_of(characters), "characters": characters,
+            })  # fmt: skip
+        return found
+
+    def text(self, numbers: Sequence[int]) -> str:
+        """What symbols spell."""
+        return "".join(self.symbols[n - 1] for n in numbers)
+
+    # ---- files
+
+    def save(self, directory: Path) -> None:
+        """Writes ``preprocessor.json``."""
+        names = ("symbols", "lowercase", "punctuation", "streaming", "beam")
+        state = {"features": self.features.state(), **{n: getattr(self, n) for n in names}}
+        save_state(directory, self.TYPE, state)
+
+    @classmethod
+    def load(cls, directory: Path, state: dict[str, Any]) -> SpeechPreprocessor:
+        """Reads back what ``save`` wrote."""
+        features = AudioFeatures.of(state["features"])
+        return cls(**{**state, "features": features, "symbols": tuple(state["symbols"])})
+
+
+def words_of(characters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Characters with their times, joined between spaces."""
+    words: list[dict[str, Any]] = []
+    begins = True
+    for one in characters:
+        if one["character"].isspace():
+            begins = True
+        elif begins:
+            words.append({"word": one["character"], "start": one["start"], "end": one["end"]})
+            begins = False
+        else:
+            words[-1]["word"] += one["character"]
+            words[-1]["end"] = one["end"]
+    return words
+
+
+class Transcribe(SoundProgram):
+    """A whole sound to its text."""
+
+    shared = ("beam",)
+    fields = {
+        **FIELDS,
+        OUTPUT: Field(0.0, "steps"),
+        "characters": Field(b"", "count"),
+        "starts": Field(0.0, "count"),
+        "ends": Field(0.0, "count"),
+    }
+
+    def __init__(self, preprocessor: SpeechPreprocessor) -> None:
+        self.preprocessor, self.features = preprocessor, preprocessor.features
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Text, its log-probability, and its characters with their times in seconds."""
+        beam = {"dtype": "int32", "shape": [-1], "default": self.preprocessor.beam}
+        times = {"dtype": "float32", "shape": [-1, -1]}
+        return {
+            "inputs": {**audio_inputs(self.features.rate), "beam": beam},
+            "outputs": {
+                "text": {"dtype": "string", "shape": [-1]},
+                "log_probability": {"dtype": "float32", "shape": [-1]},
+                "characters": {"dtype": "string", "shape": [-1, -1]},
+                "starts": times,
+                "ends": times,
+                "count": {"dtype": "int32", "shape": [-1]},
+            },
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """Frames, and the width of the beam."""
+        beam = request["beam"]
+        if len(beam) and not 1 <= beam.min() <= beam.max() <= 1024:
+            raise ValueError("beam must be from 1 to 1024")
+        return {**super().encode(request), "beam": beam}
+
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """The core, from states of zeros where it has any."""
+        core, rows = cores["model"], len(encoded["steps"])
+        zeros = {n: np.zeros((rows, *shape), np.float32) for n, shape in core.states.items()}
+        return run_core(core, {**encoded, **zeros})
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """Searches, and aligns what is found."""
+        scores, steps = outputs[OUTPUT], outputs["steps"]
+        beam = int(outputs["beam"][0]) if len(steps) else 1
+        found = greedy(scores, steps) if beam == 1 else beam_search(scores, steps, beam)
+        symbols, count = found.symbols, found.length
+        first, last = align(scores, steps, symbols, count)
+        names = np.array([b"", *(one.encode("utf-8") for one in self.preprocessor.symbols)], object)
+        texts = np.empty(len(steps), object)
+        texts[:] = [b"".join(names[row[:n]]) for row, n in zip(symbols, count, strict=True)]
+        inside = np.arange(symbols.shape[1]) < count[:, None]
+        a_step = np.float32(self.features.seconds_a_step)
+        return {
+            "text": texts,
+            "log_probability": log_likelihood(scores, steps, symbols, count),
+            "characters": names[symbols],
+            "starts": np.where(inside, first * a_step, np.float32(0)),
+            "ends": np.where(inside, (last + 1) * a_step, np.float32(0)),
+            "count": count,
+        }
+
+    def graph(self) -> Any:
+        """The same as TensorFlow ops."""
+        from pipelines.speech_graph import TranscribeGraph
+
+        return TranscribeGraph(self)
+
+
+class TranscribeStep(Program):
+    """A piece of sound to what is newly written; states go with it.
+
+    Between pieces it remembers the samples of a step that is not whole yet, the last symbol, and
+    whether there was any step: a sound shorter than a step is filled up with silence at its end.
+    """
+
+    stateful = True
+    fields = {**FIELDS, OUTPUT: Field(0.0, "steps")}
+
+    def __init__(self, preprocessor: SpeechPreprocessor) -> None:
+        self.preprocessor, self.features = preprocessor, preprocessor.features
+        self.memory = {"pending": (self.features.span,), "waiting": (), "last": (), "begun": ()}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """``audio`` at the rate of the model; ``final`` with the last piece."""
+        return {
+            "inputs": {
+                "audio": {"dtype": "float32", "shape": [-1, -1]},
+                "length": {"dtype": "int32", "shape": [-1]},
+                "final": {"dtype": "bool", "shape": [-1], "default": False},
+            },
+            "outputs": {
+                "text": {"dtype": "string", "shape": [-1]},
+                OUTPUT: {"dtype": "float32", "shape": [-1, -1, 1 + len(self.preprocessor.symbols)]},
+                "steps": {"dtype": "int32", "shape": [-1]},
+            },
+        }
+
+    def encode(self, request: Arrays) -> Arrays:
+        """Frames of the steps that are whole now, and what is left over."""
+        audio, length, one = request["audio"], request["length"], self.features
+        if len(length) and not 0 <= length.min() <= length.max() <= audio.shape[1]:
+            raise ValueError(f"length must be from 0 to {audio.shape[1]}, the width of audio")
+        if not np.isfinite(audio).all():
+            raise ValueError("audio must be finite numbers")
+        waiting = np.clip(np.nan_to_num(request["waiting"]), 0, one.span).astype(np.int64)
+        begun = request["begun"] > 0
+        rows, kept = [], np.zeros((len(audio), one.span), np.float32)
+        left = np.zeros(len(audio), np.float32)
+        for i, final in enumerate(request["final"]):
+            data = np.concatenate([request["pending"][i, : waiting[i]], audio[i, : length[i]]])
+            steps = int(step_count(len(data), final, begun[i], one))
+            size = (steps - 1) * one.hop + one.span if steps else 0
+            whole = np.pad(data[:size], (0, max(0, size - len(data))))
+            rows.append(one.stacked(one.frames(whole)))
+            if not final:
+                rest = data[steps * one.hop :]
+                kept[i, : len(rest)], left[i] = rest, len(rest)
+        found = batched(rows, one)
+        begun = (begun | (found["steps"] > 0)) & ~request["final"]
+        memory = {"pending": kept, "waiting": left, "begun": begun.astype(np.float32)}
+        after = {f"{name}{NEXT}": array for name, array in memory.items()}
+        return {**found, **after, "last": request["last"], "final": request["final"]}
+
+    def decode(self, outputs: Arrays) -> Arrays:
+        """What the new steps add to the text of greedy search."""
+        scores, steps, last = outputs[OUTPUT], outputs["steps"], outputs["last"].astype(np.int64)
+        each = np.concatenate([last[:, None], scores.argmax(-1)], 1)
+        inside = np.arange(scores.shape[1]) < steps[:, None]
+        new = inside & (each[:, 1:] != BLANK) & (each[:, 1:] != each[:, :-1])
+        names = np.array([b"", *(one.encode("utf-8") for one in self.preprocessor.symbols)], object)
+        texts = np.empty(len(steps), object)
+        texts[:] = [b"".join(names[row[keep]]) for row, keep in zip(each[:, 1:], new, strict=True)]
+        following = each[np.arange(len(steps)), steps]
+        following = np.where(outputs["final"], BLANK, following).astype(np.float32)
+        passed = {n: v for n, v in outputs.items() if n.endswith(NEXT)}
+        return {
+            **passed, "text": texts, OUTPUT: scores, "steps": steps, f"last{NEXT}": following,
+        }  # fmt: skip
+
+    def examples(self, request: Arrays) -> Iterator[Arrays]:
+        """The sound in pieces."""
+        audio, length = request["audio"], request["length"]
+        first = 0
+        for piece in (*PIECES, max(0, audio.shape[1] - sum(PIECES))):
+            part = audio[:, first : first + piece]
+            here = np.clip(length - first, 0, part.shape[1]).astype(np.int32)
+            first += piece
+            final = np.full(len(audio), first >= sum(PIECES) and piece not in PIECES)
+            yield {"audio": part, "length": here, "final": final}
+
+    def graph(self) -> Any:
+        """The same as TensorFlow ops."""
+        from pipelines.speech_graph import TranscribeStepGraph
+
+        return TranscribeStepGraph(self)
+
+
+def step_count(samples: int, final: bool, begun: bool, features: AudioFeatures) -> int:
+    """Steps that are whole; with the last piece the one that is not is filled up.
+
+    Args:
+        samples: that are there, those that waited included.
+        final: whether no more will come.
+        begun: whether there was a step before.
+        features: sizes of steps.
+    """
+    if not final:
+        return 0 if samples < features.span else 1 + (samples - features.span) // features.hop
+    more = -(-(samples - features.span) // features.hop)  # below 0 where less than a hop is left
+    return max(1 + more, 0 if begun or not samples else 1)
+
+
+PREPROCESSOR = SpeechPreprocessor

@@ -1,0 +1,130 @@
+"""Keyword spotting: one sound, one class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from models.keyword_config import KeywordConfig
+from models.metric import Metric
+from tasks.kinds.audio import Hearing
+from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+
+    from pipelines.audio_examples import SoundExample
+    from pipelines.keyword import KeywordPreprocessor
+    from pipelines.splits import Splits
+
+UNCHANGED = MappingProxyType({
+    "dropout": 0.0, "gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "shift": 0, "time_masks": 0,
+    "band_masks": 0, "average": 0.0, "learning_rate": 0.01,
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyword(Hearing):
+    """A recurrent classifier over frames of sound."""
+
+    model: KeywordConfig = KeywordConfig()
+
+    kind = "keyword"
+    classes: ClassVar[bool] = True
+    metric = Metric("accuracy", "max", proportion=True)
+    model_module = "models.keyword"
+    overfit = Overfit(0.95, epochs=30, settings=UNCHANGED)
+
+    def load(self, options: DataOptions) -> Splits[SoundExample]:
+        """Sounds with a class, from any source of ``docs/sound.md``."""
+        from pipelines.audio_sources import load_sounds
+        from pipelines.synthetic_keyword import synthetic_keys
+
+        return load_sounds(options.source, self.found_by(options), synthetic_keys, options.seed)
+
+    def adapt(self, settings: Settings, train: Sequence[SoundExample]) -> KeywordPreprocessor:
+        """Frames and classes of the training sounds."""
+        from pipelines.keyword import KeywordPreprocessor
+
+        return KeywordPreprocessor.adapt(settings.preprocessing, train)
+
+    def build(
+        self, settings: Settings, preprocessor: KeywordPreprocessor, counts: None
+    ) -> keras.Model:
+        """The classifier, compiled."""
+        from models.keyword import keyword_model
+
+        classes = len(preprocessor.labels)
+        return keyword_model(settings.model, classes, self.frames(preprocessor))
+
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
+        model = choices(hp, settings.model, {
+            "cell": ["lstm", "gru", "simple_rnn"],
+            "bidirectional": bool,
+            "layers": range(1, 4),
+            "units": [32, 64, 128],
+            "embedding_dim": [32, 64, 128],
+            "pooling": ["max", "mean", "attention", "last"],
+            "dropout": [0.1, 0.3, 0.5],
+            "warp": [0.0, 0.1, 0.2],
+            "learning_rate": (5e-4, 1e-2),
+        })  # fmt: skip
+        return replace(settings, model=model)
+
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """``frames`` and ``inside`` to ``{"probabilities": <float32>[batch, classes]}``."""
+        import keras
+
+        probabilities = keras.layers.Softmax(name="probabilities")(model.output["label"])
+        return {"model": keras.Model(model.input, {"probabilities": probabilities})}
+
+    def evaluate(
+        self,
+        preprocessor: KeywordPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+    ) -> dict[str, float]:
+        """Accuracy and the macro-averaged F1 of the predicted classes."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        truth = [one.target for one in examples]
+        guess = [label.decode("utf-8") for label in responses["label"]]
+        return {
+            "accuracy": float(accuracy_score(truth, guess)),
+            "macro_f1": float(f1_score(truth, guess, average="macro")),
+        }
+
+    def baseline(
+        self, preprocessor: KeywordPreprocessor, splits: Splits[SoundExample]
+    ) -> dict[str, Any]:
+        """Logistic regression over what frames are like on the whole."""
+        from models.audio_baselines import frame_statistics, linear_sound_baseline
+
+        def part(examples: Sequence[SoundExample]) -> tuple[Any, Any]:
+            rows = preprocessor.encoded(examples).inputs["frames"].rows()
+            return frame_statistics(rows), preprocessor.label_ids(examples)
+
+        return linear_sound_baseline(*map(part, (splits.train, splits.validation, splits.test)))
+
+    def pictures(
+        self,
+        preprocessor: KeywordPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+        directory: Path,
+    ) -> list[str]:
+        """What is taken for what, and the spectrograms of those that were not known."""
+        from reports.keyword import draw_keywords
+
+        guesses = [label.decode("utf-8") for label in responses["label"]]
+        return draw_keywords(preprocessor, examples, guesses, directory)
+
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """``label 97%: the file``."""
+        name = getattr(raw, "name", "") or "sound"
+        return f"{answer['label']} {answer['probability']:.0%}: {name}"

@@ -1,0 +1,154 @@
+"""Speech recognition: a sound, and what is said in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from models.metric import Metric
+from models.speech_config import SpeechConfig
+from pipelines.speech import SpeechDecoding, SpeechPreprocessing
+from tasks.kinds.audio import Hearing
+from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+    import tensorflow as tf
+
+    from pipelines.audio_examples import SoundExample
+    from pipelines.speech import SpeechPreprocessor
+    from pipelines.splits import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech(Hearing):
+    """A recurrent acoustic model with CTC."""
+
+    preprocessing: SpeechPreprocessing = SpeechPreprocessing()
+    model: SpeechConfig = SpeechConfig()
+    decoding: SpeechDecoding = SpeechDecoding()
+
+    kind = "speech"
+    classes: ClassVar[bool] = False
+    metric = Metric("cer", "min")
+    model_module = "models.speech"
+    overfit = Overfit(0.1, epochs=60, examples=8, settings=MappingProxyType({
+        "dropout": 0.0, "gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "shift": 0, "average": 0.0,
+        "learning_rate": 0.01, "layers": 1,
+    }))  # fmt: skip
+
+    def load(self, options: DataOptions) -> Splits[SoundExample]:
+        """Sounds with their words, from any source of ``docs/sound.md``."""
+        from pipelines.audio_sources import load_sounds
+        from pipelines.synthetic_speech import synthetic_morse
+
+        return load_sounds(options.source, self.found_by(options), synthetic_morse, options.seed)
+
+    def adapt(self, settings: Settings, train: Sequence[SoundExample]) -> SpeechPreprocessor:
+        """Frames and characters of the training sounds."""
+        from pipelines.speech import SpeechPreprocessor
+
+        streaming = not settings.model.bidirectional
+        beam = settings.decoding.beam
+        return SpeechPreprocessor.adapt(settings.preprocessing, train, streaming, beam)
+
+    def build(
+        self, settings: Settings, preprocessor: SpeechPreprocessor, counts: None
+    ) -> keras.Model:
+        """The acoustic model, compiled."""
+        from models.speech import speech_model
+
+        frames, symbols = self.frames(preprocessor), len(preprocessor.symbols)
+        return speech_model(settings.model, symbols, frames)
+
+    def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
+        """Cell, depth, sizes, dropout and learning rate; the direction, which decides whether the
+        model streams, stays."""
+        model = choices(hp, settings.model, {
+            "cell": ["lstm", "gru", "simple_rnn"],
+            "layers": range(1, 4),
+            "units": [64, 96, 128, 192],
+            "embedding_dim": [32, 64, 128],
+            "dropout": [0.0, 0.2, 0.4],
+            "warp": [0.0, 0.1],
+            "learning_rate": (5e-4, 1e-2),
+        })  # fmt: skip
+        return replace(settings, model=model)
+
+    def after_epoch(
+        self, model: keras.Model, preprocessor: SpeechPreprocessor, validation: tf.data.Dataset
+    ) -> dict[str, float]:
+        """The character error rate of greedy search on validation."""
+        from tasks.kinds.speech.scoring import greedy_error
+
+        return {self.metric.name: greedy_error(model, preprocessor, validation)}
+
+    def cores(self, model: keras.Model) -> dict[str, keras.Model]:
+        """``frames`` and ``inside`` to ``{"log_probabilities": <float32>[batch, steps, symbols]}``,
+        with the states of a model that reads forwards alone."""
+        import keras
+
+        from models.speech import streaming_core
+
+        config = recurrent_config(model)
+        if config.bidirectional:
+            return {"model": keras.Model(model.input, model.output)}
+        return {"model": streaming_core(model, config)}
+
+    def evaluate(
+        self,
+        preprocessor: SpeechPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+    ) -> dict[str, float]:
+        """Character and word error rates, and the share of sounds without an error."""
+        from tasks.kinds.speech.scoring import error_rates
+
+        said = [preprocessor.said(one) for one in examples]
+        return error_rates(said, [text.decode("utf-8") for text in responses["text"]])
+
+    def baseline(
+        self, preprocessor: SpeechPreprocessor, splits: Splits[SoundExample]
+    ) -> dict[str, Any]:
+        """The commonest text, or a decoder of Morse code by threshold and timing."""
+        from tasks.kinds.speech.baseline import speech_baseline
+
+        return speech_baseline(preprocessor, splits)
+
+    def pictures(
+        self,
+        preprocessor: SpeechPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+        directory: Path,
+    ) -> list[str]:
+        """Spectrograms with what was heard where."""
+        from reports.speech import draw_speech
+
+        return draw_speech(preprocessor, responses, examples, directory)
+
+    def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """``text``, and the file."""
+        name = getattr(raw, "name", "")
+        return f"{name}: {answer['text']}" if name else answer["text"] or "(nothing)"
+
+
+def recurrent_config(model: keras.Model) -> SpeechConfig:
+    """Cell, layers, units and direction of a trained model, by its layers."""
+    import keras
+
+    cells = {keras.layers.LSTM: "lstm", keras.layers.GRU: "gru",
+             keras.layers.SimpleRNN: "simple_rnn"}  # fmt: skip
+    found = [one for one in model.layers if type(one) in cells]
+    if not found:
+        return SpeechConfig()
+    cell = cells[type(found[0])]
+    return SpeechConfig(
+        cell=cell, layers=len(found), units=found[0].units, bidirectional=False, dropout=(
+            0.5 if any(one.name == "dropout_1" for one in model.layers) else 0.0
+        ),
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""What speech recognition is measured against."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from models.speech_baselines import keyed_text
+from tasks.kinds.speech.scoring import error_rates
+
+if TYPE_CHECKING:
+    from pipelines.audio_examples import SoundExample
+    from pipelines.speech import SpeechPreprocessor
+    from pipelines.splits import Splits
+
+
+def speech_baseline(
+    preprocessor: SpeechPreprocessor, splits: Splits[SoundExample]
+) -> dict[str, Any]:
+    """The commonest text of training, or Morse code by threshold and timing: whichever makes fewer
+    errors on validation."""
+    from pipelines.synthetic_speech import CODE
+
+    commonest = Counter(map(preprocessor.said, splits.train)).most_common(1)[0][0]
+    rate = preprocessor.features.rate
+    ways: dict[str, Callable[[SoundExample], str]] = {
+        "the commonest text of training": lambda _: commonest,
+        "Morse code by threshold and timing": lambda one: keyed_text(one.at(rate), rate, CODE),
+    }
+
+    def scores(way: str, part: Sequence[SoundExample]) -> dict[str, float]:
+        return error_rates(list(map(preprocessor.said, part)), list(map(ways[way], part)))
+
+    found = {way: scores(way, splits.validation) for way in ways}
+    best = min(found, key=lambda way: found[way]["cer"])
+    return {"name": best, "validation": found[best], "test": scores(best, splits.test)}
