@@ -373,21 +373,24 @@ class TranscribeStep(Program):
         after = {f"{name}{NEXT}": array for name, array in memory.items()}
         return {**found, **after, "last": request["last"], "final": request["final"]}
 
+    def execute(self, cores: Cores, encoded: Arrays) -> Arrays:
+        """The core; the symbol of each step behind the last one of the piece before."""
+        found = run_core(cores["model"], encoded)
+        scores, last = found[OUTPUT], encoded["last"].astype(np.int64)
+        each = np.concatenate([last[:, None], scores.argmax(-1)], 1)
+        following = each[np.arange(len(each)), encoded["steps"]]
+        following = np.where(encoded["final"], BLANK, following).astype(np.float32)
+        return {**found, "each": each, f"last{NEXT}": following}
+
     def decode(self, outputs: Arrays) -> Arrays:
         """What the new steps add to the text of greedy search."""
-        scores, steps, last = outputs[OUTPUT], outputs["steps"], outputs["last"].astype(np.int64)
-        each = np.concatenate([last[:, None], scores.argmax(-1)], 1)
+        scores, steps, each = outputs[OUTPUT], outputs["steps"], outputs["each"]
         inside = np.arange(scores.shape[1]) < steps[:, None]
         new = inside & (each[:, 1:] != BLANK) & (each[:, 1:] != each[:, :-1])
         names = np.array([b"", *(one.encode("utf-8") for one in self.preprocessor.symbols)], object)
         texts = np.empty(len(steps), object)
         texts[:] = [b"".join(names[row[keep]]) for row, keep in zip(each[:, 1:], new, strict=True)]
-        following = each[np.arange(len(steps)), steps]
-        following = np.where(outputs["final"], BLANK, following).astype(np.float32)
-        passed = {n: v for n, v in outputs.items() if n.endswith(NEXT)}
-        return {
-            **passed, "text": texts, OUTPUT: scores, "steps": steps, f"last{NEXT}": following,
-        }  # fmt: skip
+        return {"text": texts, OUTPUT: scores, "steps": steps}
 
     def examples(self, request: Arrays) -> Iterator[Arrays]:
         """The sound in pieces."""

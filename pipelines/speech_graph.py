@@ -109,23 +109,22 @@ class TranscribeStepGraph(GraphProgram):
         filled = tf.maximum(1 - (sizes.span - total) // sizes.hop, least)
         return tf.where(final, filled, running)
 
+    def execute(self, cores: GraphCores, encoded: Tensors) -> Tensors:
+        """The core; the symbol of each step behind the last one of the piece before."""
+        found = super().execute(cores, encoded)
+        last = tf.cast(encoded["last"], tf.int32)
+        each = tf.concat([last[:, None], tf.argmax(found[OUTPUT], -1, tf.int32)], 1)
+        following = tf.gather(each, encoded["steps"], batch_dims=1)
+        following = tf.cast(tf.where(encoded["final"], BLANK, following), tf.float32)
+        return {**found, "each": each, f"last{NEXT}": following}
+
     def decode(self, outputs: Tensors) -> Tensors:
         """What the new steps add to the text of greedy search."""
-        scores, steps = outputs[OUTPUT], outputs["steps"]
-        last = tf.cast(outputs["last"], tf.int32)
-        each = tf.concat([last[:, None], tf.argmax(scores, -1, tf.int32)], 1)
+        scores, steps, each = outputs[OUTPUT], outputs["steps"], outputs["each"]
         inside = tf.sequence_mask(steps, tf.shape(scores)[1])
         new = inside & (each[:, 1:] != BLANK) & (each[:, 1:] != each[:, :-1])
         names = tf.gather(self.names, tf.where(new, each[:, 1:], BLANK))
-        following = tf.gather(each, steps, batch_dims=1)
-        passed = {name: x for name, x in outputs.items() if name.endswith(NEXT)}
-        return {
-            **passed,
-            "text": tf.strings.reduce_join(names, 1),
-            OUTPUT: scores,
-            "steps": steps,
-            f"last{NEXT}": tf.cast(tf.where(outputs["final"], BLANK, following), tf.float32),
-        }
+        return {"text": tf.strings.reduce_join(names, 1), OUTPUT: scores, "steps": steps}
 
 
 def _joined(
