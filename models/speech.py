@@ -27,6 +27,7 @@ class CertainBlank(keras.layers.Layer):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_masking = True
 
     def build(self, scores_shape, inside_shape) -> None:
         """Takes the number of symbols."""

@@ -13,9 +13,9 @@ class SpeechConfig(AudioConfig):
     """Hyperparameters of ``models.speech``."""
 
     cell: str = choice("lstm", ("simple_rnn", "lstm", "gru"), "recurrent cell")
-    layers: int = number(2, 1, 4, "recurrent layers")
-    units: int = number(96, 1, 4096, "hidden size of each direction")
+    layers: int = number(1, 1, 4, "recurrent layers")
+    units: int = number(128, 1, 4096, "hidden size of each direction")
     dropout: float = number(0.2, 0.0, 0.95, "of the first layer and between layers")
-    learning_rate: float = number(3e-3, 1e-7, 1.0, "Adam's step size")
+    learning_rate: float = number(5e-3, 1e-7, 1.0, "Adam's step size")
     epochs: int = number(30, 1, 100000, "greatest number of epochs")
     patience: int = number(10, 1, 100000, "epochs without a better validation score before the end")

@@ -294,7 +294,19 @@ class Transcribe(SoundProgram):
         scores, steps = outputs[OUTPUT], outputs["steps"]
         beam = int(outputs["beam"][0]) if len(steps) else 1
         found = greedy(scores, steps) if beam == 1 else beam_search(scores, steps, beam)
-        symbols, count = found.symbols, found.length
+        return self.answered(scores, steps, found.symbols, found.length)
+
+    def answered(
+        self, scores: np.ndarray, steps: np.ndarray, symbols: np.ndarray, count: np.ndarray
+    ) -> Arrays:
+        """Texts that were found, as response tensors.
+
+        Args:
+            scores: ``<float32>[batch, steps, symbols]``.
+            steps: ``<int>[batch]``, of each row.
+            symbols: ``<int>[batch, longest]``.
+            count: ``<int>[batch]``, of each text.
+        """
         first, last = align(scores, steps, symbols, count)
         names = np.array([b"", *(one.encode("utf-8") for one in self.preprocessor.symbols)], object)
         texts = np.empty(len(steps), object)

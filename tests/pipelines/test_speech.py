@@ -21,8 +21,9 @@ from pipelines.speech import (
     steps_needed,
     words_of,
 )
+from pipelines.speech_live import LiveTranscript
 
-RATE, SYMBOLS = 8000, 4
+RATE = 8000
 
 
 def example(samples, text="abba d", **more):
@@ -130,7 +131,7 @@ def test_the_graph_of_whole_sounds_answers_the_same(preprocessor, core, beam):
 def test_the_graph_of_pieces_answers_the_same(preprocessor, core):
     program = LoadedProgram(preprocessor.programs["step"], {"model": core})
     graph = preprocessor.programs["step"].graph()
-    states = {name: array for name, array in program.initial(3).items()}
+    states = program.initial(3)
     draw = np.random.default_rng(1)
     for step in range(7):
         length = draw.integers(0, 900, 3).astype(np.int32)
@@ -204,3 +205,20 @@ def test_a_request_that_cannot_be_is_refused(preprocessor, core):
     ):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             program.run({**good, name: value})
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 5000), st.lists(st.integers(1, 1500), max_size=5), st.sampled_from([1, 4]))
+def test_a_live_transcript_ends_as_the_whole_sound(preprocessor, core, size, pieces, beam):
+    program = LoadedProgram(preprocessor.programs["step"], {"model": core})
+    live = LiveTranscript(program.run, program.initial(1), preprocessor, beam)
+    samples, first = noise(size, seed=size + 1), 0
+    for piece in [*pieces, size]:
+        live.push(samples[first : first + piece])
+        first += piece
+    answer = live.finish()
+    want = whole(preprocessor, core, samples, beam=beam)
+    (expected,) = preprocessor.answers(want, [None])
+    assert answer["text"] == expected["text"]
+    assert answer["log_probability"] == pytest.approx(expected["log_probability"], abs=1e-2)
+    assert [w["word"] for w in answer["words"]] == [w["word"] for w in expected["words"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from models.speech_config import SpeechConfig
 from pipelines.speech import SpeechDecoding, SpeechPreprocessing
 from tasks.kinds.audio import Hearing
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
+from tasks.kinds.speech.fusing import SpeechJudging
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +32,7 @@ class Speech(Hearing):
     preprocessing: SpeechPreprocessing = SpeechPreprocessing()
     model: SpeechConfig = SpeechConfig()
     decoding: SpeechDecoding = SpeechDecoding()
+    judging: SpeechJudging = SpeechJudging()
 
     kind = "speech"
     classes: ClassVar[bool] = False
@@ -110,6 +112,21 @@ class Speech(Hearing):
 
         said = [preprocessor.said(one) for one in examples]
         return error_rates(said, [text.decode("utf-8") for text in responses["text"]])
+
+    def judge_otherwise(
+        self,
+        preprocessor: SpeechPreprocessor,
+        model: keras.Model,
+        splits: Splits[SoundExample],
+        judging: SpeechJudging,
+        tell: Callable[[str], None],
+    ) -> dict[str, dict[str, Any]]:
+        """With a language model or a list of words in the search."""
+        from tasks.kinds.speech.fusing import fused_scores
+
+        if not (judging.language or judging.lexicon):
+            return {}
+        return {"fused": fused_scores(preprocessor, model, splits, judging, tell)}
 
     def baseline(
         self, preprocessor: SpeechPreprocessor, splits: Splits[SoundExample]
