@@ -129,7 +129,7 @@ def align(
         choice = moves.argmax(0)
         grown = np.maximum(np.take_along_axis(moves, choice[None], 0)[0] + trellis.at(t), NOTHING)
         inside = (t < lengths)[:, None]
-        alpha, choice = np.where(inside, grown, alpha), np.where(inside, choice, 0)
+        alpha, choice = np.where(inside, grown, alpha), np.where(inside, choice, 0).astype(np.int8)
         choices.append(choice)
     place = 2 * trellis.counts + trellis.ends(alpha).argmax(0)
     width = symbols.shape[1]

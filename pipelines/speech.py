@@ -28,6 +28,7 @@ from pipelines.audio_program import (
     audio_inputs,
     audio_request,
     batched,
+    checked_sounds,
     edge_sounds,
     encoded_sounds,
 )
@@ -39,6 +40,8 @@ from pipelines.ragged import Arrays, Field, Ragged
 # Pieces by which exports are compared, in samples; the rest of the sound comes last.
 PIECES = (1, 700, 64, 2000, 1500)
 OUTPUT = "log_probabilities"
+# Of one request: times are found in memory that grows with the square of it.
+MOST_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,11 @@ class Transcribe(SoundProgram):
 
     def encode(self, request: Arrays) -> Arrays:
         """Frames, and the width of the beam."""
-        beam = request["beam"]
+        sounds, beam = checked_sounds(request), request["beam"]
+        if any(len(samples) > MOST_SECONDS * rate for samples, rate in sounds):
+            raise ValueError(
+                f"length must be at most that of {MOST_SECONDS} seconds of sound; send pieces"
+            )
         if len(beam) and not 1 <= beam.min() <= beam.max() <= 1024:
             raise ValueError("beam must be from 1 to 1024")
         return {**super().encode(request), "beam": beam}

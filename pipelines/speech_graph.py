@@ -13,7 +13,7 @@ from pipelines.audio_program import SILENCE
 from pipelines.audio_program_graph import SoundGraph
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors
-from pipelines.speech import OUTPUT
+from pipelines.speech import MOST_SECONDS, OUTPUT
 
 
 class TranscribeGraph(SoundGraph):
@@ -26,6 +26,11 @@ class TranscribeGraph(SoundGraph):
 
     def encode(self, request: Tensors) -> Tensors:
         """Frames, and the width of the beam."""
+        longest = MOST_SECONDS * tf.cast(request["rate"], tf.int64)
+        tf.debugging.assert_less_equal(
+            tf.cast(request["length"], tf.int64), longest,
+            f"length must be at most that of {MOST_SECONDS} seconds of sound; send pieces",
+        )  # fmt: skip
         beam = tf.clip_by_value(request["beam"], 1, 1024)
         return {**super().encode(request), "beam": beam}
 

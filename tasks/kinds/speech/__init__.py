@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from common.errors import DataError
 from models.metric import Metric
 from models.speech_config import SpeechConfig
 from pipelines.speech import SpeechDecoding, SpeechPreprocessing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+    from pipelines.audio import Sound
     from pipelines.audio_examples import SoundExample
     from pipelines.speech import SpeechPreprocessor
     from pipelines.splits import Splits
@@ -147,6 +149,35 @@ class Speech(Hearing):
         from reports.speech import draw_speech
 
         return draw_speech(preprocessor, responses, examples, directory)
+
+    def parse_input(self, text: str) -> Sound:
+        """A file of sound that was named.
+
+        Raises:
+            DataError: it is no sound, or lasts too long for one answer.
+        """
+        from pipelines.speech import MOST_SECONDS
+
+        sound = super().parse_input(text)
+        if sound.seconds > MOST_SECONDS:
+            raise DataError(
+                f"{text} lasts {sound.seconds:,.0f} seconds; ask with --file {text}, which cuts it "
+                "where it is quiet"
+            )
+        return sound
+
+    def read_inputs(
+        self, path: Path, options: DataOptions, preprocessor: SpeechPreprocessor
+    ) -> tuple[list[Any], list[str]]:
+        """A file of sound, in pieces if it is long; a folder of files, or a manifest."""
+        from pipelines.audio_pieces import pieces_of
+        from pipelines.audio_sources import is_sound
+
+        if not (path.is_file() and is_sound(path)):
+            return super().read_inputs(path, options, preprocessor)
+        pieces = [sound for _, sound in pieces_of(path)]
+        notes = [f"{path} was cut into {len(pieces)} pieces where it is quiet."]
+        return pieces, notes if len(pieces) > 1 else []
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``text``, and the file."""
