@@ -35,10 +35,16 @@ def audio_request(raw: Sequence[Any], rate: int) -> Arrays:
     """Raw inputs, see ``Sound.of``, as ``audio``, ``length`` and ``rate``, resampled to it."""
     rows = [Sound.of(one, rate).at(rate).samples for one in raw]
     return {
-        "audio": padded(rows, SILENCE) if rows else np.zeros((0, 0), np.float32),
+        "audio": at_least_one(padded(rows, SILENCE) if rows else np.zeros((0, 0), np.float32)),
         "length": np.array([len(row) for row in rows], np.int32),
         "rate": np.full(len(rows), rate, np.int32),
     }
+
+
+def at_least_one(audio: np.ndarray) -> np.ndarray:
+    """``[batch, samples]`` with a sample of silence behind the end where there is none at all:
+    servers refuse dimensions of nought, and lengths say what is there."""
+    return audio if audio.shape[1] else np.zeros((len(audio), 1), np.float32)
 
 
 def edge_sounds(rate: int) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from pipelines.audio_program import (
     FIELDS,
     SoundProgram,
     Wav,
+    at_least_one,
     audio_inputs,
     audio_request,
     batched,
@@ -420,7 +421,7 @@ class TranscribeStep(Program):
             here = np.clip(length - first, 0, part.shape[1]).astype(np.int32)
             first += piece
             final = np.full(len(audio), first >= sum(PIECES) and piece not in PIECES)
-            yield {"audio": part, "length": here, "final": final}
+            yield {"audio": at_least_one(part), "length": here, "final": final}
 
     def graph(self) -> Any:
         """The same as TensorFlow ops."""

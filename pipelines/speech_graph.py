@@ -129,7 +129,9 @@ class TranscribeStepGraph(GraphProgram):
         inside = tf.sequence_mask(steps, tf.shape(scores)[1])
         new = inside & (each[:, 1:] != BLANK) & (each[:, 1:] != each[:, :-1])
         names = tf.gather(self.names, tf.where(new, each[:, 1:], BLANK))
-        return {"text": tf.strings.reduce_join(names, 1), OUTPUT: scores, "steps": steps}
+        longest = tf.reduce_max(tf.concat([steps, [0]], 0))
+        text = tf.strings.reduce_join(names, 1)
+        return {"text": text, OUTPUT: scores[:, :longest], "steps": steps}
 
 
 def _joined(

@@ -19,6 +19,7 @@ import numpy as np
 from decoding.ctc import Scorer, greedy
 from decoding.ctc_beam import PrefixBeam
 from pipelines.audio import checked_samples
+from pipelines.audio_program import at_least_one
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
 from pipelines.speech import OUTPUT, SpeechPreprocessor, Transcribe
@@ -62,7 +63,7 @@ class LiveTranscript:
         """
         samples = checked_samples(samples)
         request = {
-            "audio": samples[None],
+            "audio": at_least_one(samples[None]),
             "length": np.array([len(samples)], np.int32),
             "final": np.array([final]),
         }
