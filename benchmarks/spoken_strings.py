@@ -73,20 +73,24 @@ def digit_strings(recordings: Path, out: Path, without: str = "") -> Path:
             pool = [one for key in keys if key[0] == speaker for one in takes[key]]
             chosen = [pool[draw.integers(len(pool))] for _ in range(draw.integers(3, 8))]
             said = " ".join(NAMES[digit] for digit, _ in chosen)
-            rows.append((joined([sound for _, sound in chosen], draw), said, speaker))
+            sound, ends = joined([sound for _, sound in chosen], draw)
+            rows.append((sound, said, speaker, ends))
         write(out, part, rows, 8000)
     return out
 
 
-def joined(sounds: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
-    """Recordings with gaps between them, in noise."""
-    pieces = [np.zeros(draw.integers(400, 2000))]
+def joined(sounds: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Recordings with gaps between them, in noise; and the seconds at which each ends."""
+    pieces, ends = [np.zeros(draw.integers(400, 2000))], []
     for sound in sounds:
-        pieces += [sound * 10 ** (draw.uniform(-3, 3) / 20), np.zeros(draw.integers(160, 2000))]
+        pieces.append(sound * 10 ** (draw.uniform(-3, 3) / 20))
+        ends.append(sum(map(len, pieces)) / 8000)
+        pieces.append(np.zeros(draw.integers(160, 2000)))
     whole = np.concatenate(pieces)
     noise = draw.normal(size=len(whole)) * np.sqrt(np.mean(whole**2))
     whole = whole + noise * 10 ** (-draw.uniform(12, 40) / 20)
-    return (whole * draw.uniform(0.2, 0.9) / np.abs(whole).max()).astype(np.float32)
+    loud = (whole * draw.uniform(0.2, 0.9) / np.abs(whole).max()).astype(np.float32)
+    return loud, " ".join(f"{end:.3f}" for end in ends)
 
 
 def sentences(out: Path) -> Path:
@@ -112,24 +116,24 @@ def sentences(out: Path) -> Path:
             subprocess.run(command, check=True)
             sound = read_sound(scratch).at(8000).samples
             noisy = sound + draw.normal(size=len(sound)) * 10 ** draw.uniform(-3.5, -1.8)
-            rows.append((noisy.astype(np.float32), " ".join(text), voice))
+            rows.append((noisy.astype(np.float32), " ".join(text), voice, ""))
         write(out, part, rows, 8000)
     scratch.unlink()
     return out
 
 
-def write(out: Path, part: str, rows: list[tuple[np.ndarray, str, str]], rate: int) -> None:
+def write(out: Path, part: str, rows: list[tuple[np.ndarray, str, str, str]], rate: int) -> None:
     """Wav files, and a manifest of them."""
     from pipelines.audio_program import wav_bytes
 
     (out / "clips").mkdir(parents=True, exist_ok=True)
     with (out / f"{part}.csv").open("w", newline="") as file:
         manifest = csv.writer(file)
-        manifest.writerow(["path", "text", "speaker"])
-        for i, (samples, text, speaker) in enumerate(rows):
+        manifest.writerow(["path", "text", "speaker", "word_ends"])
+        for i, (samples, text, speaker, ends) in enumerate(rows):
             name = f"{part}-{i:05}.wav"
             (out / "clips" / name).write_bytes(wav_bytes(np.clip(samples, -1, 1), rate))
-            manifest.writerow([name, text, speaker])
+            manifest.writerow([name, text, speaker, ends])
 
 
 if __name__ == "__main__":
