@@ -29,8 +29,8 @@ from tasks.stages.training import train
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "morse": {},
-    "digits": {"stride": 3, "warp": 0.05, "epochs": 24},
-    "sentences": {"stride": 3, "warp": 0.05, "epochs": 30},
+    "digits": {"warp": 0.05, "epochs": 24},
+    "sentences": {"warp": 0.05, "epochs": 30},
 }
 LEVELS = (-10, -8, -6, -4, -2, 0, 2, 4, 6, 8, 10, 15, 20)
 TEXTS = 200

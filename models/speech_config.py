@@ -17,5 +17,5 @@ class SpeechConfig(AudioConfig):
     units: int = number(128, 1, 4096, "hidden size of each direction")
     dropout: float = number(0.2, 0.0, 0.95, "of the first layer and between layers")
     learning_rate: float = number(5e-3, 1e-7, 1.0, "Adam's step size")
-    epochs: int = number(30, 1, 100000, "greatest number of epochs")
+    epochs: int = number(40, 1, 100000, "greatest number of epochs")
     patience: int = number(10, 1, 100000, "epochs without a better validation score before the end")

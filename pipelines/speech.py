@@ -49,6 +49,8 @@ MOST_SECONDS = 120
 class SpeechPreprocessing(AudioPreprocessing):
     """How sound becomes frames, and what is said symbols."""
 
+    stack: int = number(4, 1, 32, "frames that a step of the model sees side by side")
+    stride: int = number(3, 1, 32, "frames from step to step")
     lowercase: bool = switch(True, "write small letters alone")
     punctuation: bool = switch(False, "keep punctuation; apostrophes are always kept")
 

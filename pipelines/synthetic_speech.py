@@ -17,7 +17,7 @@ from pipelines.audio import Sound
 from pipelines.audio_examples import SoundExample
 
 RATE = 8000
-DEFAULT_SIZE, MAX_SIZE = 2000, 100_000
+DEFAULT_SIZE, MAX_SIZE = 6000, 100_000
 _MARKS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- "
     "-..- -.-- --.. ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."

@@ -33,7 +33,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 ROOT = Path(tasks.__file__).resolve().parents[1]
-DATA = DataOptions("synthetic:1200")
+DATA = DataOptions("synthetic:600")
 ANSWERS_APART = 1e-5
 
 
