@@ -60,6 +60,7 @@ class SoundAugment(keras.layers.Layer):
             x = self._louder(x) if wanted["gain_db"] else x
             x = self._warped(x) if wanted["warp"] else x
             x = self._noisy(x, inside)
+        x = self._hurried(x, inside) if wanted["tempo"] else x
         x = self._shifted(x, inside) if wanted["shift"] else x
         for _ in range(wanted["time_masks"]):
             x = x * self._mask(shape[0], shape[1], wanted["time_mask"])[:, :, None, None]
@@ -104,6 +105,20 @@ class SoundAugment(keras.layers.Layer):
         there = lambda at: ops.take_along_axis(x, at[:, None, None, :], -1)  # noqa: E731
         return there(low) * (1 - share) + there(high) * share
 
+    def _hurried(self, x, inside):
+        """Faster or slower around the middle, so that what a slow sound loses is on both sides."""
+        most = self.settings["tempo"]
+        factor = self._uniform((ops.shape(x)[0], 1), 1 - most, 1 + most)
+        last = ops.cast(ops.maximum(ops.sum(inside, 1, keepdims=True) - 1, 0), "float32")
+        time = ops.arange(ops.shape(x)[1], dtype="float32")[None] - last / 2
+        places = ops.clip(last / 2 + time * factor, 0.0, last)
+        low = ops.floor(places)
+        share = (places - low)[:, :, None, None]
+        low = ops.cast(low, "int32")
+        high = ops.minimum(low + 1, ops.cast(last, "int32"))
+        there = lambda at: ops.take_along_axis(x, at[:, :, None, None], 1)  # noqa: E731
+        return there(low) * (1 - share) + there(high) * share
+
     def _shifted(self, x, inside):
         most = self.settings["shift"]
         by = ops.cast(ops.floor(self._uniform((ops.shape(x)[0], 1), -most, most + 1)), "int32")
@@ -131,8 +146,29 @@ class SoundAugment(keras.layers.Layer):
                 "seed": self.seed}  # fmt: skip
 
 
-AUGMENTED = ("gain_db", "noise_db", "warp", "shift", "time_masks", "time_mask", "band_masks",
-             "band_mask")  # fmt: skip
+AUGMENTED = ("gain_db", "noise_db", "warp", "tempo", "shift", "time_masks", "time_mask",
+             "band_masks", "band_mask")  # fmt: skip
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class Centred(keras.layers.Layer):
+    """Takes from frames their mean over a sound: loudness, and what a microphone adds to every
+    frame (cepstral mean normalisation, Atal 1974). A row without a step stays as it is.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, frames, inside):
+        """``<float32>[batch, steps, width]``, ``<int32>[batch, steps]`` to the first."""
+        there = ops.cast(inside, "float32")[..., None]
+        count = ops.maximum(ops.sum(there, 1, keepdims=True), 1.0)
+        mean = ops.sum(frames * there, 1, keepdims=True) / count
+        return (frames - mean) * there
+
+    def compute_output_shape(self, frames_shape, inside_shape):
+        """That of the frames."""
+        return frames_shape
 
 
 @dataclass(frozen=True)
@@ -162,7 +198,10 @@ def sound_inputs(frames: Frames) -> dict[str, keras.KerasTensor]:
 
 
 def heard(
-    inputs: Mapping[str, keras.KerasTensor], config: AudioConfig, frames: Frames
+    inputs: Mapping[str, keras.KerasTensor],
+    config: AudioConfig,
+    frames: Frames,
+    centred: bool = False,
 ) -> keras.KerasTensor:
     """What the first layer makes of frames. As it is linear in frames that stand side by side, it
     is a convolution over time.
@@ -171,6 +210,7 @@ def heard(
         inputs: of ``sound_inputs``.
         config: hyperparameters.
         frames: what they are.
+        centred: see ``Centred``; not for models that answer before a sound has ended.
 
     Returns:
         ``<float32>[batch, steps, embedding_dim]`` with a mask of the steps inside.
@@ -180,6 +220,8 @@ def heard(
         frames.width, frames.spectral, frames.mean, frames.scale, settings, name="augment"
     )
     x = augment(inputs["frames"], inputs["inside"])
+    if centred:
+        x = Centred(name="centre")(x, inputs["inside"])
     x = MaskedBy(name="mask")([x, inputs["inside"]])
     x = keras.layers.Dense(config.embedding_dim, activation="relu", name="front")(x)  # (B, T, E)
     x = keras.layers.LayerNormalization(name="front_normalise")(x)

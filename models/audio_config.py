@@ -19,6 +19,7 @@ class AudioConfig(RecurrentConfig):
         30.0, -20.0, 200.0, "noise is added as loud as so many decibels below the sound, or less"
     )
     warp: float = number(0.0, 0.0, 0.5, "bands are stretched by up to this share: other voices")
+    tempo: float = number(0.0, 0.0, 0.5, "sounds are made faster or slower by up to this share")
     shift: int = number(3, 0, 1000, "steps by which a sound is shifted, at most")
     time_masks: int = number(0, 0, 100, "stretches of time that are hidden")
     time_mask: int = number(6, 0, 1000, "length of each in steps, at most")

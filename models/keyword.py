@@ -22,7 +22,7 @@ def keyword_model(config: KeywordConfig, classes: int, frames: Frames) -> keras.
         A model from ``frames`` and ``inside`` to ``{"label": <float32>[batch, classes]}``.
     """
     inputs = sound_inputs(frames)
-    x = heard(inputs, config, frames)
+    x = heard(inputs, config, frames, config.centre)
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(classes, dtype="float32", name="label")(x)

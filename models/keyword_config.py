@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import choice, number
+from common.config import choice, number, switch
 from models.audio_config import AudioConfig
 
 
@@ -18,3 +18,4 @@ class KeywordConfig(AudioConfig):
     pooling: str = choice(
         "attention", ("max", "mean", "attention", "last"), "how steps become one answer"
     )
+    centre: bool = switch(True, "take away the mean of each sound's frames: another microphone")

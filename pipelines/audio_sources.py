@@ -347,7 +347,7 @@ def _seconds(one: SoundExample) -> float:
         return one.memory.seconds
     try:
         with opened(one.path) as file:
-            whole = file.frames / checked_rate(file.samplerate)
+            whole = file.frames / file.samplerate
     except DataError as error:
         raise DataError(f"{one.where}: {error}") if one.line else error from error
     return (whole if one.end is None else one.end) - one.start
