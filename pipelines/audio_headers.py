@@ -28,7 +28,7 @@ class WavHeader:
         rate: samples a second.
         bytes_a_second, bytes_a_frame: as the header says.
         promised: bytes of samples that it promises; None where it leaves their number open.
-        there: bytes from the first sample to the end of the file.
+        there: bytes from the first sample to the end of the file; -1 where it ends before.
         stray: bytes behind the samples that are no chunks.
     """
 
@@ -59,7 +59,7 @@ class WavHeader:
                 break
             place += 8 + length + length % 2
         else:
-            return None
+            return cls(False, 0, 0, 0, None, -1, 0)
         if about is None:
             return None
         tag, _, rate, second, frame, _ = about
@@ -74,6 +74,11 @@ class WavHeader:
             DataError: it is cut off, goes on where its header says that it ends, or two of its
                 numbers contradict each other.
         """
+        if self.there < 0:
+            raise DataError(
+                f"{name} is no sound that can be read (it ends before its first sample); record or "
+                "copy it again"
+            )
         if self.promised is not None and self.promised > self.there:
             raise DataError(
                 f"{name} is cut off: its header promises {self.promised} bytes of samples, and "
