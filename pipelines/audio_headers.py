@@ -64,7 +64,9 @@ class WavHeader:
             return None
         tag, _, rate, second, frame, _ = about
         there, promised = size - place - 8, None if length >= UNKNOWN_LENGTH else length
-        stray = 0 if promised is None else _stray(file, place + 8 + length + length % 2, size, order)
+        stray = (
+            0 if promised is None else _stray(file, place + 8 + length + length % 2, size, order)
+        )
         return cls(tag in _LINEAR, rate, second, frame, promised, there, stray)
 
     def check(self, name: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
-from pipelines.audio import Sound, checked_rate, checked_samples, opened
+from pipelines.audio import Sound, checked_rate, checked_samples
 from pipelines.audio_examples import SoundExample, sound_splits
 from pipelines.audio_names import NamePattern, Where
 from pipelines.frames import Source
@@ -327,8 +327,7 @@ def _checked(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
                 problems.add("target", f"there is no {what}; write one, or leave the sound out.",
                              one.file, one.line or 1, one.unit)  # fmt: skip
                 continue
-            seconds = _seconds(one)
-            if part == "train" and seconds > reading.longest:
+            if one.lasting > reading.longest and part == "train":
                 long += 1
                 continue
             kept[part].append(one)
@@ -340,17 +339,6 @@ def _checked(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
             "left out."
         )
     return kept, notes
-
-
-def _seconds(one: SoundExample) -> float:
-    if one.memory is not None:
-        return one.memory.seconds
-    try:
-        with opened(one.path) as file:
-            whole = file.frames / file.samplerate
-    except DataError as error:
-        raise DataError(f"{one.where}: {error}") if one.line else error from error
-    return (whole if one.end is None else one.end) - one.start
 
 
 def _of_tfds(name: str, reading: Reading) -> tuple[str, Parts, list[str]]:

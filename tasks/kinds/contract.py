@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from pipelines.answer_files import AskedFile
     from pipelines.frames import Source
+    from pipelines.live import Live
     from pipelines.preprocessor import Preprocessor
+    from pipelines.ragged import Arrays
     from pipelines.splits import Splits
 
 # Response tensors of many examples; those whose rows differ in length are lists of arrays.
@@ -104,6 +106,7 @@ class Task(ABC):
         model_module: where the layers are that a saved model holds.
         overfit: see there.
         quick: settings of ``--quick``.
+        hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Task(ABC):
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"units": 32, "embedding_dim": 32, "epochs": 3}
     )
+    hears: ClassVar[bool] = False
 
     # ---- settings
 
@@ -336,6 +340,19 @@ class Task(ABC):
         columns = [row or {"input": one} for row, one in zip(columns, plain, strict=True)]
         write_answer_rows(path, [beside(*pair) for pair in zip(columns, answers, strict=True)])
         return [path]
+
+    def live(
+        self, preprocessor: Preprocessor, ask: Callable[..., Arrays], decoding: Config
+    ) -> Live | None:
+        """What answers sound as it comes; None where the kind does not.
+
+        Args:
+            preprocessor: of the model.
+            ask: request tensors, and the name of a program other than ``serving_default``, to
+                response tensors: of a bundle, a Keras model or a server.
+            decoding: settings of the group.
+        """
+        return None
 
     def pictures(
         self,

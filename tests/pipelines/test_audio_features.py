@@ -29,7 +29,7 @@ def chirp(samples, rate):
 
 @pytest.mark.parametrize("features", ["log_mel", "mfcc"])
 @pytest.mark.parametrize(
-    "rate, window, bands, lowest, highest",
+    ("rate", "window", "bands", "lowest", "highest"),
     [(16_000, 25.0, 40, 20.0, 0.0), (8_000, 25.0, 40, 20.0, 0.0), (22_050, 32.0, 64, 0.0, 8000.0),
      (11_025, 20.0, 13, 100.0, 4000.0)],
 )  # fmt: skip
@@ -93,7 +93,7 @@ def test_training_sounds_are_standardised():
 
 
 @pytest.mark.parametrize(
-    "wrong, words",
+    ("wrong", "words"),
     [({"highest_hz": 9000.0}, "--highest-hz"), ({"lowest_hz": 5000.0}, "--lowest-hz"),
      ({"stride": 4}, "--stride 4"), ({"hop_ms": 50.0}, "--hop-ms 50"),
      ({"features": "mfcc", "coefficients": 50}, "--coefficients 50"), ({"bands": 300}, "--bands")],
@@ -168,7 +168,7 @@ def test_a_request_of_any_rates_is_resampled_alike(sounds, wanted):
     assert np.abs(got["frames"].numpy() - want["frames"]).max(initial=0) < APART * loud
 
 
-@pytest.mark.parametrize("rate, wanted", [(44_100, 16_000), (8000, 16_000), (48_000, 8000)])
+@pytest.mark.parametrize(("rate", "wanted"), [(44_100, 16_000), (8000, 16_000), (48_000, 8000)])
 def test_resampling_for_requests_is_close_to_that_for_training(rate, wanted):
     """Tones below what both rates can carry come through, those above vanish."""
     lower = min(rate, wanted)

@@ -108,7 +108,7 @@ def test_words_in_names_of_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [({"name_pattern": "{speaker}_{take}"}, "--name-pattern"),
      ({"name_pattern": "{label}_{label}"}, "each once"),
      ({"name_pattern": "{label}-{take}"}, "does not fit --name-pattern"),
@@ -191,9 +191,9 @@ def test_parts_of_a_sound_by_start_end_and_duration(tmp_path):
 
 def test_nemo_manifests(tmp_path):
     """JSON lines in files that end in .json, absolute paths, durations of whole files."""
-    for part, count in (("train", 12), ("dev", 4), ("test", 4)):
+    for part, first, count in (("train", 0, 12), ("dev", 30, 4), ("test", 60, 4)):
         lines = [
-            {"audio_filepath": str(record(tmp_path / part / f"{part}{i}.wav", {"train": 0, "dev": 30, "test": 60}[part] + i)),
+            {"audio_filepath": str(record(tmp_path / part / f"{part}{i}.wav", first + i)),
              "duration": 0.1, "text": f"say {part} {i}"}
             for i in range(count)
         ]  # fmt: skip
@@ -234,14 +234,16 @@ def test_librispeech(tmp_path):
 def test_words_in_text_files_beside(tmp_path):
     for i in range(10):
         record(tmp_path / f"{i}.wav", i).with_suffix(".txt").write_text(f" say\n it {i} ")
-    assert {one.target for one in loaded(tmp_path, WORDS).train} <= {f"say it {i}" for i in range(10)}
+    assert {one.target for one in loaded(tmp_path, WORDS).train} <= {
+        f"say it {i}" for i in range(10)
+    }
     (tmp_path / "3.txt").unlink()
     with pytest.raises(DataError, match=r"3\.wav has no transcript; write its words to 3\.txt"):
         loaded(tmp_path, WORDS)
 
 
 @pytest.mark.parametrize(
-    "row, words",
+    ("row", "words"),
     [({"path": "none.wav"}, "there is no file none.wav"), ({"text": " "}, "no transcript"),
      ({"path": ""}, "there is no file"), ({"start": "soon"}, "start is 'soon'; give seconds"),
      ({"start": 0.5, "end": 0.5}, "is empty"), ({"start": -1.0}, "is empty")],
@@ -334,7 +336,9 @@ def test_the_same_sound_is_in_one_part_alone(tmp_path):
                "label": "ab"[i // 2 % 2]} for i in range(80)]  # fmt: skip
     splits = loaded(sounds)
     parts = [{one.digest for one in getattr(splits, part)} for part in WANTED]
-    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
 
 
 def test_tfds(tmp_path, monkeypatch):
