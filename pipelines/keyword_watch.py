@@ -7,8 +7,9 @@
 
 The model classifies a window as long as its training sounds are, ending at each decision. The
 probabilities of the last few windows are averaged (Chen et al. 2014, "Small-footprint keyword
-spotting using deep neural networks"); a keyword at the threshold is reported once
-until it has been below it, and for the refractory time none after it. The answers are the same whatever the sizes of the pieces.
+spotting using deep neural networks"). A keyword at the threshold is reported once until it has been
+below it, and for the refractory time after one there is none. The answers are the same whatever the
+sizes of the pieces.
 """
 
 from __future__ import annotations
