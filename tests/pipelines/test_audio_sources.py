@@ -12,10 +12,10 @@ from pipelines import audio_sources, tfds_source
 from pipelines.audio import Sound
 from pipelines.audio_examples import SoundExample
 from pipelines.audio_names import NamePattern, Where
-from pipelines.audio_sources import Reading, load_sounds, paths_of
+from pipelines.audio_sources import SoundReading, load_sounds, paths_of
 
 RATE = 8000
-CLASSES, WORDS = Reading(classes=True), Reading(classes=False)
+CLASSES, WORDS = SoundReading(classes=True), SoundReading(classes=False)
 WANTED = ("train", "validation", "test")
 
 
@@ -87,7 +87,7 @@ def test_speech_commands_lists_say_which_part(tmp_path):
 
 
 def test_names_of_files_and_what_flags_say(digits):
-    reading = Reading(
+    reading = SoundReading(
         classes=True, name_pattern="{label}_{speaker}_{take}", test_where="take=0-2",
         validation_where="speaker=bob",
     )  # fmt: skip
@@ -102,7 +102,7 @@ def test_names_of_files_and_what_flags_say(digits):
 def test_words_in_names_of_files(tmp_path):
     for i, name in enumerate(["go_left-now.1", "stop.2", "go_right.3"] * 10):
         record(tmp_path / f"{name}{i}.wav", i)
-    reading = Reading(classes=False, name_pattern="{label}.{take}")
+    reading = SoundReading(classes=False, name_pattern="{label}.{take}")
     splits = loaded(tmp_path, reading)
     assert {one.target for one in splits.train} == {"go left now", "stop", "go right"}
 
@@ -120,7 +120,7 @@ def test_words_in_names_of_files(tmp_path):
 def test_names_that_say_nothing(digits, change, words):
     reading = {"classes": True, "name_pattern": "{label}_{speaker}_{take}", **change}
     with pytest.raises(DataError) as caught:
-        loaded(digits, Reading(**reading))
+        loaded(digits, SoundReading(**reading))
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -266,8 +266,8 @@ def test_columns_are_found_or_asked_for(tmp_path):
     with pytest.raises(DataError, match="--path-column"):
         loaded(path, WORDS)
     with pytest.raises(DataError, match="--target-column"):
-        loaded(path, Reading(classes=False, path_column="where"))
-    named = Reading(classes=False, path_column="where", target_column="said")
+        loaded(path, SoundReading(classes=False, path_column="where"))
+    named = SoundReading(classes=False, path_column="where", target_column="said")
     assert sum(sizes(loaded(path, named))) == 20
 
 
@@ -310,7 +310,7 @@ def test_long_sounds_are_left_out_of_training(tmp_path):
     for i in range(20):
         record(tmp_path / "ab"[i % 2] / f"{i}.wav", i)
     record(tmp_path / "a" / "long.wav", 99, seconds=5.0)
-    splits = loaded(tmp_path, Reading(classes=True, longest=4.0))
+    splits = loaded(tmp_path, SoundReading(classes=True, longest=4.0))
     assert sum(sizes(splits)) == 20
     assert any("1 training sounds last more than --longest 4" in note for note in splits.notes)
 
