@@ -9,6 +9,8 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.audio import MISSING
+from pipelines.program import DEFAULT
+from pipelines.ragged import Arrays
 
 
 class Heard(Protocol):
@@ -42,6 +44,16 @@ class Live(Protocol):
 
     def end(self) -> Sequence[Heard]:
         """What is left once the sound has ended; it takes no more then."""
+
+
+class Answering(Protocol):
+    """A model, wherever it is: in a bundle, in Keras, behind a server."""
+
+    def run(self, request: Arrays, program: str = DEFAULT) -> Arrays:
+        """Request tensors of a program, states among them, to its response tensors."""
+
+    def initial(self, program: str) -> Arrays:
+        """The states of a program before the first step of one row; none where it has none."""
 
 
 class StreamResampler:

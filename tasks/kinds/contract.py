@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from pipelines.answer_files import AskedFile
     from pipelines.frames import Source
-    from pipelines.live import Live
+    from pipelines.live import Answering, Live
     from pipelines.preprocessor import Preprocessor
-    from pipelines.ragged import Arrays
     from pipelines.splits import Splits
 
 # Response tensors of many examples; those whose rows differ in length are lists of arrays.
@@ -341,17 +340,8 @@ class Task(ABC):
         write_answer_rows(path, [beside(*pair) for pair in zip(columns, answers, strict=True)])
         return [path]
 
-    def live(
-        self, preprocessor: Preprocessor, ask: Callable[..., Arrays], decoding: Config
-    ) -> Live | None:
-        """What answers sound as it comes; None where the kind does not.
-
-        Args:
-            preprocessor: of the model.
-            ask: request tensors, and the name of a program other than ``serving_default``, to
-                response tensors: of a bundle, a Keras model or a server.
-            decoding: settings of the group.
-        """
+    def live(self, preprocessor: Preprocessor, model: Answering, decoding: Config) -> Live | None:
+        """What answers sound as it comes, see ``pipelines.live``; None where the kind does not."""
         return None
 
     def pictures(

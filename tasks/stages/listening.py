@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from common.errors import DataError
-from pipelines.live import Live, StreamResampler
-from pipelines.program import DEFAULT
+from pipelines.live import Answering, Live, StreamResampler
+from pipelines.program import DEFAULT, NEXT, LoadedProgram
 from pipelines.ragged import Arrays
 
 if TYPE_CHECKING:
@@ -55,10 +59,10 @@ def listen(
         raise DataError(f"--stream reads no data: leave --{min(reading)} away")
     for path in paths:
         _check(path)
-    preprocessor, ask = _asked(task, place, client)
+    preprocessor, model = _model_of(task, place, client)
     settings, found = task.decoding.updated(**decoding), []
     for number, path in enumerate(paths):
-        live = task.live(preprocessor, ask, settings)
+        live = task.live(preprocessor, model, settings)
         if live is None:
             raise DataError(f"{place}: this kind does not answer sound as it comes; leave --stream "
                             "away")  # fmt: skip
@@ -108,15 +112,46 @@ def _check(path: str) -> None:
     opened(path).close()
 
 
-def _asked(
-    task: Task, place: Path, client: Client | None
-) -> tuple[Preprocessor, Callable[..., Arrays]]:
+@dataclass(frozen=True)
+class _Local:
+    """The programs of a bundle or of a Keras model, which come when they are asked for."""
+
+    program: Callable[[str], LoadedProgram]
+
+    def run(self, request: Arrays, program: str = DEFAULT) -> Arrays:
+        return self.program(program).run(request)
+
+    def initial(self, program: str) -> Arrays:
+        return self.program(program).initial(1)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """Those of a server."""
+
+    client: Client
+
+    def run(self, request: Arrays, program: str = DEFAULT) -> Arrays:
+        return self.client.predict(request, program)
+
+    def initial(self, program: str) -> Arrays:
+        signature = self.client.signatures()[program]
+        states = [name for name in signature["inputs"] if f"{name}{NEXT}" in signature["outputs"]]
+        return {
+            name: np.zeros((1, *signature["inputs"][name]["shape"][1:]), np.float32)
+            for name in states
+        }
+
+
+def _model_of(task: Task, place: Path, client: Client | None) -> tuple[Preprocessor, Answering]:
     """The preprocessor, and what answers requests: a server, ONNX Runtime or Keras."""
     if (place / "manifest.json").is_file():
         from serving.predictor import Predictor
 
         predictor = Predictor(place)
-        return predictor.preprocessor, client.predict if client is not None else predictor.run
+        programs = predictor.model.programs
+        local = _Local(programs.__getitem__)
+        return predictor.preprocessor, _Served(client) if client is not None else local
     from tasks.stages.console import load_tensorflow
     from tasks.stages.predicting import keras_program
     from tasks.stages.run_directory import Run
@@ -124,15 +159,7 @@ def _asked(
     run = Run(place)
     preprocessor = run.preprocessor()
     if client is not None:
-        return preprocessor, client.predict
+        return preprocessor, _Served(client)
     load_tensorflow()
     model = run.model()
-
-    programs: dict[str, Any] = {}
-
-    def ask(request: Arrays, program: str = DEFAULT) -> Arrays:
-        if program not in programs:
-            programs[program] = keras_program(task, model, preprocessor, program)
-        return programs[program].run(request)
-
-    return preprocessor, ask
+    return preprocessor, _Local(cache(lambda name: keras_program(task, model, preprocessor, name)))

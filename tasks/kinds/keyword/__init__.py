@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.audio_examples import SoundExample
     from pipelines.keyword import KeywordPreprocessor
     from pipelines.keyword_watch import KeywordWatch
-    from pipelines.ragged import Arrays
+    from pipelines.live import Answering
     from pipelines.splits import Splits
 
 DECISIONS = 16  # that are made together in a file
@@ -144,12 +144,12 @@ class Keyword(Hearing):
         return draw_keywords(preprocessor, examples, guesses, directory)
 
     def live(
-        self, preprocessor: KeywordPreprocessor, ask: Callable[[Arrays], Arrays], decoding: Config
+        self, preprocessor: KeywordPreprocessor, model: Answering, decoding: Config
     ) -> KeywordWatch:
         """The keywords of endless sound."""
         from pipelines.keyword_watch import KeywordWatch
 
-        return KeywordWatch(preprocessor, ask, decoding, batch=DECISIONS)
+        return KeywordWatch(preprocessor, model.run, decoding, batch=DECISIONS)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the file``."""
