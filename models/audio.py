@@ -20,6 +20,7 @@ from models.audio_config import AudioConfig
 from models.masking import MaskedBy
 
 DECIBEL = 0.2302585  # in natural logarithms of energy
+FAR = 1e4  # below any of those
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -151,24 +152,46 @@ AUGMENTED = ("gain_db", "noise_db", "warp", "tempo", "shift", "time_masks", "tim
 
 
 @keras.saving.register_keras_serializable("seqloom")
-class Centred(keras.layers.Layer):
-    """Takes from frames their mean over a sound: loudness, and what a microphone adds to every
-    frame (cepstral mean normalisation, Atal 1974). A row without a step stays as it is.
+class Levelled(keras.layers.Layer):
+    """Makes frames alike whatever the microphone, the room and the loudness.
+
+    What is far below the loudest band of a sound is as quiet as that, so that it does not matter
+    how much noise a recording has where nothing is said; and the mean of its frames is taken away
+    (cepstral mean normalisation, Atal 1974). A row without a step stays as it is.
+
+    Args:
+        floor: in natural logarithms of energy below the loudest; 0 leaves all as it is.
+        centre: whether the mean is taken away.
+        mean, scale: by which a frame was standardised, as often as a step has frames.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(
+        self, floor: float, centre: bool, mean: Sequence[float], scale: Sequence[float], **kwargs
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.floor, self.centre, self.mean, self.scale = floor, centre, list(mean), list(scale)
 
     def call(self, frames, inside):
         """``<float32>[batch, steps, width]``, ``<int32>[batch, steps]`` to the first."""
         there = ops.cast(inside, "float32")[..., None]
-        count = ops.maximum(ops.sum(there, 1, keepdims=True), 1.0)
-        mean = ops.sum(frames * there, 1, keepdims=True) / count
-        return (frames - mean) * there
+        if self.floor:
+            mean, scale = (ops.convert_to_tensor(x, "float32") for x in (self.mean, self.scale))
+            energy = frames / scale + mean
+            loudest = ops.max(energy + (there - 1) * FAR, (1, 2), keepdims=True)
+            frames = (ops.maximum(energy, loudest - self.floor) - mean) * scale
+        if self.centre:
+            count = ops.maximum(ops.sum(there, 1, keepdims=True), 1.0)
+            frames = frames - ops.sum(frames * there, 1, keepdims=True) / count
+        return frames * there
 
     def compute_output_shape(self, frames_shape, inside_shape):
         """That of the frames."""
         return frames_shape
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "floor": self.floor, "centre": self.centre,
+                "mean": self.mean, "scale": self.scale}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -197,11 +220,19 @@ def sound_inputs(frames: Frames) -> dict[str, keras.KerasTensor]:
     }
 
 
+def levelled(floor_db: float, centre: bool, frames: Frames) -> Levelled:
+    """The layer, for frames of a model; cepstral coefficients have no floor."""
+    floor = floor_db * DECIBEL if frames.spectral else 0.0
+    return Levelled(
+        floor, centre, frames.mean * frames.stack, frames.scale * frames.stack, name="level"
+    )
+
+
 def heard(
     inputs: Mapping[str, keras.KerasTensor],
     config: AudioConfig,
     frames: Frames,
-    centred: bool = False,
+    level: Levelled | None = None,
 ) -> keras.KerasTensor:
     """What the first layer makes of frames. As it is linear in frames that stand side by side, it
     is a convolution over time.
@@ -210,7 +241,7 @@ def heard(
         inputs: of ``sound_inputs``.
         config: hyperparameters.
         frames: what they are.
-        centred: see ``Centred``; not for models that answer before a sound has ended.
+        level: as ``levelled`` makes it; not for models that answer before a sound has ended.
 
     Returns:
         ``<float32>[batch, steps, embedding_dim]`` with a mask of the steps inside.
@@ -220,8 +251,8 @@ def heard(
         frames.width, frames.spectral, frames.mean, frames.scale, settings, name="augment"
     )
     x = augment(inputs["frames"], inputs["inside"])
-    if centred:
-        x = Centred(name="centre")(x, inputs["inside"])
+    if level is not None:
+        x = level(x, inputs["inside"])
     x = MaskedBy(name="mask")([x, inputs["inside"]])
     x = keras.layers.Dense(config.embedding_dim, activation="relu", name="front")(x)  # (B, T, E)
     x = keras.layers.LayerNormalization(name="front_normalise")(x)

@@ -18,4 +18,7 @@ class KeywordConfig(AudioConfig):
     pooling: str = choice(
         "attention", ("max", "mean", "attention", "last"), "how steps become one answer"
     )
+    floor_db: float = number(
+        40.0, 0.0, 200.0, "decibels below a sound's loudest band under which all is alike; 0: none"
+    )
     centre: bool = switch(True, "take away the mean of each sound's frames: another microphone")
