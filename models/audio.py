@@ -194,6 +194,51 @@ class Levelled(keras.layers.Layer):
                 "mean": self.mean, "scale": self.scale}  # fmt: skip
 
 
+@keras.saving.register_keras_serializable("seqloom")
+class BandConvolution(keras.layers.Layer):
+    """A convolution over the bands of each step, whose frames are its channels, and a maximum over
+    neighbours: what is heard is the same a little higher or lower, in another voice (Sainath et
+    al. 2015, "Convolutional, Long Short-Term Memory, Fully Connected Deep Neural Networks").
+
+    Args:
+        filters: how many.
+        bands: values of a frame.
+        reach: bands that a filter sees.
+        pool: neighbouring places of which the greatest counts.
+    """
+
+    def __init__(self, filters: int, bands: int, reach: int = 8, pool: int = 3, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.bands, self.pool = filters, bands, min(pool, bands)
+        self.reach = min(reach, bands)
+        self.places = (bands + self.pool - 1) // self.pool
+
+    def build(self, input_shape) -> None:
+        """Makes the filters."""
+        self.stack = input_shape[-1] // self.bands
+        shape = (self.reach, self.stack, self.filters)
+        self.kernel = self.add_weight(shape, name="kernel")
+        self.bias = self.add_weight((self.filters,), "zeros", name="bias")
+
+    def call(self, x):
+        """``<float32>[batch, steps, stack * bands]`` to ``[batch, steps, places * filters]``."""
+        shape = ops.shape(x)
+        x = ops.reshape(x, (-1, self.stack, self.bands))
+        x = ops.transpose(x, (0, 2, 1))  # (B * T, bands, stack)
+        x = ops.relu(ops.conv(x, self.kernel, padding="same") + self.bias)
+        x = ops.max_pool(x, self.pool, padding="same")  # (B * T, places, filters)
+        return ops.reshape(x, (shape[0], shape[1], self.places * self.filters))
+
+    def compute_output_shape(self, input_shape):
+        """``(batch, steps, places * filters)``."""
+        return (*input_shape[:2], self.places * self.filters)
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "filters": self.filters, "bands": self.bands,
+                "reach": self.reach, "pool": self.pool}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Frames:
     """What a model has to know of the frames that it is given.
@@ -253,6 +298,8 @@ def heard(
     x = augment(inputs["frames"], inputs["inside"])
     if level is not None:
         x = level(x, inputs["inside"])
+    if config.filters:
+        x = BandConvolution(config.filters, frames.width, name="bands")(x)
     x = MaskedBy(name="mask")([x, inputs["inside"]])
     x = keras.layers.Dense(config.embedding_dim, activation="relu", name="front")(x)  # (B, T, E)
     x = keras.layers.LayerNormalization(name="front_normalise")(x)
@@ -263,5 +310,7 @@ def heard_again(
     inputs: Mapping[str, keras.KerasTensor], layers: Mapping[str, keras.layers.Layer]
 ) -> keras.KerasTensor:
     """The same by the layers of a trained model, without what is only for training."""
-    x = layers["mask"]([inputs["frames"], inputs["inside"]])
+    x = inputs["frames"]
+    x = layers["bands"](x) if "bands" in layers else x
+    x = layers["mask"]([x, inputs["inside"]])
     return layers["front_normalise"](layers["front"](x))

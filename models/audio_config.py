@@ -13,6 +13,7 @@ class AudioConfig(RecurrentConfig):
     """Hyperparameters of the front and of what training does to the sound (``models.audio``)."""
 
     embedding_dim: int = number(64, 1, 4096, "size of what the first layer makes of each step")
+    filters: int = number(0, 0, 1024, "convolutions over the bands before the first layer; 0: none")
     average: float = number(0.99, 0.0, 0.99999, "momentum of a running average of the weights")
     gain_db: float = number(3.0, 0.0, 60.0, "loudness changes by up to so many decibels")
     noise_db: float = number(
