@@ -2,10 +2,22 @@
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 
-from models.audio import AUGMENTED, DECIBEL, Frames, Levelled, SoundAugment, levelled
+from models.audio import (
+    AUGMENTED,
+    DECIBEL,
+    BandConvolution,
+    Frames,
+    Levelled,
+    SoundAugment,
+    levelled,
+)
 from models.audio_config import AudioConfig
+from models.keyword import keyword_model
+from models.keyword_config import KeywordConfig
+from serving.native_onnx import export_onnx
 
 BANDS, STACK = 6, 2
 QUIET = {"gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "tempo": 0.0, "shift": 0, "time_masks": 0,
@@ -21,7 +33,7 @@ def frames(rows=3, steps=20, seed=0):
     draw = np.random.default_rng(seed)
     inside = (np.arange(steps) < np.array([steps, 7, 0])[:rows, None]).astype(np.int32)
     x = draw.normal(size=(rows, steps, STACK * BANDS)).astype(np.float32)
-    return x * inside[..., None], inside
+    return (x * inside[..., None]).astype(np.float32), inside
 
 
 def test_every_setting_of_augmentation_is_one_of_the_model():
@@ -135,3 +147,43 @@ def test_a_sounds_own_frames_are_levelled():
     assert cepstral.floor == 0
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert again.get_config() == layer.get_config()
+
+
+# ---- the convolution
+
+
+def test_a_convolution_worked_by_hand():
+    """One filter that takes the second frame of a step as it is: its greatest of each three."""
+    layer = BandConvolution(1, bands=7, reach=1, pool=3)
+    layer.build((None, None, 14))
+    layer.kernel.assign(np.array([[[0.0], [1.0]]], np.float32))
+    x = np.zeros((1, 2, 14), np.float32)
+    x[0, 1, 7:] = [1, 5, 2, -1, -3, -2, 4]
+    x[0, 1, :7] = 9
+    # Seven bands are filled up to nine by one on the left: (1, 5), (2, -1, -3), (-2, 4).
+    assert np.asarray(layer(x)).tolist() == [[[0, 0, 0], [5, 2, 4]]]
+
+
+def test_each_step_is_convolved_by_itself():
+    x, _ = frames(2)
+    layer = BandConvolution(5, BANDS, reach=4, pool=2)
+    whole = np.asarray(layer(x))
+    assert whole.shape == (2, 20, 3 * 5)
+    assert np.allclose(layer(x[1:, 3:4]), whole[1:, 3:4], atol=1e-6)
+    assert layer.compute_output_shape((2, 20, STACK * BANDS)) == whole.shape
+
+
+@pytest.mark.parametrize("changes", [
+    {"filters": 4}, {"filters": 4, "floor_db": 0.0}, {"centre": False}, {"pooling": "max"},
+], ids=str)  # fmt: skip
+def test_what_hears_is_exact_in_onnx(changes, tmp_path):
+    shape = Frames(BANDS, STACK, True, (0.3,) * BANDS, (1.5,) * BANDS)
+    config = KeywordConfig(units=4, embedding_dim=5).updated(**changes)
+    model = keyword_model(config, 3, shape)
+    core = keras.Model(model.input, model.output)
+    export_onnx(core, tmp_path / "model.onnx")
+    x, inside = frames()
+    want = core.predict_on_batch({"frames": x, "inside": inside})["label"]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (got,) = session.run(None, {"frames": x, "inside": inside})
+    assert np.abs(got - want).max() < 1e-5
