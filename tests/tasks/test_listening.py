@@ -1,7 +1,9 @@
 """`seqloom train keyword` and `predict` with files of sound: streams, and bad files."""
 
 import json
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 from tests.test_cli import answer, call
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sound.md").read_text(encoding="utf-8")
 SMALL = {"units": 24, "embedding_dim": 24, "epochs": 16, "learning_rate": 0.01, "average": 0.0,
          "dropout": 0.0, "pooling": "max"}  # fmt: skip
 
@@ -130,6 +133,14 @@ def test_answers_to_single_files(model):
     assert out.startswith(("one ", "nine ", "background "))
     silence = Predictor(model / "bundle").predict([{"audio": np.zeros(n)} for n in (0, 1, 9000)])
     assert all(0 <= one["probability"] <= 1 for one in silence)
+
+
+def test_the_page_listens_from_python(model, track, monkeypatch, capsys):
+    code = re.search(r"^```python\n(.*?)^```", PAGE, re.S | re.M)[1]
+    pieces = np.array_split(audio.read_sound(track[0]).samples, 99)
+    monkeypatch.chdir(model)
+    exec(code, {"microphone": pieces})
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][:2] == ["one", "nine"]
 
 
 # ---- what cannot be heard

@@ -52,7 +52,10 @@ class Keyword(Hearing):
     kind = "keyword"
     classes: ClassVar[bool] = True
     metric = Metric("accuracy", "max", proportion=True)
+    # Accuracy on a small validation part is 1 long before a model has learnt what it can.
+    monitor = Metric("loss", "min")
     model_module = "models.keyword"
+    quick = MappingProxyType({**Hearing.quick, "layers": 1})
     overfit = Overfit(0.95, epochs=30, settings=UNCHANGED)
 
     def load(self, options: DataOptions) -> Splits[SoundExample]:
