@@ -84,7 +84,7 @@ class Keyword(Hearing):
         return keyword_model(settings.model, classes, self.frames(preprocessor))
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
+        """Cell, direction, depth, sizes, pooling, convolution, augmentation and learning rate."""
         model = choices(hp, settings.model, {
             "cell": ["lstm", "gru", "simple_rnn"],
             "bidirectional": bool,
@@ -94,6 +94,7 @@ class Keyword(Hearing):
             "pooling": ["max", "mean", "attention", "last"],
             "dropout": [0.1, 0.3, 0.5],
             "warp": [0.0, 0.1, 0.2],
+            "filters": [0, 24],
             "learning_rate": (5e-4, 1e-2),
         })  # fmt: skip
         return replace(settings, model=model)
