@@ -28,7 +28,8 @@ def respond(
 ) -> Responses:
     """Answers of a program, in the order of ``raw``.
 
-    Inputs of like length share a batch, of so many as fit into memory; the answers do not depend on it, only the time does.
+    Inputs of like length share a batch, as many as fit into memory. The answers do not depend on
+    it, only the time does.
 
     Args:
         program: its signature and fields say what may be joined, and what has a length.
