@@ -20,6 +20,7 @@ from models.audio_config import AudioConfig
 from models.masking import MaskedBy
 
 DECIBEL = 0.2302585  # in natural logarithms of energy
+FAR = 1e4  # below any of those
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -60,6 +61,7 @@ class SoundAugment(keras.layers.Layer):
             x = self._louder(x) if wanted["gain_db"] else x
             x = self._warped(x) if wanted["warp"] else x
             x = self._noisy(x, inside)
+        x = self._hurried(x, inside) if wanted["tempo"] else x
         x = self._shifted(x, inside) if wanted["shift"] else x
         for _ in range(wanted["time_masks"]):
             x = x * self._mask(shape[0], shape[1], wanted["time_mask"])[:, :, None, None]
@@ -104,6 +106,20 @@ class SoundAugment(keras.layers.Layer):
         there = lambda at: ops.take_along_axis(x, at[:, None, None, :], -1)  # noqa: E731
         return there(low) * (1 - share) + there(high) * share
 
+    def _hurried(self, x, inside):
+        """Faster or slower around the middle, so that what a slow sound loses is on both sides."""
+        most = self.settings["tempo"]
+        factor = self._uniform((ops.shape(x)[0], 1), 1 - most, 1 + most)
+        last = ops.cast(ops.maximum(ops.sum(inside, 1, keepdims=True) - 1, 0), "float32")
+        time = ops.arange(ops.shape(x)[1], dtype="float32")[None] - last / 2
+        places = ops.clip(last / 2 + time * factor, 0.0, last)
+        low = ops.floor(places)
+        share = (places - low)[:, :, None, None]
+        low = ops.cast(low, "int32")
+        high = ops.minimum(low + 1, ops.cast(last, "int32"))
+        there = lambda at: ops.take_along_axis(x, at[:, :, None, None], 1)  # noqa: E731
+        return there(low) * (1 - share) + there(high) * share
+
     def _shifted(self, x, inside):
         most = self.settings["shift"]
         by = ops.cast(ops.floor(self._uniform((ops.shape(x)[0], 1), -most, most + 1)), "int32")
@@ -131,8 +147,96 @@ class SoundAugment(keras.layers.Layer):
                 "seed": self.seed}  # fmt: skip
 
 
-AUGMENTED = ("gain_db", "noise_db", "warp", "shift", "time_masks", "time_mask", "band_masks",
-             "band_mask")  # fmt: skip
+AUGMENTED = ("gain_db", "noise_db", "warp", "tempo", "shift", "time_masks", "time_mask",
+             "band_masks", "band_mask")  # fmt: skip
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class Levelled(keras.layers.Layer):
+    """Makes frames alike whatever the microphone, the room and the loudness.
+
+    What is far below the loudest band of a sound is as quiet as that, so that it does not matter
+    how much noise a recording has where nothing is said; and the mean of its frames is taken away
+    (cepstral mean normalisation, Atal 1974). A row without a step stays as it is.
+
+    Args:
+        floor: in natural logarithms of energy below the loudest; 0 leaves all as it is.
+        centre: whether the mean is taken away.
+        mean, scale: by which a frame was standardised, as often as a step has frames.
+    """
+
+    def __init__(
+        self, floor: float, centre: bool, mean: Sequence[float], scale: Sequence[float], **kwargs
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.floor, self.centre, self.mean, self.scale = floor, centre, list(mean), list(scale)
+
+    def call(self, frames, inside):
+        """``<float32>[batch, steps, width]``, ``<int32>[batch, steps]`` to the first."""
+        there = ops.cast(inside, "float32")[..., None]
+        if self.floor:
+            mean, scale = (ops.convert_to_tensor(x, "float32") for x in (self.mean, self.scale))
+            energy = frames / scale + mean
+            loudest = ops.max(energy + (there - 1) * FAR, (1, 2), keepdims=True)
+            frames = (ops.maximum(energy, loudest - self.floor) - mean) * scale
+        if self.centre:
+            count = ops.maximum(ops.sum(there, 1, keepdims=True), 1.0)
+            frames = frames - ops.sum(frames * there, 1, keepdims=True) / count
+        return frames * there
+
+    def compute_output_shape(self, frames_shape, inside_shape):
+        """That of the frames."""
+        return frames_shape
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "floor": self.floor, "centre": self.centre,
+                "mean": self.mean, "scale": self.scale}  # fmt: skip
+
+
+@keras.saving.register_keras_serializable("seqloom")
+class BandConvolution(keras.layers.Layer):
+    """A convolution over the bands of each step, whose frames are its channels, and a maximum over
+    neighbours: what is heard is the same a little higher or lower, in another voice (Sainath et
+    al. 2015, "Convolutional, Long Short-Term Memory, Fully Connected Deep Neural Networks").
+
+    Args:
+        filters: how many.
+        bands: values of a frame.
+        reach: bands that a filter sees.
+        pool: neighbouring places of which the greatest counts.
+    """
+
+    def __init__(self, filters: int, bands: int, reach: int = 8, pool: int = 3, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.bands, self.pool = filters, bands, min(pool, bands)
+        self.reach = min(reach, bands)
+        self.places = (bands + self.pool - 1) // self.pool
+
+    def build(self, input_shape) -> None:
+        """Makes the filters."""
+        self.stack = input_shape[-1] // self.bands
+        shape = (self.reach, self.stack, self.filters)
+        self.kernel = self.add_weight(shape, name="kernel")
+        self.bias = self.add_weight((self.filters,), "zeros", name="bias")
+
+    def call(self, x):
+        """``<float32>[batch, steps, stack * bands]`` to ``[batch, steps, places * filters]``."""
+        shape = ops.shape(x)
+        x = ops.reshape(x, (-1, self.stack, self.bands))
+        x = ops.transpose(x, (0, 2, 1))  # (B * T, bands, stack)
+        x = ops.relu(ops.conv(x, self.kernel, padding="same") + self.bias)
+        x = ops.max_pool(x, self.pool, padding="same")  # (B * T, places, filters)
+        return ops.reshape(x, (shape[0], shape[1], self.places * self.filters))
+
+    def compute_output_shape(self, input_shape):
+        """``(batch, steps, places * filters)``."""
+        return (*input_shape[:2], self.places * self.filters)
+
+    def get_config(self):
+        """For ``model.keras``."""
+        return {**super().get_config(), "filters": self.filters, "bands": self.bands,
+                "reach": self.reach, "pool": self.pool}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,8 +265,19 @@ def sound_inputs(frames: Frames) -> dict[str, keras.KerasTensor]:
     }
 
 
+def levelled(floor_db: float, centre: bool, frames: Frames) -> Levelled:
+    """The layer, for frames of a model; cepstral coefficients have no floor."""
+    floor = floor_db * DECIBEL if frames.spectral else 0.0
+    return Levelled(
+        floor, centre, frames.mean * frames.stack, frames.scale * frames.stack, name="level"
+    )
+
+
 def heard(
-    inputs: Mapping[str, keras.KerasTensor], config: AudioConfig, frames: Frames
+    inputs: Mapping[str, keras.KerasTensor],
+    config: AudioConfig,
+    frames: Frames,
+    level: Levelled | None = None,
 ) -> keras.KerasTensor:
     """What the first layer makes of frames. As it is linear in frames that stand side by side, it
     is a convolution over time.
@@ -171,6 +286,7 @@ def heard(
         inputs: of ``sound_inputs``.
         config: hyperparameters.
         frames: what they are.
+        level: as ``levelled`` makes it; not for models that answer before a sound has ended.
 
     Returns:
         ``<float32>[batch, steps, embedding_dim]`` with a mask of the steps inside.
@@ -180,6 +296,10 @@ def heard(
         frames.width, frames.spectral, frames.mean, frames.scale, settings, name="augment"
     )
     x = augment(inputs["frames"], inputs["inside"])
+    if level is not None:
+        x = level(x, inputs["inside"])
+    if config.filters:
+        x = BandConvolution(config.filters, frames.width, name="bands")(x)
     x = MaskedBy(name="mask")([x, inputs["inside"]])
     x = keras.layers.Dense(config.embedding_dim, activation="relu", name="front")(x)  # (B, T, E)
     x = keras.layers.LayerNormalization(name="front_normalise")(x)
@@ -190,5 +310,7 @@ def heard_again(
     inputs: Mapping[str, keras.KerasTensor], layers: Mapping[str, keras.layers.Layer]
 ) -> keras.KerasTensor:
     """The same by the layers of a trained model, without what is only for training."""
-    x = layers["mask"]([inputs["frames"], inputs["inside"]])
+    x = inputs["frames"]
+    x = layers["bands"](x) if "bands" in layers else x
+    x = layers["mask"]([x, inputs["inside"]])
     return layers["front_normalise"](layers["front"](x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from models.audio import Frames, heard, sound_inputs
+from models.audio import Frames, heard, levelled, sound_inputs
 from models.keyword_config import KeywordConfig
 from models.pooling import pooled_stack
 from models.training import compile_model
@@ -22,7 +22,7 @@ def keyword_model(config: KeywordConfig, classes: int, frames: Frames) -> keras.
         A model from ``frames`` and ``inside`` to ``{"label": <float32>[batch, classes]}``.
     """
     inputs = sound_inputs(frames)
-    x = heard(inputs, config, frames)
+    x = heard(inputs, config, frames, levelled(config.floor_db, config.centre, frames))
     x = pooled_stack(x, config)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(classes, dtype="float32", name="label")(x)

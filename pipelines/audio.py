@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import DataError
+from pipelines.audio_headers import WavHeader
 
 if TYPE_CHECKING:
     import soundfile
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000
 MISSING = "{0} is needed to read sound; install it with: pip install {0}"
+MAX_SAMPLES = 2**27  # of one sound in memory: 2 hours and 20 minutes at 16000 a second
 _BLOCK = 2**20  # frames that are read at a time
 
 
@@ -77,8 +79,12 @@ class Sound:
         return cls(checked_samples(raw), checked_rate(rate))
 
 
-def checked_rate(rate: Any) -> int:
+def checked_rate(rate: Any, where: str = "") -> int:
     """A rate as a whole number.
+
+    Args:
+        rate: samples a second.
+        where: the file, for the message.
 
     Raises:
         DataError: it is none, or no rate at which sound is recorded.
@@ -89,7 +95,8 @@ def checked_rate(rate: Any) -> int:
         whole = 0
     if not LOWEST_RATE <= whole <= HIGHEST_RATE or whole != rate:
         raise DataError(
-            f"the rate is {rate!r}; give samples a second, from {LOWEST_RATE} to {HIGHEST_RATE}"
+            f"{where + ': ' if where else ''}the rate is {rate!r}; give samples a second, from "
+            f"{LOWEST_RATE} to {HIGHEST_RATE}"
         )
     return whole
 
@@ -127,10 +134,11 @@ def read_sound(
         end: seconds at which it ends; the end of the file if None.
 
     Raises:
-        DataError: there is no such file, it is no sound, is cut off, or the part is not in it.
+        DataError: there is no such file, it is no sound, is cut off, is too long to be held in
+            memory, or the part is not in it.
     """
     with opened(source) as file:
-        name, rate = _name(source), checked_rate(file.samplerate)
+        name, rate = _name(source), file.samplerate
         first, last = round(start * rate), file.frames if end is None else round(end * rate)
         if not 0 <= first <= last:
             raise DataError(f"{name}: a part from {start:g} to {end} seconds ends before it begins")
@@ -139,8 +147,17 @@ def read_sound(
                 f"{name} lasts {file.frames / rate:.2f} seconds; a part from {start:g} to {end:g} "
                 "is not in it"
             )
-        blocks = list(_blocks(file, name, first, min(last, file.frames)))
-    return Sound(np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate, name)
+        last = max(first, min(last, file.frames))
+        if last - first > MAX_SAMPLES:
+            raise DataError(
+                f"{name}: {(last - first) / rate / 3600:.1f} hours are more than one sound may "
+                f"have, which is {MAX_SAMPLES} samples; cut it up, or follow it with --stream"
+            )
+        samples, at = np.empty(last - first, np.float32), 0
+        for block in _blocks(file, name, first, last):
+            samples[at : at + len(block)] = block
+            at += len(block)
+    return Sound(samples, rate, name)
 
 
 def sound_blocks(source: str | Path, seconds: float = 60.0) -> Iterator[Sound]:
@@ -151,7 +168,7 @@ def sound_blocks(source: str | Path, seconds: float = 60.0) -> Iterator[Sound]:
         seconds: length of a piece.
     """
     with opened(source) as file:
-        name, rate = _name(source), checked_rate(file.samplerate)
+        name, rate = _name(source), file.samplerate
         size = max(1, round(seconds * rate))
         for first in range(0, file.frames, size):
             blocks = list(_blocks(file, name, first, min(first + size, file.frames)))
@@ -159,28 +176,48 @@ def sound_blocks(source: str | Path, seconds: float = 60.0) -> Iterator[Sound]:
 
 
 def opened(source: str | Path | io.BytesIO) -> soundfile.SoundFile:
-    """A file of sound, open for reading.
+    """A file of sound, open for reading, at a rate at which sound is recorded.
 
     Raises:
-        DataError: there is no such file, or it is no sound that libsndfile knows.
+        DataError: there is no such file, it is no sound that libsndfile knows, or its header lies.
     """
     try:
         import soundfile
     except ImportError as error:
         raise DataError(MISSING.format("soundfile")) from error
     name = _name(source)
-    if not isinstance(source, io.BytesIO):
-        if not Path(source).is_file():
-            raise DataError(f"{name}: there is no such file; check the path")
-        if not Path(source).stat().st_size:
-            raise DataError(f"{name} is empty; leave it out, or record it again")
+    _check_header(source, name)
     try:
-        return soundfile.SoundFile(source)
+        file = soundfile.SoundFile(source)
     except (RuntimeError, OSError, TypeError) as error:
         raise DataError(
             f"{name} is no sound that can be read ({_reason(error)}); give a wav, flac, ogg or mp3 "
             "file"
         ) from error
+    try:
+        checked_rate(file.samplerate, name)
+    except DataError:
+        file.close()
+        raise
+    return file
+
+
+def _check_header(source: str | Path | io.BytesIO, name: str) -> None:
+    if isinstance(source, io.BytesIO):
+        header = WavHeader.read(source)
+        source.seek(0)
+    else:
+        if not Path(source).is_file():
+            raise DataError(f"{name}: there is no such file; check the path")
+        if not Path(source).stat().st_size:
+            raise DataError(f"{name} is empty; leave it out, or record it again")
+        try:
+            with open(source, "rb") as file:
+                header = WavHeader.read(file)
+        except OSError as error:
+            raise DataError(f"{name} cannot be read ({error.strerror})") from error
+    if header is not None:
+        header.check(name)
 
 
 def _blocks(file: soundfile.SoundFile, name: str, first: int, last: int) -> Iterator[np.ndarray]:

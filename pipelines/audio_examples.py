@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from pipelines.audio import Sound, read_sound
+from pipelines.audio import Sound, opened, read_sound
 from pipelines.messages import Placed, name_list
 from pipelines.splits import Splits, check_not_empty, content, make_splits
 
@@ -66,6 +66,22 @@ class SoundExample(Placed):
     def at(self, rate: int) -> np.ndarray:
         """Its samples at a rate: ``<float32>[n]``."""
         return self.sound().at(rate).samples
+
+    @cached_property
+    def lasting(self) -> float:
+        """Seconds of it, by the header of its file.
+
+        Raises:
+            DataError: the file cannot be read; the message names a manifest's line too.
+        """
+        if self.memory is not None:
+            return self.memory.seconds
+        try:
+            with opened(self.path) as file:
+                whole = file.frames / file.samplerate
+        except DataError as error:
+            raise DataError(f"{self.where}: {error}") if self.line else error from error
+        return (whole if self.end is None else self.end) - self.start
 
     @cached_property
     def digest(self) -> bytes:

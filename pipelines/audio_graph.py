@@ -71,7 +71,9 @@ class AudioFeaturesGraph(tf.Module):
     def stacked(self, frames: tf.Tensor) -> tf.Tensor:
         """Frames to steps, standardised."""
         one, config = self.features, self.features.config
-        frames = (frames - tf.constant(one.mean, tf.float32)) * tf.constant(one.scale, tf.float32)
+        if one.mean:
+            mean, scale = (tf.constant(x, tf.float32) for x in (one.mean, one.scale))
+            frames = (frames - mean) * scale
         cut = tf.signal.frame(frames, config.stack, config.stride, axis=1)  # (B, T, stack, width)
         shape = tf.shape(cut)
         return tf.reshape(cut, [shape[0], shape[1], config.stack * one.width])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
-from pipelines.audio import Sound, checked_rate, checked_samples, opened
+from pipelines.audio import Sound, checked_rate, checked_samples
 from pipelines.audio_examples import SoundExample, sound_splits
 from pipelines.audio_names import NamePattern, Where
 from pipelines.frames import Source
@@ -39,7 +39,7 @@ Parts = dict[str, list[SoundExample]]
 
 
 @dataclass(frozen=True)
-class Reading:
+class SoundReading:
     """How sounds are found.
 
     Attributes:
@@ -66,7 +66,7 @@ class Reading:
 
 def load_sounds(
     source: Source,
-    reading: Reading,
+    reading: SoundReading,
     synthetic: Callable[[int | None, int], list[SoundExample]],
     seed: int = 0,
 ) -> Splits[SoundExample]:
@@ -98,7 +98,7 @@ def load_sounds(
     return sound_splits(parts, name=name, notes=[*notes, *more, *left], **split)
 
 
-def _found(source: Any, reading: Reading) -> tuple[str, Parts, list[str]]:
+def _found(source: Any, reading: SoundReading) -> tuple[str, Parts, list[str]]:
     if is_table(source):
         return "data", {"train": _of_rows(Records.of(source).rows(), Path(), reading)}, []
     if isinstance(source, dict):
@@ -125,7 +125,7 @@ def _found(source: Any, reading: Reading) -> tuple[str, Parts, list[str]]:
     return name, *_of_directory(path, reading)
 
 
-def _of_directory(path: Path, reading: Reading) -> tuple[Parts, list[str]]:
+def _of_directory(path: Path, reading: SoundReading) -> tuple[Parts, list[str]]:
     """Parts that the names of files or folders speak of; all else is train."""
     parts: Parts = {}
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
@@ -168,7 +168,7 @@ def _is_manifest(path: Path) -> bool:
     return formats().get(data_extension(path.name)) in ("delimited", "json", "json_lines")
 
 
-def _of_path(path: Path, reading: Reading) -> list[SoundExample]:
+def _of_path(path: Path, reading: SoundReading) -> list[SoundExample]:
     """Examples of one part: a manifest, or a folder of sounds."""
     if path.is_file():
         if not _is_manifest(path):
@@ -235,7 +235,7 @@ def _with_transcripts(files: list[Path], root: Path) -> list[SoundExample]:
     return examples
 
 
-def _of_rows(rows: Iterable[Row], root: Path, reading: Reading) -> list[SoundExample]:
+def _of_rows(rows: Iterable[Row], root: Path, reading: SoundReading) -> list[SoundExample]:
     examples, problems, columns = [], Problems(), None
     for row in rows:
         if columns is None:
@@ -248,7 +248,7 @@ def _of_rows(rows: Iterable[Row], root: Path, reading: Reading) -> list[SoundExa
     return examples
 
 
-def _columns(row: Row, reading: Reading) -> tuple[str, str]:
+def _columns(row: Row, reading: SoundReading) -> tuple[str, str]:
     return (
         _column(row, "--path-column", reading.path_column, PATHS),
         _column(row, "--target-column", reading.target_column, reading.target_names),
@@ -296,7 +296,7 @@ def _of_row(row: Row, path: str, target: str, root: Path) -> SoundExample:
     return SoundExample(words, str(found), begin, end, **about)
 
 
-def _chosen_parts(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
+def _chosen_parts(parts: Parts, reading: SoundReading) -> tuple[Parts, list[str]]:
     """Takes out of train what flags say is validation or test."""
     notes, found = [], dict(parts)
     for part, text in (("validation", reading.validation_where), ("test", reading.test_where)):
@@ -315,7 +315,7 @@ def _chosen_parts(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
     return found, notes
 
 
-def _checked(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
+def _checked(parts: Parts, reading: SoundReading) -> tuple[Parts, list[str]]:
     """Refuses what cannot be read or has no target; leaves out what is too long to train on."""
     problems, long = Problems(), 0
     kept: Parts = {}
@@ -327,8 +327,7 @@ def _checked(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
                 problems.add("target", f"there is no {what}; write one, or leave the sound out.",
                              one.file, one.line or 1, one.unit)  # fmt: skip
                 continue
-            seconds = _seconds(one)
-            if part == "train" and seconds > reading.longest:
+            if one.lasting > reading.longest and part == "train":
                 long += 1
                 continue
             kept[part].append(one)
@@ -342,25 +341,14 @@ def _checked(parts: Parts, reading: Reading) -> tuple[Parts, list[str]]:
     return kept, notes
 
 
-def _seconds(one: SoundExample) -> float:
-    if one.memory is not None:
-        return one.memory.seconds
-    try:
-        with opened(one.path) as file:
-            whole = file.frames / checked_rate(file.samplerate)
-    except DataError as error:
-        raise DataError(f"{one.where}: {error}") if one.line else error from error
-    return (whole if one.end is None else one.end) - one.start
-
-
-def _of_tfds(name: str, reading: Reading) -> tuple[str, Parts, list[str]]:
+def _of_tfds(name: str, reading: SoundReading) -> tuple[str, Parts, list[str]]:
     from pipelines.tagged_tfds import tfds_rows
 
     full, rows, notes = tfds_rows(name)
     return full, {part: _of_rows(each, Path(), reading) for part, each in rows.items()}, notes
 
 
-def paths_of(manifest: Path, reading: Reading) -> list[tuple[str, float, float | None]]:
+def paths_of(manifest: Path, reading: SoundReading) -> list[tuple[str, float, float | None]]:
     """Path, start and end of the sounds of a manifest; what they are is not read.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.errors import DataError
+from pipelines.audio_background import usual_seconds
 from pipelines.audio_examples import SoundExample, usual_rate
 from pipelines.audio_features import AudioFeatures, AudioPreprocessing
 from pipelines.audio_program import (
@@ -28,12 +29,19 @@ from pipelines.ragged import Arrays
 
 @dataclass(frozen=True)
 class KeywordPreprocessor:
-    """Frames of sound, and the classes in the order of the model's outputs."""
+    """Frames of sound, and the classes in the order of the model's outputs.
+
+    Attributes:
+        features: samples to frames.
+        labels: the classes.
+        window: seconds that hold most training sounds; endless sound is heard so much at a time.
+    """
 
     TYPE: ClassVar[str] = "keyword"
 
     features: AudioFeatures
     labels: tuple[str, ...]
+    window: float
 
     @classmethod
     def adapt(
@@ -43,7 +51,8 @@ class KeywordPreprocessor:
         rate = config.sample_rate or usual_rate(examples)
         features = AudioFeatures(config.updated(sample_rate=rate))
         features = features.adapted(one.at(rate) for one in examples)
-        return cls(features, tuple(sorted({one.target for one in examples})))
+        labels = tuple(sorted({one.target for one in examples}))
+        return cls(features, labels, usual_seconds(examples))
 
     @property
     def programs(self) -> Mapping[str, Program]:
@@ -101,13 +110,13 @@ class KeywordPreprocessor:
 
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json``."""
-        state = {"features": self.features.state(), "labels": self.labels}
+        state = {"features": self.features.state(), "labels": self.labels, "window": self.window}
         save_state(directory, self.TYPE, state)
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> KeywordPreprocessor:
         """Reads back what ``save`` wrote."""
-        return cls(AudioFeatures.of(state["features"]), tuple(state["labels"]))
+        return cls(AudioFeatures.of(state["features"]), tuple(state["labels"]), state["window"])
 
 
 class Classify(SoundProgram):

@@ -12,6 +12,9 @@ from pipelines.preprocessor import Preprocessor
 from pipelines.program import LoadedProgram, Program, setting_array
 from pipelines.ragged import Arrays, join, split
 
+# Of one batch, in each of its arrays: a quarter of an hour of sound, more text than anybody sends.
+MOST_VALUES = 2**24
+
 # By output: an array, or a list of one array for each input where their lengths differ.
 Responses = dict[str, Any]
 
@@ -25,7 +28,8 @@ def respond(
 ) -> Responses:
     """Answers of a program, in the order of ``raw``.
 
-    Inputs of like length share a batch; the answers do not depend on it, only the time does.
+    Inputs of like length share a batch, as many as fit into memory. The answers do not depend on
+    it, only the time does.
 
     Args:
         program: its signature and fields say what may be joined, and what has a length.
@@ -135,7 +139,9 @@ def _batches(requests: list[Arrays], program: Program, batch_size: int) -> Itera
     order = sorted(range(len(requests)), key=key)
     batch: list[int] = []
     for i in order:
-        if batch and (len(batch) == batch_size or key(i)[0] != key(batch[0])[0]):
+        fixed, size = key(i)
+        full = len(batch) == batch_size or size * (len(batch) + 1) > MOST_VALUES
+        if batch and (full or fixed != key(batch[0])[0]):
             yield batch
             batch = []
         batch.append(i)

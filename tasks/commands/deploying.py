@@ -98,7 +98,10 @@ def predict(
     text_column: Annotated[str | None, typer.Option(help="of --file, where not as trained")] = None,
     settings: o.Set = None,
     stream: Annotated[
-        bool, typer.Option("--stream", help="continue a text, and show it as it is written")
+        bool,
+        typer.Option(
+            "--stream", help="continue a text, or follow a sound, and show it as it comes"
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="file to write; a picture goes next to it")
@@ -164,13 +167,20 @@ def predict(
 def _stream(
     place: Path, texts: list[str], flags: dict[str, Any], client: Any, as_json: bool
 ) -> None:
-    from tasks.stages.writing import write
+    from tasks.stages.predicting import task_of
 
     def show(text: str) -> None:
         if not as_json:
             print(text, end="", flush=True)
 
-    found = write(place, texts, flags, show, client)
+    if place.is_dir() and task_of(place).hears:
+        from tasks.stages.listening import listen
+
+        found = listen(place, texts, flags, show, tell, client)
+    else:
+        from tasks.stages.writing import write
+
+        found = write(place, texts, flags, show, client)
     if as_json:
         print_json({"predictions": found})
 

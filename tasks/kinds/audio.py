@@ -14,7 +14,7 @@ from tasks.kinds.contract import DataOptions, Task
 if TYPE_CHECKING:
     from models.audio import Frames
     from pipelines.audio import Sound
-    from pipelines.audio_sources import Reading
+    from pipelines.audio_sources import SoundReading
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class Hearing(Task):
     data: RecordedSounds = RecordedSounds()
     preprocessing: AudioPreprocessing = AudioPreprocessing()
     classes: ClassVar[bool]
+    hears: ClassVar[bool] = True
 
-    def found_by(self, options: DataOptions) -> Reading:
+    def found_by(self, options: DataOptions) -> SoundReading:
         """How ``pipelines.audio_sources`` is to look for sounds."""
-        from pipelines.audio_sources import Reading
+        from pipelines.audio_sources import SoundReading
 
-        return Reading(self.classes, **self.reading(options).to_dict())
+        reading = self.reading(options)
+        names = RecordedSounds.names()
+        return SoundReading(self.classes, **{name: getattr(reading, name) for name in names})
 
     def frames(self, preprocessor: Any) -> Frames:
         """What a model has to know of the frames."""

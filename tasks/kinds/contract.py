@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pipelines.answer_files import AskedFile
     from pipelines.frames import Source
+    from pipelines.live import Answering, Live
     from pipelines.preprocessor import Preprocessor
     from pipelines.splits import Splits
 
@@ -104,6 +105,7 @@ class Task(ABC):
         model_module: where the layers are that a saved model holds.
         overfit: see there.
         quick: settings of ``--quick``.
+        hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Task(ABC):
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"units": 32, "embedding_dim": 32, "epochs": 3}
     )
+    hears: ClassVar[bool] = False
 
     # ---- settings
 
@@ -336,6 +339,10 @@ class Task(ABC):
         columns = [row or {"input": one} for row, one in zip(columns, plain, strict=True)]
         write_answer_rows(path, [beside(*pair) for pair in zip(columns, answers, strict=True)])
         return [path]
+
+    def live(self, preprocessor: Preprocessor, model: Answering, decoding: Config) -> Live | None:
+        """What answers sound as it comes, see ``pipelines.live``; None where the kind does not."""
+        return None
 
     def pictures(
         self,

@@ -153,7 +153,7 @@ def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any],
 
 
 def _check_decoding(preprocessor: Preprocessor, decoding: Mapping[str, Any]) -> None:
-    """Refuses settings of what a model writes where it is not asked to write.
+    """Refuses settings of streams where none is asked for.
 
     Raises:
         DataError: names the flag that asks for it.
@@ -161,8 +161,9 @@ def _check_decoding(preprocessor: Preprocessor, decoding: Mapping[str, Any]) -> 
     programs = preprocessor.programs
     for name in decoding:
         taken_by = {key for key, one in programs.items() if name in one.signature["inputs"]}
-        if taken_by and DEFAULT not in taken_by:
-            raise DataError(f"{_flag(name)} is a setting of what the model writes: add --stream")
+        if DEFAULT not in taken_by:
+            what = "what the model writes" if taken_by else "sound that is followed"
+            raise DataError(f"{_flag(name)} is a setting of {what}: add --stream")
 
 
 def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from common.config import Config, number
 from models.keyword_config import KeywordConfig
 from models.metric import Metric
-from tasks.kinds.audio import Hearing
+from pipelines.keyword_watch import KeywordDecoding
+from tasks.kinds.audio import Hearing, RecordedSounds
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 
 if TYPE_CHECKING:
@@ -19,32 +21,52 @@ if TYPE_CHECKING:
 
     from pipelines.audio_examples import SoundExample
     from pipelines.keyword import KeywordPreprocessor
+    from pipelines.keyword_watch import KeywordWatch
+    from pipelines.live import Answering
     from pipelines.splits import Splits
 
+DECISIONS = 16  # that are made together in a file
 UNCHANGED = MappingProxyType({
     "dropout": 0.0, "gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "shift": 0, "time_masks": 0,
     "band_masks": 0, "average": 0.0, "learning_rate": 0.01,
 })  # fmt: skip
 
 
+@dataclass(frozen=True)
+class RecordedKeywords(RecordedSounds):
+    """How keywords are found, and what is added to them."""
+
+    background: float = number(
+        0.0, 0.0, 10.0, "for endless sound: share of made sounds that are no keyword, and of others"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Keyword(Hearing):
     """A recurrent classifier over frames of sound."""
 
+    data: RecordedKeywords = RecordedKeywords()
     model: KeywordConfig = KeywordConfig()
+    decoding: KeywordDecoding = KeywordDecoding()
 
     kind = "keyword"
     classes: ClassVar[bool] = True
     metric = Metric("accuracy", "max", proportion=True)
+    # Accuracy on a small validation part is 1 long before a model has learnt what it can.
+    monitor = Metric("loss", "min")
     model_module = "models.keyword"
+    quick = MappingProxyType({**Hearing.quick, "layers": 1})
     overfit = Overfit(0.95, epochs=30, settings=UNCHANGED)
 
     def load(self, options: DataOptions) -> Splits[SoundExample]:
         """Sounds with a class, from any source of ``docs/sound.md``."""
+        from pipelines.audio_background import with_background
         from pipelines.audio_sources import load_sounds
         from pipelines.synthetic_keyword import synthetic_keys
 
-        return load_sounds(options.source, self.found_by(options), synthetic_keys, options.seed)
+        splits = load_sounds(options.source, self.found_by(options), synthetic_keys, options.seed)
+        share = self.reading(options).background
+        return with_background(splits, share, options.seed) if share else splits
 
     def adapt(self, settings: Settings, train: Sequence[SoundExample]) -> KeywordPreprocessor:
         """Frames and classes of the training sounds."""
@@ -62,7 +84,7 @@ class Keyword(Hearing):
         return keyword_model(settings.model, classes, self.frames(preprocessor))
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
-        """Cell, direction, depth, sizes, pooling, dropout and learning rate."""
+        """Cell, direction, depth, sizes, pooling, convolution, augmentation and learning rate."""
         model = choices(hp, settings.model, {
             "cell": ["lstm", "gru", "simple_rnn"],
             "bidirectional": bool,
@@ -72,6 +94,7 @@ class Keyword(Hearing):
             "pooling": ["max", "mean", "attention", "last"],
             "dropout": [0.1, 0.3, 0.5],
             "warp": [0.0, 0.1, 0.2],
+            "filters": [0, 24],
             "learning_rate": (5e-4, 1e-2),
         })  # fmt: skip
         return replace(settings, model=model)
@@ -123,6 +146,14 @@ class Keyword(Hearing):
 
         guesses = [label.decode("utf-8") for label in responses["label"]]
         return draw_keywords(preprocessor, examples, guesses, directory)
+
+    def live(
+        self, preprocessor: KeywordPreprocessor, model: Answering, decoding: Config
+    ) -> KeywordWatch:
+        """The keywords of endless sound."""
+        from pipelines.keyword_watch import KeywordWatch
+
+        return KeywordWatch(preprocessor, model.run, decoding, batch=DECISIONS)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the file``."""
