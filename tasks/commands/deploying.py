@@ -100,6 +100,9 @@ def predict(
     stream: Annotated[
         bool, typer.Option("--stream", help="continue a text, and show it as it is written")
     ] = False,
+    program: Annotated[
+        str, typer.Option(help="signature that answers, such as generate")
+    ] = "serving_default",
     out: Annotated[
         Path | None, typer.Option(help="file to write; a picture goes next to it")
     ] = None,
@@ -118,7 +121,8 @@ def predict(
     [source, *given] = unmarked([source, *(inputs or [])])
     place, client = Path(source), None
     if out is not None:
-        check_answer_file(out)
+        if not place.is_dir():
+            check_answer_file(out)
         check_file(out)
     if url is not None:
         from tasks.stages.asking import ask, client_of
@@ -143,6 +147,8 @@ def predict(
     from tasks.stages.predicting import task_of
 
     task = task_of(place)
+    if out is not None:
+        check_answer_file(out, task.answer_formats)
     groups = (task.data, task.decoding)
     switches = {
         name for g in groups for name, value in g.to_dict().items() if isinstance(value, bool)
@@ -150,7 +156,7 @@ def predict(
     given, more = inputs_and_flags(given, switches)
     given += inputs_after_dashes(own)
     _check_known(own, flags | more, {name for group in groups for name in group.names()})
-    found = stage(place, given, file, flags | more, out, client)
+    found = stage(place, given, file, flags | more, out, client, program)
     for note in found.notes:
         tell(f"note: {note}")
     if as_json:

@@ -104,6 +104,8 @@ class Task(ABC):
         model_module: where the layers are that a saved model holds.
         overfit: see there.
         quick: settings of ``--quick``.
+        answer_formats: extensions that ``write_answers`` takes besides those of tables.
+        reads_tables: whether a file of inputs is a table, whose columns are put beside its answers.
     """
 
     name: str
@@ -122,6 +124,8 @@ class Task(ABC):
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"units": 32, "embedding_dim": 32, "epochs": 3}
     )
+    answer_formats: ClassVar[tuple[str, ...]] = ()
+    reads_tables: ClassVar[bool] = True
 
     # ---- settings
 
