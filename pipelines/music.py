@@ -19,10 +19,10 @@ from decoding.nade import DrawnUnits, NadeWeights, draw_units
 from pipelines.encoded import EncodedRows
 from pipelines.piano_roll import (
     GONE,
+    HIGHEST,
     LOWEST,
     NOTES,
     SILENT,
-    HIGHEST,
     Piece,
     checked_steps,
     notes_of,
