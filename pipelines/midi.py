@@ -12,7 +12,7 @@ from typing import Any
 
 from common.errors import DataError
 from common.files import write_aside
-from pipelines.piano_roll import HIGHEST, LOWEST, Piece
+from pipelines.piano_roll import HIGHEST, LOWEST, PianoRoll
 
 EXTENSIONS = (".mid", ".midi")
 PERCUSSION = 9  # channel 10, counted from 0
@@ -21,7 +21,7 @@ BEATS_A_MINUTE, LOUDNESS = 90, 80
 MAX_STEPS = 200_000  # of a piece: more than a day's music, in quarters
 
 
-def read_midi(path: Path, per_beat: int) -> Piece:
+def read_midi(path: Path, per_beat: int) -> PianoRoll:
     """A piece from a file.
 
     A note sounds in the steps that it covers by more than half, and in one at least.
@@ -47,7 +47,7 @@ def read_midi(path: Path, per_beat: int) -> Piece:
     if not spans:
         raise DataError(f"{path} holds no note; give a MIDI file with music, or leave it away")
     ticks = file.ticks_per_beat / per_beat
-    return Piece(_steps(path, spans, ticks), per_beat)
+    return PianoRoll(_steps(path, spans, ticks), per_beat)
 
 
 def _spans(track: Any) -> Iterator[tuple[int, int, int]]:
@@ -88,7 +88,7 @@ def _steps(
     return tuple(tuple(sorted(step)) for step in found)
 
 
-def write_midi(path: Path, piece: Piece, beats_a_minute: float = BEATS_A_MINUTE) -> None:
+def write_midi(path: Path, piece: PianoRoll, beats_a_minute: float = BEATS_A_MINUTE) -> None:
     """A piece as a file of one track; a note that sounds on is held.
 
     Raises:
@@ -111,10 +111,10 @@ def write_midi(path: Path, piece: Piece, beats_a_minute: float = BEATS_A_MINUTE)
         file.save(file=out)
 
 
-def held_notes(piece: Piece) -> list[tuple[int, int, int]]:
+def held_notes(piece: PianoRoll) -> list[tuple[int, int, int]]:
     """``(note, first step, step behind the last)`` of each note, in the order of their beginnings.
 
-    >>> held_notes(Piece(((60, 64), (60,), (), (60,))))
+    >>> held_notes(PianoRoll(((60, 64), (60,), (), (60,))))
     [(60, 0, 2), (64, 0, 1), (60, 3, 4)]
     """
     found, open_notes = [], {}

@@ -1,4 +1,4 @@
-"""``pipelines.music`` as TensorFlow ops."""
+"""``pipelines.music_programs`` as TensorFlow ops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from decoding.nade_graph import draw_units
 from decoding.stepping_graph import require
-from pipelines.music import BAD_NOTES, BAD_STEPS, BAD_TEMPERATURE, MAX_STEPS
+from pipelines.music_notes import BAD_NOTES, BAD_STEPS, BAD_TEMPERATURE, MAX_STEPS
 from pipelines.piano_roll import GONE, HIGHEST, LOWEST, NOTES, SILENT
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors
@@ -63,7 +63,7 @@ class ContinuePieceGraph(GraphProgram):
 
     def __init__(self, program: Any) -> None:
         super().__init__()
-        self.nade = program.preprocessor.nade
+        self.nade = program.nade
 
     def encode(self, request: Tensors) -> Tensors:
         """``opening <float32>[batch, time, 88]``, its ``length``, and the settings."""
@@ -152,7 +152,7 @@ class NextNotesGraph(GraphProgram):
 
     def __init__(self, program: Any) -> None:
         super().__init__()
-        self.nade = program.preprocessor.nade
+        self.nade = program.nade
 
     def encode(self, request: Tensors) -> Tensors:
         """``rows <float32>[batch, 88]`` and the settings."""
@@ -190,7 +190,7 @@ class NextNotesGraph(GraphProgram):
 
 
 def read_notes(notes: tf.Tensor, whole: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-    """See ``pipelines.music.read_notes``; ``whole`` keeps steps behind the end."""
+    """See ``pipelines.music_notes.read_notes``; ``whole`` keeps steps behind the end."""
     sounds = notes >= LOWEST
     known = ((notes <= HIGHEST) & sounds) | (notes == SILENT) | (notes == GONE)
     require(tf.reduce_all(known), BAD_NOTES)
@@ -203,7 +203,7 @@ def read_notes(notes: tf.Tensor, whole: bool = False) -> tuple[tf.Tensor, tf.Ten
 
 
 def numbers_of(rows: tf.Tensor, voices: tf.Tensor) -> tf.Tensor:
-    """See ``pipelines.music.numbers_of``."""
+    """See ``pipelines.music_notes.numbers_of``."""
     beyond = HIGHEST + 1
     numbers = tf.where(rows > 0, tf.range(LOWEST, beyond), beyond)
     numbers = tf.sort(numbers, -1)[..., :voices]
@@ -211,6 +211,6 @@ def numbers_of(rows: tf.Tensor, voices: tf.Tensor) -> tf.Tensor:
 
 
 def checked_temperature(values: tf.Tensor) -> tf.Tensor:
-    """See ``pipelines.music.checked_temperature``."""
+    """See ``pipelines.music_notes.checked_temperature``."""
     require(tf.reduce_all((values >= 0) & (values <= 100)), BAD_TEMPERATURE)
     return tf.clip_by_value(values, 0.0, 100.0)

@@ -1,9 +1,11 @@
 """Where pieces of music come from: MIDI files, JSON, or rules of harmony.
 
-splits = load_music("synthetic")                    # chorales, see pipelines.synthetic_music
-splits = load_music("data/jsb-chorales-quarter.json")
-splits = load_music("data/tunes")                   # a folder of .mid files, or train/, valid/, test/
-splits = load_music("tune.mid")
+    splits = load_music("synthetic")         # chorales, see pipelines.synthetic_music
+    splits = load_music("data/jsb-chorales-quarter.json")
+    splits = load_music("data/tunes")        # a folder of .mid files, or train/, valid/, test/
+    splits = load_music("tune.mid")
+
+docs/music.md shows every form that is understood.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from typing import Any
 from common.errors import DataError
 from pipelines.layout import PART_WORDS
 from pipelines.midi import EXTENSIONS, read_midi
-from pipelines.piano_roll import Piece, checked_steps
+from pipelines.piano_roll import PianoRoll, checked_steps
 from pipelines.splits import PARTS, Splits, make_splits
 from pipelines.synthetic_music import DEFAULT_SIZE, synthetic_chorales
 from pipelines.textfile import read_document
 
 _WAY_OUT = (
-    'give {"train": [...], "valid": [...], "test": [...]}, each a list of pieces, a piece a list of '
-    "steps, and a step a list of MIDI numbers"
+    'give {"train": [...], "valid": [...], "test": [...]}, each a list of pieces, a piece a list '
+    "of steps, and a step a list of MIDI numbers"
 )
 
 
@@ -36,7 +38,7 @@ def load_music(
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
-) -> Splits[Piece]:
+) -> Splits[PianoRoll]:
     """Loads pieces.
 
     Args:
@@ -72,7 +74,7 @@ def load_music(
     return _splits(parts, path.stem if path.is_file() else path.resolve().name, split)
 
 
-def read_pieces(path: Path, per_beat: int) -> list[Piece]:
+def read_pieces(path: Path, per_beat: int) -> list[PianoRoll]:
     """The pieces of one file: MIDI, or JSON of one piece or of many.
 
     Raises:
@@ -92,7 +94,7 @@ def read_pieces(path: Path, per_beat: int) -> list[Piece]:
     return _pieces(document, str(path), per_beat)
 
 
-def one_piece(text: str, per_beat: int) -> Piece:
+def one_piece(text: str, per_beat: int) -> PianoRoll:
     """A piece that was typed: the name of a file that holds one, or JSON of its steps.
 
     Raises:
@@ -101,7 +103,7 @@ def one_piece(text: str, per_beat: int) -> Piece:
     path = Path(text).expanduser()
     if text.lstrip()[:1] == "[":
         try:
-            return Piece(checked_steps(json.loads(text), "input"), per_beat)
+            return PianoRoll(checked_steps(json.loads(text), "input"), per_beat)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(
                 f"{text[:60]!r} is no JSON ({error}); give steps, as [[60, 64, 67], [60, 65, 69]]"
@@ -112,20 +114,22 @@ def one_piece(text: str, per_beat: int) -> Piece:
     return pieces[0]
 
 
-def _splits(parts: dict[str, list[Piece]], name: str, split: dict[str, Any]) -> Splits[Piece]:
+def _splits(
+    parts: dict[str, list[PianoRoll]], name: str, split: dict[str, Any]
+) -> Splits[PianoRoll]:
     return make_splits(
         parts, key=lambda piece: json.dumps(piece.steps).encode(), name=name, noun="pieces", **split
     )
 
 
-def _parts(path: Path, per_beat: int) -> dict[str, list[Piece]]:
+def _parts(path: Path, per_beat: int) -> dict[str, list[PianoRoll]]:
     if path.is_file():
         if _is_json(path):
             return _of_json(path, per_beat)
         return {"train": read_pieces(path, per_beat)}
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or directory; check the path.")
-    found: dict[str, list[Piece]] = {}
+    found: dict[str, list[PianoRoll]] = {}
     for folder in sorted(path.iterdir()):
         part = PART_WORDS.get(folder.name.lower())
         if part is None or not folder.is_dir():
@@ -149,7 +153,7 @@ def _midi_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
 
 
-def _of_folder(folder: Path, per_beat: int) -> list[Piece]:
+def _of_folder(folder: Path, per_beat: int) -> list[PianoRoll]:
     files = _midi_files(folder)
     if not files:
         raise DataError(
@@ -167,14 +171,14 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path} is nested too deeply; {_WAY_OUT}.") from error
 
 
-def _of_json(path: Path, per_beat: int) -> dict[str, list[Piece]]:
+def _of_json(path: Path, per_beat: int) -> dict[str, list[PianoRoll]]:
     """Parts of a JSON file; a list of pieces is all train."""
     document = _json(path)
     if isinstance(document, Sequence) and not isinstance(document, str):
         return {"train": _pieces(document, str(path), per_beat)}
     if not isinstance(document, Mapping) or not document:
         raise DataError(f"{path} holds {_described(document)}; {_WAY_OUT}.")
-    found: dict[str, list[Piece]] = {}
+    found: dict[str, list[PianoRoll]] = {}
     for word, pieces in document.items():
         part = PART_WORDS.get(word.lower())
         if part is None:
@@ -187,7 +191,7 @@ def _of_json(path: Path, per_beat: int) -> dict[str, list[Piece]]:
     return {part: found[part] for part in PARTS if part in found}
 
 
-def _pieces(pieces: Any, where: str, per_beat: int) -> list[Piece]:
+def _pieces(pieces: Any, where: str, per_beat: int) -> list[PianoRoll]:
     if not isinstance(pieces, list) or (pieces and _depth(pieces) != 3):
         raise DataError(f"{where} holds {_described(pieces)}; {_WAY_OUT}.")
     found = []
@@ -195,7 +199,7 @@ def _pieces(pieces: Any, where: str, per_beat: int) -> list[Piece]:
         steps = checked_steps(steps, f"{where}, piece {number}")
         if not steps:
             raise DataError(f"{where}, piece {number} has no step; leave it away.")
-        found.append(Piece(steps, per_beat))
+        found.append(PianoRoll(steps, per_beat))
     return found
 
 

@@ -1,8 +1,9 @@
 """Music as a piano roll: which notes sound in each step of time.
 
-A note is a MIDI number; 60 is the C in the middle of a piano. A step is a fixed part of a beat. What
-sounds in two steps after one another is one note that is held: a roll does not say where a note is
-struck again (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, whose models read the same).
+A note is a MIDI number; 60 is the C in the middle of a piano. A step is a fixed part of a beat.
+What sounds in two steps after one another is one note that is held: a roll does not say where a
+note is struck again (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, whose models read the
+same).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Steps = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
-class Piece:
+class PianoRoll:
     """A piece of music.
 
     Attributes:

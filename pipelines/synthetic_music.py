@@ -2,11 +2,11 @@
 
 Four voices in any key, major or minor, a step a beat. A piece is a few phrases of two bars:
 
-- **harmony**: each chord follows the one before as a table of degrees has it, and a phrase ends with
-  a cadence, the last one on the tonic;
-- **voice leading**: soprano, alto and tenor go to the notes of the chord that are near, in order and
-  in their ranges, every note of the chord sounds, and voices that move together in fifths or octaves
-  are avoided; the bass has the root, or the third;
+- **harmony**: each chord follows the one before as a table of degrees has it, and a phrase ends
+  with a cadence, the last one on the tonic;
+- **voice leading**: soprano, alto and tenor go to the notes of the chord that are near, in order
+  and in their ranges, every note of the chord sounds, and voices that move together in fifths or
+  octaves are avoided; the bass has the root, or the third;
 - **passing notes**: where a chord lasts two beats and a voice then moves by a third, it takes the
   note between on the second.
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from common.errors import DataError
 from pipelines.draws import Draws
-from pipelines.piano_roll import Piece
+from pipelines.piano_roll import PianoRoll
 
 DEFAULT_SIZE = 300
 MAX_SIZE = 20_000
@@ -37,7 +37,7 @@ FAR = 5  # semitones that a voice moves at most
 Voicing = tuple[int, int, int, int]  # soprano, alto, tenor, bass
 
 
-def synthetic_chorales(size: int = DEFAULT_SIZE, seed: int = 0) -> list[Piece]:
+def synthetic_chorales(size: int = DEFAULT_SIZE, seed: int = 0) -> list[PianoRoll]:
     """Generates distinct chorales of two to four phrases.
 
     The same arguments give the same pieces on every machine and Python version.
@@ -55,7 +55,7 @@ def synthetic_chorales(size: int = DEFAULT_SIZE, seed: int = 0) -> list[Piece]:
             f"synthetic:{DEFAULT_SIZE}."
         )
     composer = _Composer(seed)
-    found: dict[Piece, None] = {}
+    found: dict[PianoRoll, None] = {}
     while len(found) < size:
         found[composer.piece()] = None
     return list(found)
@@ -64,7 +64,7 @@ def synthetic_chorales(size: int = DEFAULT_SIZE, seed: int = 0) -> list[Piece]:
 class _Composer(Draws):
     """Writes one piece after another from a stream of random numbers."""
 
-    def piece(self) -> Piece:
+    def piece(self) -> PianoRoll:
         """Two to four phrases in a key."""
         tonic, mode = self.below(12), self.pick((MAJOR, MAJOR, MINOR))
         scale = [(tonic + degree) % 12 for degree in mode]
@@ -81,7 +81,7 @@ class _Composer(Draws):
             if beats == 2:
                 after = voicings[min(i + 1, len(voicings) - 1)]
                 steps.append(self.passing(scale, voicings[i], after))
-        return Piece(tuple(tuple(sorted(set(step))) for step in steps))
+        return PianoRoll(tuple(tuple(sorted(set(step))) for step in steps))
 
     def phrase(self, before: int, last: bool) -> list[tuple[int, int]]:
         """Chords of a phrase, and the beats of each."""

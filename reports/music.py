@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.files import write_aside
 from pipelines.midi import held_notes, write_midi
-from pipelines.piano_roll import Piece, note_name
+from pipelines.piano_roll import PianoRoll, note_name
 from reports.synthesiser import rendered, write_wav
 
 BLUE, ORANGE, GREY = "#2c6fad", "#c2410c", "#8a8f98"
@@ -18,7 +18,7 @@ MOST_STEPS = 96  # of a picture in a report
 LEAST = 10  # pieces that a place must have to be drawn
 
 
-def write_music(path: Path, piece: Piece, opening: int = 0) -> Path:
+def write_music(path: Path, piece: PianoRoll, opening: int = 0) -> Path:
     """A piece as a file, by its extension: .mid, .wav, or .png for a piano roll.
 
     Args:
@@ -38,21 +38,21 @@ def write_music(path: Path, piece: Piece, opening: int = 0) -> Path:
 
 
 def draw_music(
-    pieces: Sequence[Piece], log_probabilities: Sequence[np.ndarray], directory: Path
+    pieces: Sequence[PianoRoll], log_probabilities: Sequence[np.ndarray], directory: Path
 ) -> list[str]:
     """Writes ``piano_roll.png``, the first piece with the nats of each step, and
     ``nll_by_step.png``."""
     directory.mkdir(parents=True, exist_ok=True)
     if not pieces:
         return []
-    first = Piece(pieces[0].steps[:MOST_STEPS], pieces[0].per_beat)
+    first = PianoRoll(pieces[0].steps[:MOST_STEPS], pieces[0].per_beat)
     nats = -log_probabilities[0][:MOST_STEPS]
     piano_roll(first, nats=nats).savefig(directory / "piano_roll.png", dpi=110)
     by_step(log_probabilities).savefig(directory / "nll_by_step.png", dpi=110)
     return ["piano_roll.png", "nll_by_step.png"]
 
 
-def piano_roll(piece: Piece, opening: int = 0, nats: np.ndarray | None = None) -> Figure:
+def piano_roll(piece: PianoRoll, opening: int = 0, nats: np.ndarray | None = None) -> Figure:
     """Notes over time; what was given in grey, what was written in colour.
 
     Args:

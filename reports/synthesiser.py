@@ -9,7 +9,7 @@ import numpy as np
 
 from common.files import write_aside
 from pipelines.midi import BEATS_A_MINUTE, held_notes
-from pipelines.piano_roll import Piece
+from pipelines.piano_roll import PianoRoll
 
 RATE = 22_050  # samples a second
 # Strength of each partial, the fundamental first: a soft organ pipe.
@@ -19,7 +19,7 @@ DECAY = 0.5  # per second, of a note that is held
 A4, CONCERT_PITCH = 69, 440.0
 
 
-def rendered(piece: Piece, beats_a_minute: float = BEATS_A_MINUTE) -> np.ndarray:
+def rendered(piece: PianoRoll, beats_a_minute: float = BEATS_A_MINUTE) -> np.ndarray:
     """A piece as sound: ``<float32>[samples]`` from -1 to 1, ``RATE`` a second.
 
     Each note is a sum of sine waves at multiples of its frequency, 440 Hz for the A above the

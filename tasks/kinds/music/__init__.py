@@ -12,8 +12,9 @@ from common.config import Config, number
 from common.errors import ConfigError, DataError
 from models.metric import Metric
 from models.music_config import MusicConfig
-from pipelines.music import MusicDecoding, MusicPreprocessing
-from pipelines.piano_roll import Piece, checked_steps, chord_names
+from pipelines.music import MusicPreprocessing
+from pipelines.music_notes import MusicDecoding
+from pipelines.piano_roll import PianoRoll, checked_steps, chord_names
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ class Music(Task):
         """With the steps of a beat that the model was trained on."""
         return replace(self, data=MusicData(preprocessor.per_beat))
 
-    def load(self, options: DataOptions) -> Splits[Piece]:
+    def load(self, options: DataOptions) -> Splits[PianoRoll]:
         """Pieces from any source of ``docs/music.md``."""
         from pipelines.music_sources import load_music
 
         return load_music(options.source, seed=options.seed, **self.reading(options).to_dict())
 
-    def adapt(self, settings: Settings, train: Sequence[Piece]) -> MusicPreprocessor:
+    def adapt(self, settings: Settings, train: Sequence[PianoRoll]) -> MusicPreprocessor:
         """Nothing is learnt but the length of a step."""
         from pipelines.music import MusicPreprocessor
 
@@ -101,7 +102,7 @@ class Music(Task):
         model: keras.Model,
         settings: Settings,
         preprocessor: MusicPreprocessor,
-        splits: Splits[Piece],
+        splits: Splits[PianoRoll],
     ) -> tuple[keras.Model, MusicPreprocessor]:
         """The weights by which notes are drawn go with the preprocessor."""
         if settings.model.output != "nade":
@@ -121,14 +122,16 @@ class Music(Task):
         return {"model": found["model"], "step": step_model(found["next"])}
 
     def evaluate(
-        self, preprocessor: MusicPreprocessor, responses: Responses, examples: Sequence[Piece]
+        self, preprocessor: MusicPreprocessor, responses: Responses, examples: Sequence[PianoRoll]
     ) -> dict[str, float]:
         """Nats a step, each given all before it in its piece."""
         from tasks.kinds.music.baseline import nll_scores
 
         return nll_scores(responses["log_probabilities"])
 
-    def baseline(self, preprocessor: MusicPreprocessor, splits: Splits[Piece]) -> dict[str, Any]:
+    def baseline(
+        self, preprocessor: MusicPreprocessor, splits: Splits[PianoRoll]
+    ) -> dict[str, Any]:
         """The next chord by the last one."""
         from tasks.kinds.music.baseline import markov_scores
 
@@ -178,7 +181,7 @@ class Music(Task):
             raise DataError(f"--out {path} takes one piece; {len(raw)} were given")
         opening, answer = checked_steps(raw[0], "input"), answers[0]
         following = checked_steps(answer.get("notes", []), "answer")
-        piece = Piece((*opening, *following), preprocessor.per_beat)
+        piece = PianoRoll((*opening, *following), preprocessor.per_beat)
         if not any(piece.steps):
             raise DataError(
                 f"--out {path} would hold no note; add --program generate, which goes on with a "
@@ -190,7 +193,7 @@ class Music(Task):
         self,
         preprocessor: MusicPreprocessor,
         responses: Responses,
-        examples: Sequence[Piece],
+        examples: Sequence[PianoRoll],
         directory: Path,
     ) -> list[str]:
         """A piece with what was not expected in it, and the nats a step by place."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.music_baselines import ChordMarkov
-from pipelines.piano_roll import LOWEST, NOTES, Piece
+from pipelines.piano_roll import LOWEST, NOTES, PianoRoll
 from pipelines.splits import Splits
 
 
@@ -28,10 +28,10 @@ def nll_scores(log_probabilities: Sequence[np.ndarray]) -> dict[str, float]:
     }
 
 
-def markov_scores(splits: Splits[Piece]) -> dict[str, Any]:
+def markov_scores(splits: Splits[PianoRoll]) -> dict[str, Any]:
     """Those of a first-order Markov model of chords."""
 
-    def chords(part: Sequence[Piece]) -> list[list[tuple[int, ...]]]:
+    def chords(part: Sequence[PianoRoll]) -> list[list[tuple[int, ...]]]:
         return [[tuple(n - LOWEST for n in step) for step in piece.steps] for piece in part]
 
     validation, test = chords(splits.validation), chords(splits.test)
