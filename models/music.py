@@ -81,7 +81,8 @@ def music_cores(model: keras.Model) -> dict[str, keras.Model]:
         for layer in recurrent
         for kind, state in zip("hc", layer.output[1:], strict=False)
     }
-    states = dict(zip(after, model.get_layer("first_states").output, strict=True))
+    begin = keras.tree.flatten(model.get_layer("first_states").output)
+    states = dict(zip(after, begin, strict=True))
     outputs = {
         name: model.get_layer(name).output
         for name in ("note_bias", "hidden_bias")

@@ -69,8 +69,10 @@ class ContinuePieceGraph(GraphProgram):
         """``opening <float32>[batch, time, 88]``, its ``length``, and the settings."""
         opening, length = read_notes(request["notes"])
         steps = request["steps"]
-        require(tf.reduce_all((steps >= 1) & (steps <= MAX_STEPS)), BAD_STEPS)
-        steps = tf.clip_by_value(steps, 1, MAX_STEPS)
+        good = (steps >= 1) & (steps <= MAX_STEPS)
+        require(tf.reduce_all(good), BAD_STEPS)
+        # The assertion does not hold the loop back, which is to be short then.
+        steps = tf.where(good, steps, 1)
         return {"opening": opening, "length": length, "written": steps,
                 "temperature": checked_temperature(request["temperature"]),
                 "seed": request["seed"]}  # fmt: skip

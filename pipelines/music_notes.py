@@ -27,9 +27,13 @@ class MusicDecoding(Config):
     seed: int = number(0, 0, 2**31 - 1, "seed of the random numbers")
 
 
-def read_notes(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_notes(notes: np.ndarray, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Numbers ``<int32>[batch, time, voices]`` as rows ``<float32>[batch, time, 88]`` and the
     length ``<int32>[batch]`` of each piece, up to its last step in which any number is no ``GONE``.
+
+    Args:
+        notes: numbers.
+        whole: keep the steps behind the end of the longest piece.
 
     Raises:
         ValueError: a number is neither a note nor stands for none.
@@ -42,8 +46,7 @@ def read_notes(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = np.zeros((*notes.shape[:2], NOTES), np.float32)
     batch, time, _ = np.nonzero(sounds)
     rows[batch, time, notes[sounds] - LOWEST] = 1
-    longest = int(length.max(initial=0))
-    return rows[:, :longest] if notes.shape[1] > longest else rows, length
+    return (rows if whole else rows[:, : int(length.max(initial=0))]), length
 
 
 def numbers_of(rows: np.ndarray, voices: int) -> np.ndarray:

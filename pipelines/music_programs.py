@@ -224,7 +224,7 @@ class NextNotes(_OfMusic):
 
     def encode(self, request: Arrays) -> Arrays:
         """``rows <float32>[batch, 88]`` and the settings."""
-        rows, _ = read_notes(request["notes"][:, None])
+        rows, _ = read_notes(request["notes"][:, None], whole=True)
         position = request["position"]
         return {
             "rows": rows[:, 0],
