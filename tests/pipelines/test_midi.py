@@ -1,5 +1,7 @@
 """MIDI written and read back, and files that are none."""
 
+import contextlib
+
 import mido
 import pytest
 from hypothesis import given, settings
@@ -92,7 +94,5 @@ def test_every_beginning_of_a_file_is_refused_or_read(tmp_path):
     for size in range(len(content)):
         path = tmp_path / "part.mid"
         path.write_bytes(content[:size])
-        try:
-            read_midi(path, 4)
-        except DataError as error:
-            assert "part.mid" in str(error)
+        with contextlib.suppress(DataError):  # and nothing else
+            assert any(read_midi(path, 4).steps)

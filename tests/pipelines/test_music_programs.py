@@ -200,7 +200,9 @@ def test_both_implementations_draw_the_same_music(model):
     request = preprocessor.to_request(raw)
     more = {"steps": np.array([5, 9, 1], np.int32), "seed": np.array([3, 4, 5]),
             "temperature": np.array([1.0, 0.7, 0.0], np.float32)}  # fmt: skip
-    found = module.functions["generate"](**{n: tf.constant(x) for n, x in {**request, **more}.items()})
+    found = module.functions["generate"](
+        **{n: tf.constant(x) for n, x in {**request, **more}.items()}
+    )
     expected = run(model, "generate", raw, **more)
     for name in ("continuation", "written", "voices"):
         assert found[name].numpy().tolist() == expected[name].tolist(), name
