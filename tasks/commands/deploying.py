@@ -121,14 +121,14 @@ def predict(
     [source, *given] = unmarked([source, *(inputs or [])])
     place, client = Path(source), None
     if out is not None:
-        if not place.is_dir():
-            check_answer_file(out)
         check_file(out)
     if url is not None:
         from tasks.stages.asking import ask, client_of
 
         client = client_of(url, place, token_of(token_file), tls_ca)
         if not place.is_dir() and not stream:
+            if out is not None:
+                check_answer_file(out)
             given, more = inputs_and_flags(given, ())
             given += inputs_after_dashes(own)
             found = ask(client, [source, *given], file, flags | more, out)

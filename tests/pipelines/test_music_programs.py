@@ -200,9 +200,8 @@ def test_both_implementations_draw_the_same_music(model):
     request = preprocessor.to_request(raw)
     more = {"steps": np.array([5, 9, 1], np.int32), "seed": np.array([3, 4, 5]),
             "temperature": np.array([1.0, 0.7, 0.0], np.float32)}  # fmt: skip
-    found = module.functions["generate"](
-        **{n: tf.constant(x) for n, x in {**request, **more}.items()}
-    )
+    tensors = {name: tf.constant(array) for name, array in {**request, **more}.items()}
+    found = module.functions["generate"](**tensors)
     expected = run(model, "generate", raw, **more)
     for name in ("continuation", "written", "voices"):
         assert found[name].numpy().tolist() == expected[name].tolist(), name
@@ -226,8 +225,8 @@ def test_targets_are_places_and_long_pieces_are_cut():
 
 
 def test_answers_count_as_the_papers_do_and_can_be_read_back(tmp_path):
-    response = {"log_probability": np.array([-9.0, 0.0], np.float32),
-                "log_probabilities": [np.array([-5.0, -1.0, -3.0], np.float32), np.zeros(0)]}  # fmt: skip
+    each = [np.array([-5.0, -1.0, -3.0], np.float32), np.zeros(0)]
+    response = {"log_probability": np.array([-9.0, 0.0]), "log_probabilities": each}
     first, empty = made().answers(response, [TUNE[:3], []])
     assert (first["nll"], first["nll_with_first"]) == (2.0, 3.0)
     assert empty["nll"] == 0.0
