@@ -187,7 +187,7 @@ class Music(Task):
                 f"--out {path} would hold no note; add --program generate, which goes on with a "
                 "piece"
             )
-        return [write_music(path, piece, len(opening))]
+        return [write_music(path, piece, len(opening) if following else 0)]
 
     def pictures(
         self,
