@@ -95,7 +95,10 @@ class NadeScore(keras.layers.Layer):
 
     A neural autoregressive distribution estimator (Larochelle and Murray 2011) whose biases come
     from a recurrent network (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392); see
-    ``decoding.nade``. It holds an array ``[batch, time, units, hidden]``.
+    ``decoding.nade``.
+
+    Few units are on at once, and the hidden ones change with those only: they are computed for each
+    number of units that are on so far, not before each unit.
     """
 
     def build(self, input_shape) -> None:
@@ -109,10 +112,15 @@ class NadeScore(keras.layers.Layer):
         """The biases of units ``[batch, time, units]`` and hidden ones ``[batch, time, hidden]``,
         and the units, 0 or 1; to ``<float32>[batch, time]``."""
         bias, hidden, units = (ops.cast(x, "float32") for x in inputs)
-        each = ops.expand_dims(units, -1) * self.reading  # (B, T, N, H)
-        before = ops.cumsum(each, 2) - each
-        inner = ops.sigmoid(ops.expand_dims(hidden, 2) + before)
-        scores = bias + ops.sum(inner * self.writing, -1)
+        rank = ops.cumsum(units, -1)  # (B, T, N): units that are on, up to each
+        most = ops.maximum(ops.max(rank), 0.0)  # of no rows it is negative
+        counts = ops.expand_dims(ops.arange(0.0, most + 1.0, dtype="float32"), -1)  # (K, 1)
+        rank, units_of = ops.expand_dims(rank, 2), ops.expand_dims(units, 2)
+        first = units_of * ops.cast(rank <= counts, "float32")  # (B, T, K, N)
+        inner = ops.sigmoid(ops.expand_dims(hidden, 2) + ops.matmul(first, self.reading))
+        every = ops.matmul(inner, ops.transpose(self.writing))  # (B, T, K, N)
+        mine = ops.cast(rank - units_of == counts, "float32")
+        scores = bias + ops.sum(every * mine, 2)
         return ops.sum(units * scores - ops.softplus(scores), -1)
 
     def compute_output_spec(self, inputs):
