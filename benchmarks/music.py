@@ -23,9 +23,9 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 CELLS = {
-    "simple_rnn": {"cell": "simple_rnn", "units": 425},
-    "gru": {"cell": "gru", "units": 236},
-    "lstm": {"cell": "lstm", "units": 200},
+    "simple_rnn": {"cell": "simple_rnn", "units": 425, "output": "independent"},
+    "gru": {"cell": "gru", "units": 236, "output": "independent"},
+    "lstm": {"cell": "lstm", "units": 200, "output": "independent"},
 }
 WAYS = {
     **CELLS,

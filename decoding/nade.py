@@ -69,25 +69,28 @@ def draw_units(
             on where that is more likely than not.
     """
     rows, count = bias.shape
-    # In float64, so that the rounding of two implementations hardly ever decides about a note.
-    bias = bias.astype(np.float64)
+    # In float64, so that the rounding of two implementations hardly ever decides about a unit.
+    scores = bias.astype(np.float64)
     sampled = temperature >= TINY
     divisor = np.where(sampled, temperature, 1).astype(np.float64)
-    if weights is not None:
-        reading, writing = (w.astype(np.float64) for w in (weights.reading, weights.writing))
-        before = hidden.astype(np.float64)
     places = positions[:, None] * count + np.arange(count)
     chances = uniforms(np.repeat(seeds, count), places.reshape(-1))
     chances = chances.reshape(rows, count).astype(np.float64)
-    units, scores = np.zeros((rows, count)), np.zeros((rows, count))
-    for i in range(count):
-        score = bias[:, i]
-        if weights is not None:
-            score = score + _sigmoid(before) @ writing[i]
-        on = np.where(sampled, chances[:, i] < _sigmoid(score / divisor), score > 0)
-        units[:, i], scores[:, i] = on, score
-        if weights is not None:
-            before = before + on[:, None] * reading[i]
+
+    def chosen(score: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """Which units are on, ``<bool>[..., rows]``."""
+        return np.where(sampled, chance < _sigmoid(score / divisor), score > 0)
+
+    if weights is None:
+        units = chosen(scores.T, chances.T).T.astype(np.float64)
+    else:
+        units = np.zeros((rows, count))
+        reading, writing = (w.astype(np.float64) for w in (weights.reading, weights.writing))
+        before = hidden.astype(np.float64)
+        for i in range(count):
+            scores[:, i] += _sigmoid(before) @ writing[i]
+            units[:, i] = chosen(scores[:, i], chances[:, i])
+            before = before + units[:, i, None] * reading[i]
     each = units * scores - np.logaddexp(0.0, scores)
     found = (units, _sigmoid(scores), each.sum(1))
     return DrawnUnits(*(array.astype(np.float32) for array in found))

@@ -22,7 +22,7 @@ from common.errors import DataError
 from pipelines.draws import Draws
 from pipelines.piano_roll import PianoRoll
 
-DEFAULT_SIZE = 300
+DEFAULT_SIZE = 600
 MAX_SIZE = 20_000
 BEATS = 8  # of a phrase
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 11)

@@ -196,8 +196,8 @@ def test_the_request_of_the_page_is_answered(trained):
     (body,) = re.findall(r"-d '(\{.*?\})'", PAGE.read_text(encoding="utf-8"), re.S)
     asked = json.loads(body)
     (row,) = asked["instances"]
-    request = {"notes": np.array([row["notes"]], np.int32), "steps": np.array([row["steps"]], np.int32),
-               "temperature": np.array([row["temperature"]], np.float32),
-               "seed": np.array([row["seed"]])}  # fmt: skip
-    response = Predictor(trained / "bundle").run(request, asked["signature_name"])
+    predictor = Predictor(trained / "bundle")
+    inputs = predictor.model.programs[asked["signature_name"]].signature["inputs"]
+    request = {name: np.array([value], inputs[name]["dtype"]) for name, value in row.items()}
+    response = predictor.run(request, asked["signature_name"])
     assert response["continuation"].shape[:2] == (1, 8)

@@ -91,9 +91,9 @@ class Music(Task):
             "layers": range(1, 4),
             "units": [100, 200, 400],
             "output": ["independent", "nade"],
-            "input_dropout": [0.0, 0.1, 0.2],
-            "dropout": [0.2, 0.4, 0.6],
-            "learning_rate": (3e-4, 1e-2),
+            "input_dropout": [0.1, 0.2, 0.4],
+            "dropout": [0.3, 0.5, 0.7],
+            "learning_rate": (1e-3, 1e-2),
         })  # fmt: skip
         return replace(settings, model=model)
 
