@@ -4,9 +4,9 @@
     python benchmarks/music.py --only lstm "lstm, nade"
 
 The three cells have about as many weights (Chung et al. 2014, arXiv:1412.3555). Settings were
-chosen on validation; test is read once by each row. ``nll`` is nats a step as the papers count it: of all
-steps but the first of each piece, each given those before it. Rows with transposition have more to
-learn from, and are to be compared with each other only.
+chosen on validation; test is read once by each row. ``nll`` is nats a step as the papers count it:
+of all steps but the first of each piece, each given those before it. Rows with transposition have
+more to learn from, and are to be compared with each other only.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def predict(
                 check_answer_file(out)
             given, more = inputs_and_flags(given, ())
             given += inputs_after_dashes(own)
-            found = ask(client, [source, *given], file, flags | more, out)
+            found = ask(client, [source, *given], file, flags | more, out, program)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
     if client is None or place.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -310,6 +311,11 @@ class Task(ABC):
     @abstractmethod
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """One line that a person can read."""
+
+    def format_other(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """One line of what another program than ``serving_default`` answered; JSON unless
+        overridden."""
+        return json.dumps(answer, ensure_ascii=False)
 
     def parse_input(self, text: str) -> Any:
         """A raw input that was typed: the text itself."""

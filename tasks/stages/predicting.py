@@ -112,7 +112,8 @@ def predict(
         load_tensorflow()  # only now: what is wrong with the inputs is said at once
         program = keras_program(task, run.model(), preprocessor, name)
         answers = readable(program, preprocessor, raw, decoding, name)
-    lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
+    line = task.format_answer if name == DEFAULT else task.format_other
+    lines = [line(*pair) for pair in zip(raw, answers, strict=True)]
     files = []
     if out is not None:
         encoding = str(where.reading.get("encoding", ""))
@@ -174,9 +175,16 @@ def _check_program(preprocessor: Preprocessor, name: str, decoding: Mapping[str,
         DataError: names the flag that asks for it.
     """
     programs = preprocessor.programs
-    if name not in programs or programs[name].stateful:
-        known = ", ".join(key for key, one in programs.items() if not one.stateful)
-        raise DataError(f"this model has no program {name!r} to predict with; there is {known}")
+    given = programs[DEFAULT].signature["inputs"]
+    known = [
+        key for key, one in programs.items()
+        if not one.stateful
+        and all(n in given or "default" in s for n, s in one.signature["inputs"].items())
+    ]  # fmt: skip
+    if name not in known:
+        raise DataError(
+            f"this model has no program {name!r} to predict with; there is {', '.join(known)}"
+        )
     for setting in decoding:
         taken_by = {k for k, one in programs.items() if setting in one.signature["inputs"]}
         if taken_by and name not in taken_by:

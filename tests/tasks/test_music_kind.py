@@ -21,7 +21,7 @@ from serving import Predictor
 from serving.runtime.server import ServerOptions, running
 from tasks.kinds.contract import DataOptions
 from tasks.kinds.music.baseline import markov_scores, nll_scores
-from tasks.stages.asking import client_of
+from tasks.stages.asking import ask, client_of
 from tasks.stages.exporting import export
 from tasks.stages.predicting import predict
 from tasks.stages.run_directory import Run
@@ -82,6 +82,18 @@ def test_a_server_continues_as_its_bundle_does(trained, opening):
             client = client_of(url, trained / "bundle")
             found = predict(trained / "bundle", [opening], None, flags, None, client, "generate")
             assert found.answers[0]["notes"] == want["notes"]
+
+
+def test_a_server_is_asked_without_a_bundle_too(trained):
+    with running(trained / "bundle", options=ServerOptions(rest_port=0, grpc_port=0)) as server:
+        client = client_of(f"http://localhost:{server.rest_port}/v1/models/music", Path("nowhere"))
+        row = json.dumps({"notes": [[60, 64], [62, 0]]})
+        (scored,) = ask(client, [row])
+        assert scored["length"] == 2
+        (found,) = ask(client, [row], settings={"steps": 3}, signature="generate")
+        assert len(found["continuation"]) == 3
+        with pytest.raises(DataError, match="no signature sing"):
+            ask(client, [row], signature="sing")
 
 
 def test_scores_sound_and_pictures(trained, opening, tmp_path):

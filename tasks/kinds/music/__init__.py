@@ -140,13 +140,12 @@ class Music(Task):
     # ---- people
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
-        """``nll 7.912 a step: C3 E4 G4 | ...``, or the notes that go on."""
-        if "notes" in answer:
-            notes, told = answer["notes"], f"log-probability {answer['log_probability']:.1f}"
-        else:
-            notes, told = checked_steps(raw, "input"), f"nll {answer['nll']:.4g} a step"
-        more = f" ... ({len(notes)} steps)" if len(notes) > SHOWN else ""
-        return f"{told}: {chord_names(notes[:SHOWN]) or 'no step'}{more}"
+        """``nll 7.912 a step: C3 E4 G4 | ...``."""
+        return f"nll {answer['nll']:.4g} a step: {_shown(checked_steps(raw, 'input'))}"
+
+    def format_other(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """The notes that go on."""
+        return f"log-probability {answer['log_probability']:.1f}: {_shown(answer['notes'])}"
 
     def parse_input(self, text: str) -> Any:
         """A MIDI or JSON file by its name, or JSON of the steps themselves."""
@@ -200,3 +199,8 @@ class Music(Task):
         from reports.music import draw_music
 
         return draw_music(examples, responses["log_probabilities"], directory)
+
+
+def _shown(steps: Sequence[Sequence[int]]) -> str:
+    more = f" ... ({len(steps)} steps)" if len(steps) > SHOWN else ""
+    return f"{chord_names(steps[:SHOWN]) or 'no step'}{more}"
