@@ -91,7 +91,8 @@ def draw_units(
             scores[:, i] += _sigmoid(before) @ writing[i]
             units[:, i] = chosen(scores[:, i], chances[:, i])
             before = before + units[:, i, None] * reading[i]
-    each = units * scores - np.logaddexp(0.0, scores)
+    with np.errstate(invalid="ignore"):  # states that a client sends may be NaN
+        each = units * scores - np.logaddexp(0.0, scores)
     found = (units, _sigmoid(scores), each.sum(1))
     return DrawnUnits(*(array.astype(np.float32) for array in found))
 

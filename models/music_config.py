@@ -26,6 +26,6 @@ class MusicConfig(RecurrentConfig):
     transpose: int = number(0, 0, 12, "semitones that training moves pieces by at most, at random")
     learning_rate: float = number(5e-3, 1e-7, 1.0, "Adam's step size")
     clipnorm: float = number(1.0, 1e-3, 1e6, "greatest global norm of the gradient")
-    batch_size: int = number(16, 1, 65536, "pieces a step")
+    batch_size: int = number(8, 1, 65536, "pieces a step")
     epochs: int = number(90, 1, 100000, "greatest number of epochs")
     patience: int = number(10, 1, 100000, "epochs without a better validation score before the end")

@@ -139,8 +139,9 @@ class ContinuePieceGraph(GraphProgram):
         sounding = tf.where(inside, tf.cast(tf.reduce_sum(drawn, 2), tf.int32), 0)
         voices = tf.maximum(tf.reduce_max(sounding, 1), 1)
         notes = numbers_of(drawn, tf.maximum(tf.reduce_max(voices), 1))
+        there = inside[:, :, None] & tf.sequence_mask(voices, tf.shape(notes)[2])[:, None]
         return {
-            "continuation": tf.where(inside[:, :, None], notes, GONE),
+            "continuation": tf.where(there, notes, GONE),
             "written": written,
             "voices": voices,
             "log_probability": outputs["log_probability"],

@@ -173,8 +173,10 @@ class ContinuePiece(_OfMusic):
         inside = np.arange(drawn.shape[1]) < written[:, None]
         voices = np.where(inside, drawn.sum(2), 0).max(1, initial=1).astype(np.int32)
         notes = numbers_of(drawn, int(voices.max(initial=1)))
+        sings = np.arange(notes.shape[2]) < voices[:, None]
+        there = inside[:, :, None] & sings[:, None]
         return {
-            "continuation": np.where(inside[:, :, None], notes, GONE).astype(np.int32),
+            "continuation": np.where(there, notes, GONE).astype(np.int32),
             "written": written,
             "voices": voices,
             "log_probability": outputs["log_probability"],

@@ -101,6 +101,7 @@ def test_a_continuation_hangs_on_its_opening_and_settings_alone(model):
         alone = run(model, "generate", [opening], steps=[steps[i]], seed=[seeds[i]])
         assert steps_of(alone["continuation"][0]) == steps_of(found["continuation"][i])
         assert (found["continuation"][i, steps[i] :] == GONE).all()
+        assert (found["continuation"][i, :, found["voices"][i] :] == GONE).all()
     other = run(model, "generate", raw, steps=steps, seed=[6, 7, 8])
     assert other["continuation"].tolist() != found["continuation"].tolist()
     greedy = [run(model, "generate", steps=[4], seed=[s], temperature=[0.0]) for s in (1, 2)]
