@@ -15,6 +15,7 @@ from models.music_layers import (
     FirstStates,
     NadeScore,
     NatsPerStep,
+    PitchConvolution,
     RandomTransposition,
 )
 from models.recurrent import CELLS, recurrent_stack, stack_state_names
@@ -50,7 +51,11 @@ def music_model(config: MusicConfig) -> keras.Model:
         x = keras.layers.Concatenate(name="skip")([x, rows])
     # Few notes sound at once, which need not be learnt.
     rare = keras.initializers.Constant(RARE)
-    parts = [keras.layers.Dense(NOTES, bias_initializer=rare, name="note_bias")(x)]
+    notes = keras.layers.Dense(NOTES, bias_initializer=rare, name="note_scores")(x)
+    if config.pitch_filters:
+        moves = PitchConvolution(config.pitch_filters, name="moves")(rows)
+        notes = keras.layers.Add(name="note_bias")([notes, moves])
+    parts = [notes]
     if config.output == "nade":
         parts.append(keras.layers.Dense(config.nade_units, name="hidden_bias")(x))
     score = NadeScore if config.output == "nade" else BernoulliScore
@@ -83,11 +88,9 @@ def music_cores(model: keras.Model) -> dict[str, keras.Model]:
     }
     begin = keras.tree.flatten(model.get_layer("first_states").output)
     states = dict(zip(after, begin, strict=True))
-    outputs = {
-        name: model.get_layer(name).output
-        for name in ("note_bias", "hidden_bias")
-        if any(layer.name == name for layer in model.layers)
-    }
+    score = model.get_layer("log_probabilities")
+    biases = score.input[:-1]
+    outputs = dict(zip(("note_bias", "hidden_bias"), biases, strict=False))
     following_states = {f"{name}_next": state for name, state in after.items()}
     scored = {"log_probabilities": model.output["log_probabilities"], **following_states}
     return {

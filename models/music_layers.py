@@ -75,6 +75,45 @@ class RandomTransposition(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("seqloom")
+class PitchConvolution(keras.layers.Layer):
+    """What the notes of a step say about the notes around them, alike in all keys: a convolution
+    over pitch, not over time.
+
+    A voice moves by a second wherever it is; with a weight for each pair of notes that is learnt
+    once for each note.
+
+    Args:
+        filters: of the first of two convolutions.
+        reach: semitones that each of them sees to both sides.
+    """
+
+    def __init__(self, filters: int, reach: int = 12, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.reach = filters, reach
+        width = 2 * reach + 1
+        self.first = keras.layers.Conv1D(filters, width, padding="same", activation="relu")
+        self.second = keras.layers.Conv1D(1, width, padding="same", use_bias=False)
+
+    def build(self, input_shape) -> None:
+        """Builds both convolutions."""
+        self.first.build((None, input_shape[-1], 1))
+        self.second.build((None, input_shape[-1], self.filters))
+
+    def call(self, rows):
+        """``<float>[batch, time, notes]`` to the same shape."""
+        flat = ops.reshape(rows, (-1, rows.shape[-1], 1))  # (B * T, N, 1)
+        return ops.reshape(self.second(self.first(flat)), ops.shape(rows))
+
+    def compute_output_spec(self, rows):
+        """See ``call``."""
+        return keras.KerasTensor(rows.shape, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """For ``model.keras``."""
+        return {**super().get_config(), "filters": self.filters, "reach": self.reach}
+
+
+@keras.saving.register_keras_serializable("seqloom")
 class BernoulliScore(keras.layers.Layer):
     """Log-probability of binary units that are independent of each other."""
 

@@ -10,7 +10,13 @@ import pytest
 from models.music import NOTES, music_cores, music_model, step_loss
 from models.music_baselines import PSEUDO, ChordMarkov
 from models.music_config import MusicConfig
-from models.music_layers import BernoulliScore, NadeScore, NatsPerStep, RandomTransposition
+from models.music_layers import (
+    BernoulliScore,
+    NadeScore,
+    NatsPerStep,
+    PitchConvolution,
+    RandomTransposition,
+)
 from serving.native_onnx import step_model
 from tests.serving.native_onnx.parity import assert_same, randomise, session_of
 
@@ -101,6 +107,21 @@ def test_transposition_moves_what_is_read_and_what_follows_alike():
     edge = np.zeros((200, 1, NOTES), np.float32)
     edge[:, :, -1] = 1  # what would leave the piano does not come in from below
     assert not np.asarray(layer([edge, edge], training=True)[0])[:, :, :40].any()
+
+
+def test_a_convolution_over_pitch_is_alike_in_all_keys():
+    layer = PitchConvolution(3, reach=2)
+    rows = np.zeros((2, 4, NOTES), np.float32)
+    rows[0, 1, [40, 44]], rows[1, 3, [50, 54]] = 1, 1  # ten semitones higher, elsewhere in time
+    layer(rows)
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    found = np.asarray(layer(rows))
+    assert np.abs(found[0, 1, 30:60]).max() > 0.1
+    np.testing.assert_allclose(found[0, 1, 20:70], found[1, 3, 30:80], atol=1e-6)
+    # It sees four semitones, two convolutions of two, and no step but its own.
+    np.testing.assert_allclose(found[0, 1, 49:60], found[0, 0, 49:60], atol=1e-6)
+    np.testing.assert_allclose(found[0, 2], found[0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("output", ["independent", "nade"])

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.music_layers import BernoulliScore, NadeScore
+from models.music_layers import BernoulliScore, NadeScore, PitchConvolution
 from serving.native_onnx.graph import Graph
-from serving.native_onnx.registry import converter
+from serving.native_onnx.registry import convert, converter
 from serving.native_onnx.value import Value
+
+
+@converter(PitchConvolution, per_step=True)
+def pitch_convolution(graph, layer, rows):
+    """Steps are folded into the batch."""
+    lead = [graph.shape(rows, 0), graph.shape(rows, 1)]
+    x = graph.reshape(rows, [graph.indices([-1]), graph.shape(rows, 2)])
+    for convolution in (layer.first, layer.second):
+        x = graph.expand(x, 2) if x.rank == 2 else x
+        x = convert(graph, convolution, (x,), {})
+    return graph.reshape(x, [*lead, graph.shape(rows, 2)])
 
 
 @converter(BernoulliScore)
