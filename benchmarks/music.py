@@ -50,8 +50,7 @@ def main() -> None:
         rows = []
         for name, changes in TABLES[table].items():
             rows.append(trained(name, changes, str(options.data), options.seed))
-            print(rows[-1], flush=True)
-        report(f"music_{table}", rows)
+            report(f"music_{table}", rows)  # after each, for the last takes longest
 
 
 def trained(name: str, changes: dict, source: str, seed: int) -> dict:

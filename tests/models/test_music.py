@@ -17,6 +17,7 @@ from models.music_layers import (
     PitchConvolution,
     RandomTransposition,
 )
+from models.recurrent import rebuilt_without_cudnn
 from serving.native_onnx import step_model
 from tests.serving.native_onnx.parity import assert_same, randomise, session_of
 
@@ -183,3 +184,23 @@ def test_shares_are_those_that_foretell_validation_best():
     model = ChordMarkov(3).fit([chorale]).choose([chorale])
     assert model.shares == (0.9, 0.0)
     assert len(model.log_probabilities([])) == 0
+
+
+@pytest.mark.parametrize("output", ["independent", "nade"])
+def test_a_model_of_music_learns_in_mixed_precision_and_answers_in_float32(output):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = music_model(MusicConfig(output=output, transpose=2, **SMALL))
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    inputs, places = rolls(), np.tile(np.arange(1, 7, dtype=np.float32), (2, 1))
+    targets = {"log_probabilities": places}
+    history = model.fit(inputs, targets, epochs=12, batch_size=2, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    core = rebuilt_without_cudnn(music_cores(model)["model"])
+    states = {n: np.zeros((2, 5), np.float32) for n in core.input if n not in inputs}
+    outputs = core({**inputs, **states})
+    assert {tensor.dtype.name for tensor in outputs.values()} == {"float32"}
+    whole = model(inputs)["log_probabilities"].numpy()
+    np.testing.assert_allclose(outputs["log_probabilities"], whole, rtol=0.05)
