@@ -25,14 +25,24 @@ _JSON_LINES, CONLL = ("jsonl", "ndjson"), "conll"
 CLASH = "predicted_"
 
 
-def check_answer_file(path: Path) -> None:
+def check_answer_file(path: Path, further: Sequence[str] = ()) -> None:
     """Refuses a file of answers whose extension says no format that is written.
+
+    Args:
+        path: of the file.
+        further: extensions that a kind writes besides, such as ".mid".
 
     Raises:
         DataError: names those that are.
     """
-    if path.suffix.lower().lstrip(".") not in (*_SEPARATORS, *_JSON_LINES):
-        raise DataError(f"--out {path}: name a file that ends with .csv, .tsv or .jsonl")
+    if not is_answer_table(path) and path.suffix.lower() not in further:
+        every = [".csv", ".tsv", *further]
+        raise DataError(f"--out {path}: name a file that ends with {', '.join(every)} or .jsonl")
+
+
+def is_answer_table(path: Path) -> bool:
+    """Whether a file's extension is one of ``write_answer_rows``."""
+    return path.suffix.lower().lstrip(".") in (*_SEPARATORS, *_JSON_LINES)
 
 
 def write_answer_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,13 +16,13 @@ next step. All states are zeros before the first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.ragged import Arrays, Fields, trim
+from pipelines.ragged import Arrays, Fields, as_lists, trim
 
 DEFAULT = "serving_default"
 NEXT = "_next"
@@ -88,6 +88,12 @@ class Program:
         Each is run with the states that the one before gave; a program without states has one.
         """
         yield {n: request[n] for n in self.signature["inputs"] if n in request}
+
+    def answers(self, response: Mapping[str, Any], raw: Sequence[Any]) -> list[dict[str, Any]]:
+        """Response tensors for ``raw`` as answers that a person can read, one for each row: lists
+        and numbers, unless a program knows better."""
+        rows = ({name: values[i] for name, values in response.items()} for i in range(len(raw)))
+        return [as_lists(row) for row in rows]
 
     def graph(self) -> Any:
         """The same three methods on tensors: a ``pipelines.program_graph.GraphProgram``."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.preprocessor import Preprocessor
-from pipelines.program import LoadedProgram, Program, setting_array
+from pipelines.program import DEFAULT, LoadedProgram, Program, setting_array
 from pipelines.ragged import Arrays, join, split
 
 # Of one batch, in each of its arrays: a quarter of an hour of sound, more text than anybody sends.
@@ -69,14 +69,16 @@ def readable(
     preprocessor: Preprocessor,
     raw: Sequence[Any],
     settings: Mapping[str, Any] | None = None,
+    name: str = DEFAULT,
 ) -> list[dict[str, Any]]:
     """Answers that a person can read, one for each raw input.
 
     Args:
-        program: ``serving_default`` of the preprocessor, with its cores.
+        program: of the preprocessor, with its cores.
         preprocessor: of the model.
         raw: inputs.
         settings: decoding settings that differ from the defaults, by name.
+        name: of the program; it takes inputs that ``serving_default`` has too.
 
     Raises:
         DataError: the program does not take a setting.
@@ -85,8 +87,27 @@ def readable(
         return []
     more = settings_request(program.program, settings or {})
     run = program.run if not more else lambda request: program.run({**request, **more})
-    found = respond(program.program, preprocessor.to_request, run, raw)
-    return preprocessor.answers(found, raw)
+    found = respond(program.program, asking(preprocessor, name), run, raw)
+    return answering(preprocessor, name)(found, raw)
+
+
+def asking(preprocessor: Preprocessor, name: str) -> Callable[[Sequence[Any]], Arrays]:
+    """From raw inputs to the request of a program."""
+    if name == DEFAULT:
+        return preprocessor.to_request
+    inputs = preprocessor.programs[name].signature["inputs"]
+
+    def request(raw: Sequence[Any]) -> Arrays:
+        return {n: x for n, x in preprocessor.to_request(raw).items() if n in inputs}
+
+    return request
+
+
+def answering(
+    preprocessor: Preprocessor, name: str
+) -> Callable[[Mapping[str, Any], Sequence[Any]], list[dict[str, Any]]]:
+    """From the response of a program to answers that a person can read."""
+    return preprocessor.answers if name == DEFAULT else preprocessor.programs[name].answers
 
 
 def settings_request(program: Program, settings: Mapping[str, Any]) -> Arrays:

@@ -11,7 +11,8 @@ so the scores of the symbols, from which the end is aligned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from decoding.ctc import Scorer, greedy
 from decoding.ctc_beam import PrefixBeam
 from pipelines.audio import checked_samples
 from pipelines.audio_program import at_least_one
+from pipelines.live import Answering, Heard
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
 from pipelines.speech import OUTPUT, SpeechPreprocessor, Transcribe
@@ -93,3 +95,65 @@ class LiveTranscript:
         program = Transcribe(self.preprocessor)
         response = program.answered(scores, steps, symbols, count)
         return self.preprocessor.answers(response, [None])[0]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was newly written.
+
+    Attributes:
+        text: of some characters.
+        until: seconds of sound after which it was.
+    """
+
+    text: str
+    until: float
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"text": self.text, "until": round(self.until, 3)}
+
+
+class Listener:
+    """Speech as ``seqloom predict --stream`` follows it, see ``pipelines.live.Live``: by greedy
+    search, whose text never changes, in memory that does not grow.
+
+    Args:
+        preprocessor: of a model that reads forwards alone.
+        model: answers its program ``step``.
+    """
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, preprocessor: SpeechPreprocessor, model: Answering) -> None:
+        self.rate, self._model = preprocessor.features.rate, model
+        self._piece = self.rate // 10  # samples that are answered at a time, whatever comes
+        self._states = model.initial("step")
+        self._waiting, self._heard = np.zeros(0, np.float32), 0
+
+    def push(self, samples: np.ndarray) -> Sequence[Heard]:
+        """What further samples ``<float32>[n]`` bring."""
+        self._waiting = np.concatenate([self._waiting, checked_samples(samples)])
+        found = []
+        while len(self._waiting) >= self._piece:
+            found += self._step(self._waiting[: self._piece], False)
+            self._waiting = self._waiting[self._piece :]
+        return found
+
+    def end(self) -> Sequence[Heard]:
+        """What is left, and a line break."""
+        found = self._step(self._waiting, True)
+        return [*found, Written("\n", self._heard / self.rate)]
+
+    def _step(self, samples: np.ndarray, final: bool) -> list[Written]:
+        self._heard += len(samples)
+        request = {
+            "audio": at_least_one(samples[None]),
+            "length": np.array([len(samples)], np.int32),
+            "final": np.array([final]),
+        }
+        found = self._model.run({**request, **self._states}, "step")
+        self._states = {name: found[f"{name}{NEXT}"] for name in self._states}
+        text = found["text"][0].decode("utf-8")
+        return [Written(text, self._heard / self.rate)] if text else []

@@ -93,14 +93,18 @@ class Predictor:
         """Request tensors to response tensors, as the signature has them; see ``OnnxModel.run``."""
         return self.model.run(request, signature_name)
 
-    def predict(self, raw: Sequence[Any], **settings: Any) -> list[dict[str, Any]]:
+    def predict(
+        self, raw: Sequence[Any], program: str = DEFAULT, **settings: Any
+    ) -> list[dict[str, Any]]:
         """Readable answers, one for each raw input.
 
         Args:
             raw: inputs.
+            program: name of a signature that takes the same inputs, such as ``generate``.
             settings: decoding settings that differ from the defaults, such as ``temperature=0.5``.
         """
-        return readable(self.model.programs[DEFAULT], self.preprocessor, raw, settings)
+        loaded = self.model.programs[program]
+        return readable(loaded, self.preprocessor, raw, settings, program)
 
     def generate(self, text: str | Sequence[str], **settings: Any) -> Iterator[Piece]:
         """Continues one text or several; a model with a signature ``generate``.

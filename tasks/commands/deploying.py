@@ -103,6 +103,9 @@ def predict(
             "--stream", help="continue a text, or follow a sound, and show it as it comes"
         ),
     ] = False,
+    program: Annotated[
+        str, typer.Option(help="signature that answers, such as generate")
+    ] = "serving_default",
     out: Annotated[
         Path | None, typer.Option(help="file to write; a picture goes next to it")
     ] = None,
@@ -121,16 +124,17 @@ def predict(
     [source, *given] = unmarked([source, *(inputs or [])])
     place, client = Path(source), None
     if out is not None:
-        check_answer_file(out)
         check_file(out)
     if url is not None:
         from tasks.stages.asking import ask, client_of
 
         client = client_of(url, place, token_of(token_file), tls_ca)
         if not place.is_dir() and not stream:
+            if out is not None:
+                check_answer_file(out)
             given, more = inputs_and_flags(given, ())
             given += inputs_after_dashes(own)
-            found = ask(client, [source, *given], file, flags | more, out)
+            found = ask(client, [source, *given], file, flags | more, out, program)
             print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
             return
     if client is None or place.is_dir():
@@ -146,6 +150,8 @@ def predict(
     from tasks.stages.predicting import task_of
 
     task = task_of(place)
+    if out is not None:
+        check_answer_file(out, task.answer_formats)
     groups = (task.data, task.decoding)
     switches = {
         name for g in groups for name, value in g.to_dict().items() if isinstance(value, bool)
@@ -153,7 +159,7 @@ def predict(
     given, more = inputs_and_flags(given, switches)
     given += inputs_after_dashes(own)
     _check_known(own, flags | more, {name for group in groups for name in group.names()})
-    found = stage(place, given, file, flags | more, out, client)
+    found = stage(place, given, file, flags | more, out, client, program)
     for note in found.notes:
         tell(f"note: {note}")
     if as_json:

@@ -37,6 +37,7 @@ class Hearing(Task):
     preprocessing: AudioPreprocessing = AudioPreprocessing()
     classes: ClassVar[bool]
     hears: ClassVar[bool] = True
+    reads_tables: ClassVar[bool] = False
 
     def found_by(self, options: DataOptions) -> SoundReading:
         """How ``pipelines.audio_sources`` is to look for sounds."""

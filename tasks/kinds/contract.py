@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,8 @@ class Task(ABC):
         overfit: see there.
         quick: settings of ``--quick``.
         hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
+        answer_formats: extensions that ``write_answers`` takes besides those of tables.
+        reads_tables: whether a file of inputs is a table, whose columns are put beside its answers.
     """
 
     name: str
@@ -125,6 +128,8 @@ class Task(ABC):
         {"units": 32, "embedding_dim": 32, "epochs": 3}
     )
     hears: ClassVar[bool] = False
+    answer_formats: ClassVar[tuple[str, ...]] = ()
+    reads_tables: ClassVar[bool] = True
 
     # ---- settings
 
@@ -309,6 +314,11 @@ class Task(ABC):
     @abstractmethod
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """One line that a person can read."""
+
+    def format_other(self, raw: Any, answer: Mapping[str, Any]) -> str:
+        """One line of what another program than ``serving_default`` answered; JSON unless
+        overridden."""
+        return json.dumps(answer, ensure_ascii=False)
 
     def parse_input(self, text: str) -> Any:
         """A raw input that was typed: the text itself."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.answer_files import AskedFile, beside, write_answer_rows
-from pipelines.program import setting_array
+from pipelines.program import DEFAULT, setting_array
 from pipelines.ragged import plain
 from pipelines.readers import LINES, Row, read_rows
 from pipelines.readers.lines import TEXT_COLUMN
@@ -46,6 +46,7 @@ def ask(
     file: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     out: Path | None = None,
+    signature: str = DEFAULT,
 ) -> list[dict[str, Any]]:
     """Answers of a server of which nothing is known but its signature.
 
@@ -57,6 +58,7 @@ def ask(
             if ``settings`` have a ``text_column``.
         settings: values for inputs of the signature that have a default, the same for all rows.
         out: file of the answers to write, beside all columns of ``file``.
+        signature: its name.
 
     Returns:
         One object of outputs a row.
@@ -68,9 +70,9 @@ def ask(
     text_column, encoding = (str(settings.pop(n, "")) for n in ("text_column", "encoding"))
     asked = AskedFile.of(file, len(inputs), encoding) if file is not None else None
     lines = [] if file is None or asked else _lines(file, encoding)
-    known = client.signatures().get("serving_default")
+    known = client.signatures().get(signature)
     if known is None:
-        raise DataError(f"{client.model} has no signature serving_default")
+        raise DataError(f"{client.model} has no signature {signature}")
     names = sorted(name for name in known["inputs"] if name not in settings)
     names = [n for n in names if "default" not in known["inputs"][n]]
     for name in settings:
@@ -87,14 +89,14 @@ def ask(
             name: np.array([row[name] for row in rows], _dtype(known["inputs"][name]["dtype"]))
             for name in names
         }
-    if not next(iter(columns.values()), ()):
+    if not len(next(iter(columns.values()), ())):
         raise DataError("there is no input; give some as arguments or --file FILE")
     for name, value in settings.items():
         try:
             columns[name] = setting_array([value], known["inputs"][name]["dtype"])
         except ValueError as error:
             raise DataError(f"setting {name}: {error}") from error
-    outputs = client.predict(columns)
+    outputs = client.predict(columns, signature)
     rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     answers = [{name: plain(value) for name, value in sorted(row.items())} for row in rows]
     if out is not None:

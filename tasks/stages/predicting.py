@@ -11,7 +11,16 @@ from common.errors import DataError
 from pipelines.answer_files import AskedFile
 from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
-from pipelines.responses import Responses, readable, respond, separated, settings_request
+from pipelines.responses import (
+    Responses,
+    answering,
+    asking,
+    readable,
+    respond,
+    separated,
+    settings_request,
+)
+from pipelines.writing import WritingProgram
 from tasks.kinds.contract import DataOptions, Task
 from tasks.stages.console import load_tensorflow
 
@@ -55,6 +64,7 @@ def predict(
     flags: Mapping[str, Any] | None = None,
     out: Path | None = None,
     client: Client | None = None,
+    name: str = DEFAULT,
 ) -> Predictions:
     """Answers of a run or of a bundle; a bundle answers without TensorFlow.
 
@@ -67,6 +77,7 @@ def predict(
         out: file of the answers to write, with a picture next to it where there is one.
         client: of a server that answers in the model's place; what the answers mean is still read
             from the directory.
+        name: of the program that answers.
 
     Raises:
         DataError: the directory is neither, there is nothing to answer, or a flag is neither of
@@ -82,28 +93,32 @@ def predict(
     where = task.data_options(trained.source, **{**trained.reading, **reading})
     run = Predictor(directory) if is_bundle else Run(directory)
     preprocessor = run.preprocessor if is_bundle else run.preprocessor()
+    task = task.as_trained(preprocessor)
+    _check_program(preprocessor, name, decoding)
     raw, notes = [task.parse_input(text) for text in inputs], []
     if file is not None:
         more, notes = task.read_inputs(file, where, preprocessor)
         raw += more
     if not raw:
         raise DataError("there is no input; give some as arguments or --file FILE")
-    default = preprocessor.programs[DEFAULT]
-    _check_decoding(preprocessor, decoding)
     if client is not None:
-        request = preprocessor.to_request(raw) | settings_request(default, decoding)
-        answers = preprocessor.answers(separated(default, client.predict(request)), raw)
+        program = preprocessor.programs[name]
+        request = asking(preprocessor, name)(raw) | settings_request(program, decoding)
+        response = separated(program, client.predict(request, name))
+        answers = answering(preprocessor, name)(response, raw)
     elif is_bundle:
-        answers = run.predict(raw, **decoding)
+        answers = run.predict(raw, name, **decoding)
     else:
         load_tensorflow()  # only now: what is wrong with the inputs is said at once
-        program = keras_program(task, run.model(), preprocessor)
-        answers = readable(program, preprocessor, raw, decoding)
-    lines = [task.format_answer(*pair) for pair in zip(raw, answers, strict=True)]
+        program = keras_program(task, run.model(), preprocessor, name)
+        answers = readable(program, preprocessor, raw, decoding, name)
+    line = task.format_answer if name == DEFAULT else task.format_other
+    lines = [line(*pair) for pair in zip(raw, answers, strict=True)]
     files = []
     if out is not None:
         encoding = str(where.reading.get("encoding", ""))
-        asked = AskedFile.of(file, len(inputs), encoding) if file is not None else None
+        table = file is not None and task.reads_tables
+        asked = AskedFile.of(file, len(inputs), encoding) if table else None
         files = task.write_answers(preprocessor, raw, answers, out, asked)
     return Predictions(raw, answers, lines, files, notes)
 
@@ -152,18 +167,33 @@ def predict_flags(task: Task, flags: Mapping[str, Any]) -> tuple[dict[str, Any],
     return reading, decoding
 
 
-def _check_decoding(preprocessor: Preprocessor, decoding: Mapping[str, Any]) -> None:
-    """Refuses settings of streams where none is asked for.
+def _check_program(preprocessor: Preprocessor, name: str, decoding: Mapping[str, Any]) -> None:
+    """Refuses a program that cannot be asked, and settings that another one takes, or a stream.
 
     Raises:
         DataError: names the flag that asks for it.
     """
     programs = preprocessor.programs
-    for name in decoding:
-        taken_by = {key for key, one in programs.items() if name in one.signature["inputs"]}
-        if DEFAULT not in taken_by:
-            what = "what the model writes" if taken_by else "sound that is followed"
-            raise DataError(f"{_flag(name)} is a setting of {what}: add --stream")
+    given = programs[DEFAULT].signature["inputs"]
+    known = [
+        key for key, one in programs.items()
+        if not one.stateful
+        and all(n in given or "default" in s for n, s in one.signature["inputs"].items())
+    ]  # fmt: skip
+    if name not in known:
+        raise DataError(
+            f"this model has no program {name!r} to predict with; there is {', '.join(known)}"
+        )
+    for setting in decoding:
+        taken_by = {k for k, one in programs.items() if setting in one.signature["inputs"]}
+        if name in taken_by:
+            continue
+        what, add = "sound that is followed", "--stream"
+        if taken_by:
+            what = "what the model writes"
+            writes = any(isinstance(programs[key], WritingProgram) for key in taken_by)
+            add = "--stream" if writes else f"--program {min(taken_by)}"
+        raise DataError(f"{_flag(setting)} is a setting of {what}: add {add}")
 
 
 def serve_settings(bundle: Path, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ KINDS = {
     "intent": ("intent", "synthetic:80", TAGS, {}),
     "language": ("language", "synthetic:80", TEXT, {}),
     "translation": ("translation", "synthetic:200", TEXT, {}),
+    "music": ("music", "synthetic:20", {**SMALL, "output": "independent"}, {}),
+    "music-nade": ("music", "synthetic:20", {**SMALL, "nade_units": 4}, {}),
 }
 THREADS, TOLERANCE, MEMORY = 6, 2e-4, 16 * 2**30
 TEXTS = [
@@ -68,8 +70,12 @@ SETTINGS = {
     "top_k": ([0, 1, 3], [-1, 2**40]), "top_p": ([0.5, 1.0], [-0.5, 7.0, np.nan]),
     "max_tokens": ([1, 3, 9], [-1, 2**40]), "seed": ([0, 7], []),
     "beam": ([1, 2, 3], [0, -1, 2**30]), "n_best": ([1, 2], [0, -3, 2**30]),
-    "max_length": ([1, 4], [-1, 2**30]),
+    "max_length": ([1, 4], [-1, 2**30]), "steps": ([1, 5], [0, -1, 2**30]),
 }  # fmt: skip
+
+
+# For inputs that have none: the numbers that there are, and one that makes them invalid.
+NUMBERS = {"notes": ([-1, 0, 0, 21, 60, 64, 67, 108], 109)}
 
 
 def build(kind, directory):
@@ -115,6 +121,12 @@ def drawn_request(draw, signature):
                 )
             continue
         request[name] = drawn_array(draw, spec["dtype"], shape)
+        if name in NUMBERS and draw.random() < 0.9:
+            numbers, wrong = NUMBERS[name]
+            valid = np.random.default_rng(draw.randrange(2**32)).choice(numbers, shape)
+            request[name] = valid.astype(spec["dtype"])
+            if valid.size and draw.random() < 0.1:
+                request[name].reshape(-1)[-1] = wrong
     return request
 
 

@@ -74,3 +74,18 @@ def test_what_cannot_be_asked_is_one_sentence(sentiment_bundle, urls, tmp_path):
         assert done.returncode == 2, done.stderr
         assert told in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_another_program_answers_where_it_takes_the_same():
+    from common.errors import DataError
+    from decoding.sampling import WritingConfig
+    from pipelines.language import LanguagePreprocessor
+    from pipelines.units import Units
+    from tasks.stages.predicting import _check_program
+
+    language = LanguagePreprocessor(Units.adapt(["ab"], "char"), True, 5, WritingConfig().to_dict())
+    _check_program(language, "generate", {"temperature": 0.5})
+    with pytest.raises(DataError, match="there is serving_default, generate"):
+        _check_program(language, "step", {})
+    with pytest.raises(DataError, match="add --stream"):
+        _check_program(language, "serving_default", {"temperature": 0.5})

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from common.config import Config
 from common.errors import DataError
 from models.metric import Metric
 from models.speech_config import SpeechConfig
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipelines.audio import Sound
     from pipelines.audio_examples import SoundExample
+    from pipelines.live import Answering, Live
     from pipelines.speech import SpeechPreprocessor
     from pipelines.splits import Splits
 
@@ -178,6 +180,19 @@ class Speech(Hearing):
         pieces = [sound for _, sound in pieces_of(path)]
         notes = [f"{path} was cut into {len(pieces)} pieces where it is quiet."]
         return pieces, notes if len(pieces) > 1 else []
+
+    def live(
+        self, preprocessor: SpeechPreprocessor, model: Answering, decoding: Config
+    ) -> Live | None:
+        """Writes while it listens, if the model reads forwards alone."""
+        from pipelines.speech_live import Listener
+
+        if not preprocessor.streaming:
+            raise DataError(
+                "this model reads both ways, so it answers whole sounds alone: leave --stream "
+                "away, or train with --no-bidirectional"
+            )
+        return Listener(preprocessor, model)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``text``, and the file."""
