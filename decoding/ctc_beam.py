@@ -18,7 +18,7 @@ MULTIPLIER, FIRST_HASH, NO_KEY, NO_PARENT = 1_000_003, 7, -1, -2
 
 
 @dataclass
-class Hypotheses:
+class PrefixHypotheses:
     """The beam of each row; ``[batch, beam]`` each, the best first.
 
     Attributes:
@@ -59,7 +59,7 @@ class PrefixBeam:
     def __init__(self, rows: int, beam: int, scorer: Scorer | None = None) -> None:
         self.beam, self.scorer = beam, scorer
         shape = (rows, 1)
-        self.at = Hypotheses(
+        self.at = PrefixHypotheses(
             np.zeros(shape, np.float32), np.full(shape, NOTHING), np.full(shape, -1),
             np.full(shape, FIRST_HASH), np.zeros(shape, np.int64),
             np.zeros((rows, 1, 0), np.int32), np.zeros(shape, np.int32),
@@ -78,7 +78,7 @@ class PrefixBeam:
             at = _chosen(inside, at, before)
         self.at = at
 
-    def _grown(self, scores: np.ndarray) -> Hypotheses:
+    def _grown(self, scores: np.ndarray) -> PrefixHypotheses:
         at = self.at
         rows, beam = at.last.shape
         symbols = scores.shape[1]
@@ -114,7 +114,7 @@ class PrefixBeam:
         other: np.ndarray,
         longer: np.ndarray,
         more: np.ndarray,
-    ) -> Hypotheses:
+    ) -> PrefixHypotheses:
         at = self.at
         beam, symbols = at.last.shape[1], longer.shape[2]
         # What cannot be stands still, as no text at all: nothing is its parent or child.
@@ -146,7 +146,7 @@ class PrefixBeam:
             moved = self.scorer.after(self.scorer.take(states, grown), symbol.ravel()[grown])
             states = _put(states, grown, moved)
         longest = int((length + ~stays).max(initial=0))
-        return Hypotheses(
+        return PrefixHypotheses(
             np.where(stays & ~dead, np.maximum(of(blank), NOTHING), NOTHING),
             np.where(dead, NOTHING, np.maximum(np.where(stays, of(other), new), NOTHING)),
             np.where(stays, of(at.last), symbol),
@@ -169,7 +169,7 @@ class PrefixBeam:
         return at.texts[rows, top], at.length[rows, top]
 
 
-def _chosen(inside: np.ndarray, new: Hypotheses, old: Hypotheses) -> Hypotheses:
+def _chosen(inside: np.ndarray, new: PrefixHypotheses, old: PrefixHypotheses) -> PrefixHypotheses:
     """``new`` where a row has the step, ``old`` elsewhere, filled up to one size."""
     beam, longest = new.last.shape[1], new.texts.shape[2]
 
@@ -182,7 +182,7 @@ def _chosen(inside: np.ndarray, new: Hypotheses, old: Hypotheses) -> Hypotheses:
     rest = longest - old.texts.shape[2]
     texts = np.pad(old.texts, ((0, 0), (0, beam - old.last.shape[1]), (0, max(0, rest))))
     wider = np.pad(new.texts, ((0, 0), (0, 0), (0, max(0, -rest))))
-    return Hypotheses(
+    return PrefixHypotheses(
         merged("blank", NOTHING), merged("other", NOTHING), merged("last", -1),
         merged("key", NO_KEY), merged("parent", NO_PARENT),
         np.where(inside[:, None, None], wider, texts),

@@ -12,7 +12,7 @@ from decoding.ctc import NOTHING, Scorer
 SPACE = " "
 
 
-class Words:
+class WordScorer:
     """Allows the words of a list alone, with single spaces between them.
 
     Args:
@@ -70,7 +70,7 @@ class Words:
         return {"node": states["node"][rows]}
 
 
-class Language:
+class LanguageScorer:
     """A language model of characters.
 
     Args:
@@ -121,7 +121,7 @@ class Language:
         return {name: array[rows] for name, array in states.items()}
 
 
-class Both:
+class BothScorers:
     """Two scorers together.
 
     Args:

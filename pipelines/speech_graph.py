@@ -13,7 +13,7 @@ from pipelines.audio_program import SILENCE
 from pipelines.audio_program_graph import SoundGraph
 from pipelines.program import NEXT
 from pipelines.program_graph import GraphCores, GraphProgram, Tensors
-from pipelines.speech import MOST_SECONDS, OUTPUT
+from pipelines.speech_text import MOST_SECONDS, OUTPUT
 
 
 class TranscribeGraph(SoundGraph):
@@ -72,7 +72,7 @@ class TranscribeStepGraph(GraphProgram):
     def __init__(self, program: Any) -> None:
         super().__init__()
         self.features = AudioFeaturesGraph(program.features)
-        self.names = tf.constant(["", *program.preprocessor.symbols])
+        self.names = tf.constant(["", *program.symbols])
 
     def encode(self, request: Tensors) -> Tensors:
         """Frames of the steps that are whole now, and what is left over."""

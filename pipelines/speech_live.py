@@ -24,7 +24,8 @@ from pipelines.audio_program import at_least_one
 from pipelines.live import Answering, Heard
 from pipelines.program import NEXT
 from pipelines.ragged import Arrays
-from pipelines.speech import OUTPUT, SpeechPreprocessor, Transcribe
+from pipelines.speech import SpeechPreprocessor, Transcribe
+from pipelines.speech_text import OUTPUT
 
 
 class LiveTranscript:
@@ -98,7 +99,7 @@ class LiveTranscript:
 
 
 @dataclass(frozen=True)
-class Written:
+class NewlyWritten:
     """What was newly written.
 
     Attributes:
@@ -144,9 +145,9 @@ class Listener:
     def end(self) -> Sequence[Heard]:
         """What is left, and a line break."""
         found = self._step(self._waiting, True)
-        return [*found, Written("\n", self._heard / self.rate)]
+        return [*found, NewlyWritten("\n", self._heard / self.rate)]
 
-    def _step(self, samples: np.ndarray, final: bool) -> list[Written]:
+    def _step(self, samples: np.ndarray, final: bool) -> list[NewlyWritten]:
         self._heard += len(samples)
         request = {
             "audio": at_least_one(samples[None]),
@@ -156,4 +157,4 @@ class Listener:
         found = self._model.run({**request, **self._states}, "step")
         self._states = {name: found[f"{name}{NEXT}"] for name in self._states}
         text = found["text"][0].decode("utf-8")
-        return [Written(text, self._heard / self.rate)] if text else []
+        return [NewlyWritten(text, self._heard / self.rate)] if text else []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decoding.ctc_beam import beam_search
-from decoding.ctc_scorers import Both, Language, Words
+from decoding.ctc_scorers import BothScorers, LanguageScorer, WordScorer
 
 SYMBOLS = (" ", "a", "b", "c")
 
@@ -24,7 +24,7 @@ def heard(scores, scorer, beam=12):
 
 
 def test_only_words_of_the_list_are_written():
-    words = Words(["ab", "abc", "ca", "dud"], SYMBOLS)
+    words = WordScorer(["ab", "abc", "ca", "dud"], SYMBOLS)
     assert heard(scores_of("ab ca"), None) == "ab ca"
     assert heard(scores_of("ab ca"), words) == "ab ca"
     for seed in range(6):
@@ -35,7 +35,7 @@ def test_only_words_of_the_list_are_written():
 
 def test_a_list_that_cannot_be_spelled_is_refused():
     with pytest.raises(ValueError, match="no word"):
-        Words(["dud", ""], SYMBOLS)
+        WordScorer(["dud", ""], SYMBOLS)
 
 
 def counting_model(ids, states):
@@ -49,7 +49,7 @@ def counting_model(ids, states):
 
 def language(weight, reward):
     # Units of the model: 0 start, 1 a, 2 b, 3 c, 4 end; a space is a unit it hardly expects.
-    return Language(
+    return LanguageScorer(
         counting_model, lambda rows: {"steps": np.zeros((rows, 1), np.float32)},
         [4, 1, 2, 3], 0, 4, weight, reward,
     )  # fmt: skip
@@ -62,4 +62,4 @@ def test_a_language_model_decides_what_sounds_alike():
     scores[0, 2, 3:] = np.log([0.45, 0.55])
     assert heard(scores, None) == "ac"
     assert heard(scores, language(1.0, 3.0)) == "ab"
-    assert heard(scores, Both(language(1.0, 3.0), Words(["ac"], SYMBOLS))) == "ac"
+    assert heard(scores, BothScorers(language(1.0, 3.0), WordScorer(["ac"], SYMBOLS))) == "ac"

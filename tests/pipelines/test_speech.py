@@ -13,15 +13,9 @@ from pipelines.audio import Sound
 from pipelines.audio_examples import SoundExample
 from pipelines.program import DEFAULT, LoadedProgram
 from pipelines.program_graph import GraphCore
-from pipelines.speech import (
-    OUTPUT,
-    SpeechPreprocessing,
-    SpeechPreprocessor,
-    normalised,
-    steps_needed,
-    words_of,
-)
+from pipelines.speech import SpeechPreprocessing, SpeechPreprocessor
 from pipelines.speech_live import LiveTranscript
+from pipelines.speech_text import OUTPUT, normalised, steps_needed, words_of
 
 RATE = 8000
 

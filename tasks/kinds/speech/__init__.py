@@ -158,7 +158,7 @@ class Speech(Hearing):
         Raises:
             DataError: it is no sound, or lasts too long for one answer.
         """
-        from pipelines.speech import MOST_SECONDS
+        from pipelines.speech_text import MOST_SECONDS
 
         sound = super().parse_input(text)
         if sound.seconds > MOST_SECONDS:

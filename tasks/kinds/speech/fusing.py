@@ -13,7 +13,7 @@ import numpy as np
 from common.config import Config, path
 from common.errors import ConfigError, DataError
 from decoding.ctc_beam import beam_search
-from decoding.ctc_scorers import Both, Language, Words
+from decoding.ctc_scorers import BothScorers, LanguageScorer, WordScorer
 
 if TYPE_CHECKING:
     import keras
@@ -86,7 +86,7 @@ def fused_scores(
 def together(*scorers: Scorer | None) -> Scorer | None:
     """Those that there are, as one."""
     there = [one for one in scorers if one]
-    return Both(*there) if len(there) == 2 else (there[0] if there else None)
+    return BothScorers(*there) if len(there) == 2 else (there[0] if there else None)
 
 
 def scored(
@@ -109,33 +109,34 @@ def heard_by(scores: np.ndarray, preprocessor: SpeechPreprocessor, scorer: Score
     return preprocessor.text(found.symbols[0, : found.length[0]])
 
 
-def words_of(file: str, preprocessor: SpeechPreprocessor) -> Words:
+def words_of(file: str, preprocessor: SpeechPreprocessor) -> WordScorer:
     """The words of a file, as the model spells them.
 
     Raises:
         DataError: there is no such file, or none of its words can be spelled.
     """
-    from pipelines.speech import normalised
+    from pipelines.speech_text import normalised
     from pipelines.textfile import read_document
 
     text = normalised(read_document(file), preprocessor.lowercase, preprocessor.punctuation)
     try:
-        return Words(text.split(), preprocessor.symbols)
+        return WordScorer(text.split(), preprocessor.symbols)
     except ValueError as error:
         raise DataError(f"--lexicon {file}: {error}") from error
 
 
 def language_of(
     directory: str, preprocessor: SpeechPreprocessor
-) -> Callable[[float, float], Language]:
+) -> Callable[[float, float], LanguageScorer]:
     """The language model of a run, which then takes a weight and a reward.
 
     Raises:
         ConfigError: it is no finished run of a language model of characters that reads forwards.
     """
-    import tasks
+    from models.language import language_cores
     from pipelines.program import as_step
     from pipelines.units import END, START, UNKNOWN
+    from serving.native_onnx import step_model
     from serving.native_onnx.writer import export_onnx
     from serving.onnx_core import OnnxCore
     from tasks.stages.run_directory import Run
@@ -151,7 +152,7 @@ def language_of(
         )
     numbers = {name: i for i, name in enumerate(reader.units.names)}
     units = [numbers.get(symbol, UNKNOWN) for symbol in preprocessor.symbols]
-    model = tasks.get("language").cores(run.model())["step"]
+    model = step_model(language_cores(run.model())["next"])
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "step.onnx"
         export_onnx(model, place)
@@ -162,4 +163,4 @@ def language_of(
         return as_step(core, rows)[1]
 
     end = END if reader.ends else None
-    return lambda weight, reward: Language(step, zeros, units, START, end, weight, reward)
+    return lambda weight, reward: LanguageScorer(step, zeros, units, START, end, weight, reward)
