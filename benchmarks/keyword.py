@@ -43,8 +43,8 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 CHOSEN_ON = ("george", "theo", "yweweler")
 # What words of new speakers need, and touch tones do not bear: other voices have other bands.
 SPOKEN = {
-    "warp": 0.15, "tempo": 0.2, "band_masks": 1, "filters": 24, "floor_db": 30.0, "layers": 1,
-    "pooling": "attention", "learning_rate": 0.006, "batch_size": 64, "average": 0.95,
+    "warp": 0.1, "tempo": 0.2, "band_masks": 1, "filters": 24, "layers": 1, "units": 96,
+    "pooling": "attention", "average": 0.98, "stack": 6, "stride": 4,
 }  # fmt: skip
 SHARE = 0.5  # of made sounds, for endless sound
 GAP = 11.0  # seconds between words, on average
