@@ -37,7 +37,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-dev   ## every benchmark that needs no GPU; each also runs by itself
-	for script in bucketing sentiment ngrams export windows forecast anomaly anomaly_synthetic streaming tuning serving crf tagging tagging_speed tokens translation music keyword; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in bucketing sentiment ngrams export windows forecast anomaly anomaly_synthetic streaming tuning serving crf tagging tagging_speed tokens translation music keywords; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
