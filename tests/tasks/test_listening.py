@@ -23,8 +23,10 @@ from tasks.stages.training import train
 from tests.test_cli import answer, call
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sound.md").read_text(encoding="utf-8")
-SMALL = {"layers": 1, "units": 24, "embedding_dim": 24, "epochs": 16, "learning_rate": 0.01, "average": 0.0,
-         "dropout": 0.0, "pooling": "max"}  # fmt: skip
+SMALL = {
+    "layers": 1, "units": 24, "embedding_dim": 24, "epochs": 16, "learning_rate": 0.01,
+    "average": 0.0, "dropout": 0.0, "pooling": "max",
+}  # fmt: skip
 
 
 def keys(digits, draw):
