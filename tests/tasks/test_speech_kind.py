@@ -1,7 +1,9 @@
 """What the contract does not ask of speech: models that listen, long files, words and language."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from tasks.stages.exporting import export
 from tasks.stages.predicting import predict
 from tasks.stages.run_directory import Run
 from tasks.stages.training import train
+from tests.tasks.test_contract import served
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "speech.md").read_text(encoding="utf-8")
 DATA = DataOptions("synthetic:64")
 TINY = {"units": 8, "embedding_dim": 8, "epochs": 1, "bidirectional": False, "layers": 2}
 
@@ -57,6 +61,19 @@ def test_a_bundle_listens(listening):
     answer = live.finish()
     assert answer["text"] == expected["text"]
     assert len(answer["words"]) == len(answer["text"].split())
+
+
+def test_a_server_listens_as_the_page_says(listening, capsys):
+    _, run, splits, _ = listening
+    example = splits.test[0]
+    code = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
+    pieces = np.array_split(example.sound().samples, 5)
+    with served(run.path / "bundle", "onnx") as ready:
+        place = f"http://localhost:{ready['rest_port']}"
+        exec(code.replace("http://localhost:8501", place), {"pieces": pieces})
+    whole = Predictor(run.path / "bundle").predict([example.sound()], beam=1)[0]["text"]
+    written = capsys.readouterr().out
+    assert whole.startswith(written)
 
 
 def test_long_files_are_answered_in_pieces(listening, tmp_path):
