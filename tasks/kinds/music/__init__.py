@@ -47,7 +47,7 @@ class Music(Task):
     kind = "music"
     metric = Metric("nll", "min")
     model_module = "models.music"
-    overfit = Overfit(0.5, epochs=150, examples=4, settings=MappingProxyType({
+    overfit = Overfit(0.5, epochs=80, examples=4, settings=MappingProxyType({
         "dropout": 0.0, "input_dropout": 0.0, "learning_rate": 0.01, "units": 64,
     }))  # fmt: skip
     quick = MappingProxyType({"units": 64, "epochs": 5})
