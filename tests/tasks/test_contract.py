@@ -73,7 +73,14 @@ def smallest(task):
     return data, task.load(data)
 
 
-@pytest.fixture(scope="module", params=tasks.names())
+# The same kind as `sentiment`, under a name of its own.
+SLOW = {"classify"}
+TASKS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in tasks.names()
+]
+
+
+@pytest.fixture(scope="module", params=TASKS)
 def trained(request, tmp_path_factory):
     task = tasks.get(request.param)
     settings = task.with_settings(task.settings, {**task.quick, "epochs": 1})

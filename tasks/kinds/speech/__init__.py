@@ -42,7 +42,7 @@ class Speech(Hearing):
     classes: ClassVar[bool] = False
     metric = Metric("cer", "min")
     model_module = "models.speech"
-    overfit = Overfit(0.1, epochs=60, examples=8, settings=MappingProxyType({
+    overfit = Overfit(0.25, epochs=50, examples=6, settings=MappingProxyType({
         "dropout": 0.0, "gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "shift": 0, "average": 0.0,
         "learning_rate": 0.01, "layers": 1,
     }))  # fmt: skip
