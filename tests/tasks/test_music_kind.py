@@ -190,7 +190,7 @@ def test_written_midi_opens_as_others_read_it(tmp_path):
 def test_every_setting_that_the_page_names_is_there():
     named = set(re.findall(r"--([a-z][a-z-]+)", PAGE.read_text(encoding="utf-8")))
     known = {name.replace("_", "-") for name in TASK.names()}
-    known |= {f"no-{name}" for name in known} | {"data", "file", "out", "program", "trials", "only"}
+    known |= {f"no-{name}" for name in known} | {"data", "file", "out", "program", "table"}
     assert named <= known
 
 
