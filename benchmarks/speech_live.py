@@ -34,7 +34,7 @@ from tasks.stages.exporting import export
 from tasks.stages.run_directory import Run
 
 ALONE = """
-import resource, sys
+import sys
 from pathlib import Path
 from pipelines.audio import read_sound
 from pipelines.speech_live import LiveTranscript
@@ -45,7 +45,8 @@ live = LiveTranscript(step.run, step.initial(1), model.preprocessor)
 for first in range(0, len(sound), 800):
     live.push(sound[first : first + 800])
 live.finish()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = Path("/proc/self/status").read_text()
+print(status.partition("VmHWM:")[2].split()[0])  # the peak since this program began, KiB
 """
 PEER = Path(__file__).with_name("speech_peer.py")
 
