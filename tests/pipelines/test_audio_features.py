@@ -27,14 +27,19 @@ def chirp(samples, rate):
     return np.sin(2 * np.pi * (50 + 0.2 * rate * time) * time).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def librosa():
+    """Compiled once: each process that imports it takes seconds for that."""
+    return pytest.importorskip("librosa")
+
+
 @pytest.mark.parametrize("features", ["log_mel", "mfcc"])
 @pytest.mark.parametrize(
     ("rate", "window", "bands", "lowest", "highest"),
     [(16_000, 25.0, 40, 20.0, 0.0), (8_000, 25.0, 40, 20.0, 0.0), (22_050, 32.0, 64, 0.0, 8000.0),
      (11_025, 20.0, 13, 100.0, 4000.0)],
 )  # fmt: skip
-def test_frames_are_those_of_librosa(features, rate, window, bands, lowest, highest):
-    librosa = pytest.importorskip("librosa")
+def test_frames_are_those_of_librosa(librosa, features, rate, window, bands, lowest, highest):
     ours = AudioFeatures(AudioPreprocessing(
         sample_rate=rate, features=features, window_ms=window, bands=bands, lowest_hz=lowest,
         highest_hz=highest, coefficients=12,

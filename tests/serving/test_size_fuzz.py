@@ -35,6 +35,7 @@ def test_a_text_classifier_takes_any_size(sentiment_bundle):
     fuzz("-", 100, 0, sentiment_bundle)
 
 
+@pytest.mark.slow
 def test_intents_and_slots_take_any_size(intent_bundle):
     fuzz("-", 100, 0, intent_bundle)
 
