@@ -88,7 +88,7 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def write_aside(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def write_aside(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file that takes the place of ``path``, by a rename, once all of it is on the disk.
 
     Args:
@@ -98,6 +98,7 @@ def write_aside(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         WriteError: it cannot be written; what was there before is unchanged.
     """
+    path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     with writing(path):

@@ -235,11 +235,13 @@ def _with_transcripts(files: list[Path], root: Path) -> list[SoundExample]:
     return examples
 
 
-def _of_rows(rows: Iterable[Row], root: Path, reading: SoundReading) -> list[SoundExample]:
+def _of_rows(
+    rows: Iterable[Row], root: Path, reading: SoundReading, targets: bool = True
+) -> list[SoundExample]:
     examples, problems, columns = [], Problems(), None
     for row in rows:
         if columns is None:
-            columns = _columns(row, reading)
+            columns = _columns(row, reading, targets)
         try:
             examples.append(_of_row(row, *columns, root))
         except DataError as error:
@@ -248,11 +250,12 @@ def _of_rows(rows: Iterable[Row], root: Path, reading: SoundReading) -> list[Sou
     return examples
 
 
-def _columns(row: Row, reading: SoundReading) -> tuple[str, str]:
-    return (
-        _column(row, "--path-column", reading.path_column, PATHS),
-        _column(row, "--target-column", reading.target_column, reading.target_names),
-    )
+def _columns(row: Row, reading: SoundReading, targets: bool) -> tuple[str, str]:
+    path = _column(row, "--path-column", reading.path_column, PATHS)
+    if not targets:
+        return path, path
+    target = _column(row, "--target-column", reading.target_column, reading.target_names)
+    return path, target
 
 
 def _column(row: Row, flag: str, wanted: str, known: tuple[str, ...]) -> str:
@@ -348,15 +351,10 @@ def _of_tfds(name: str, reading: SoundReading) -> tuple[str, Parts, list[str]]:
     return full, {part: _of_rows(each, Path(), reading) for part, each in rows.items()}, notes
 
 
-def paths_of(manifest: Path, reading: SoundReading) -> list[tuple[str, float, float | None]]:
-    """Path, start and end of the sounds of a manifest; what they are is not read.
+def untold_sounds(manifest: Path, reading: SoundReading) -> list[SoundExample]:
+    """The sounds of a manifest; what they are is not read.
 
     Raises:
-        DataError: it cannot be read, or names files that are not there.
+        DataError: it cannot be read, or names files or parts that are not there.
     """
-    found, column = [], ""
-    for row in read_rows(manifest):
-        column = column or _column(row, "--path-column", reading.path_column, PATHS)
-        one = _of_row(row, column, column, manifest.parent)
-        found.append((one.path, one.start, one.end))
-    return found
+    return _of_rows(read_rows(manifest), manifest.parent, reading, targets=False)

@@ -70,7 +70,7 @@ class Hearing(Task):
             DataError: it is none of these.
         """
         from pipelines.audio import read_sound
-        from pipelines.audio_sources import is_sound, paths_of
+        from pipelines.audio_sources import is_sound, untold_sounds
 
         if path.is_file() and is_sound(path):
             return [read_sound(path)], []
@@ -79,4 +79,4 @@ class Hearing(Task):
             if not found:
                 raise DataError(f"{path} holds no sounds; give files, a folder or a manifest")
             return [read_sound(one) for one in found], []
-        return [read_sound(*one) for one in paths_of(path, self.found_by(options))], []
+        return [one.sound() for one in untold_sounds(path, self.found_by(options))], []

@@ -12,7 +12,7 @@ from pipelines import audio_sources, tfds_source
 from pipelines.audio import Sound
 from pipelines.audio_examples import SoundExample
 from pipelines.audio_names import NamePattern, Where
-from pipelines.audio_sources import SoundReading, load_sounds, paths_of
+from pipelines.audio_sources import SoundReading, load_sounds, untold_sounds
 
 RATE = 8000
 CLASSES, WORDS = SoundReading(classes=True), SoundReading(classes=False)
@@ -169,7 +169,7 @@ def test_manifests(tmp_path, form):
         one = splits.train[0]
         assert one.where.startswith(str(path))
         assert one.target.startswith("word ")
-    assert len(paths_of(path, WORDS)) == 20
+    assert len(untold_sounds(path, WORDS)) == 20
 
 
 def test_parts_of_a_sound_by_start_end_and_duration(tmp_path):
@@ -184,7 +184,7 @@ def test_parts_of_a_sound_by_start_end_and_duration(tmp_path):
     assert {len(one.at(RATE)) for one in every if one.target != "last"} == {RATE // 10}
     (last,) = [one for one in every if one.target == "last"]
     assert (last.start, last.end) == (2.0, 2.5)
-    assert sorted(start for _, start, _ in paths_of(path, WORDS)) == pytest.approx(
+    assert sorted(one.start for one in untold_sounds(path, WORDS)) == pytest.approx(
         [*(i / 10 for i in range(10)), 2.0]
     )
 
@@ -378,3 +378,17 @@ def test_every_extension_is_read_by_libsndfile():
     known = {name.lower() for name in soundfile.available_formats()}
     aliases = {"aif": "aiff", "aifc": "aiff", "oga": "ogg", "opus": "ogg"}
     assert {aliases.get(one, one) for one in audio_sources.EXTENSIONS} <= known
+
+
+def test_a_bad_row_of_a_manifest_to_be_answered_is_named_too(tmp_path):
+    sf = pytest.importorskip("soundfile")
+    sf.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:500])
+    path = tmp_path / "clips.csv"
+    path.write_text("path,start,end\na.wav,0,0.5\na.wav,0.5,0.1\n")
+    with pytest.raises(DataError, match=r"clips.csv:3: the part from 0.5 to 0.1 seconds is empty"):
+        untold_sounds(path, WORDS)
+    path.write_text("path\ncut.wav\n")
+    (one,) = untold_sounds(path, WORDS)
+    with pytest.raises(DataError, match=r"clips.csv:2: .*cut.wav"):
+        one.sound()
