@@ -7,12 +7,14 @@
 
 Every score stands beside the baseline's, which validation chooses: the commonest text, or a decoder
 by threshold and timing. Test is read once. ``morse`` also gives the errors of 200 new texts at each
-level of noise; ``sentences`` those of sentences with and without a word that training never had.
+level of noise; ``digits`` those with the ten words as the search's list; ``sentences`` those of
+sentences with and without a word that training never had.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from measuring import report, setting
 
 import tasks
 from tasks.kinds.contract import DataOptions
+from tasks.kinds.speech.fusing import SpeechJudging
 from tasks.kinds.speech.scoring import error_rates
 from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
@@ -53,6 +56,8 @@ def main() -> None:
         rows = [row]
         if name == "morse":
             rows += [against_noise(run, level) for level in LEVELS]
+        if name == "digits":
+            rows.append(of_ten_words(run))
         if name == "sentences":
             rows += by_words(run)
         report(f"speech_{label}", rows)
@@ -92,6 +97,21 @@ def source_of(name: str, label: str, options: argparse.Namespace) -> str:
         else:
             spoken_strings.sentences(place)
     return str(place)
+
+
+def of_ten_words(run: Run) -> dict[str, Any]:
+    """Errors where the search may write the ten digits alone."""
+    task = tasks.get("speech")
+    splits = task.load(DataOptions(**run.config()["data"]))
+    with tempfile.TemporaryDirectory() as scratch:
+        words = Path(scratch) / "words.txt"
+        words.write_text("\n".join(spoken_strings.NAMES))
+        judging = SpeechJudging(lexicon=str(words))
+        found = task.judge_otherwise(run.preprocessor(), run.model(), splits, judging, print)
+    return {"name": "with a list of the words"} | {
+        f"{part} {metric}": found["fused"][part][metric]
+        for part in ("validation", "test") for metric in ("cer", "wer", "exact")
+    }  # fmt: skip
 
 
 def against_noise(run: Run, level: float) -> dict[str, Any]:

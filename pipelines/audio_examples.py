@@ -163,3 +163,24 @@ def usual_rate(examples: Sequence[Any], highest: int = 16_000) -> int:
 
     rates = Counter(one.sound().rate for one in examples[:50])
     return min(highest, rates.most_common(1)[0][0]) if rates else highest
+
+
+def generated_count(size: int | None, default: int, fewest: int, most: int) -> int:
+    """How many sounds are to be generated.
+
+    Args:
+        size: what was asked for; None for the default.
+        default: where nothing was.
+        fewest: that can be asked for.
+        most: likewise.
+
+    Raises:
+        DataError: it is out of range.
+    """
+    size = default if size is None else size
+    if not fewest <= size <= most:
+        raise DataError(
+            f"synthetic data of {size} sounds cannot be made: ask for {fewest} to {most}, as in "
+            f"synthetic:{default}."
+        )
+    return size

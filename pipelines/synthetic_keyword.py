@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.errors import DataError
 from pipelines.audio import Sound
-from pipelines.audio_examples import SoundExample
+from pipelines.audio_examples import SoundExample, generated_count
 
 RATE = 8000
-DEFAULT_SIZE, MAX_SIZE = 1600, 100_000
+FEWEST, DEFAULT_SIZE, MAX_SIZE = 64, 1600, 100_000
 LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 KEYS = "123A456B789C*0#D"
 SECONDS = 0.5
@@ -33,12 +32,7 @@ def synthetic_keys(size: int | None, seed: int) -> list[SoundExample]:
     Raises:
         DataError: the size is out of range.
     """
-    size = DEFAULT_SIZE if size is None else size
-    if not 64 <= size <= MAX_SIZE:
-        raise DataError(
-            f"synthetic data of {size} sounds cannot be made: ask for 64 to {MAX_SIZE}, as in "
-            f"synthetic:{DEFAULT_SIZE}."
-        )
+    size = generated_count(size, DEFAULT_SIZE, FEWEST, MAX_SIZE)
     draw = np.random.default_rng([17, abs(seed), seed < 0])
     order = draw.permutation(np.arange(size) % len(KEYS))
     return [

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.errors import DataError
 from pipelines.audio import Sound
-from pipelines.audio_examples import SoundExample
+from pipelines.audio_examples import SoundExample, generated_count
 
 RATE = 8000
-DEFAULT_SIZE, MAX_SIZE = 6000, 100_000
+FEWEST, DEFAULT_SIZE, MAX_SIZE = 64, 6000, 100_000
 _MARKS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- "
     "-..- -.-- --.. ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
@@ -47,12 +46,7 @@ def synthetic_morse(size: int | None, seed: int) -> list[SoundExample]:
     Raises:
         DataError: the size is out of range.
     """
-    size = DEFAULT_SIZE if size is None else size
-    if not 64 <= size <= MAX_SIZE:
-        raise DataError(
-            f"synthetic data of {size} sounds cannot be made: ask for 64 to {MAX_SIZE}, as in "
-            f"synthetic:{DEFAULT_SIZE}."
-        )
+    size = generated_count(size, DEFAULT_SIZE, FEWEST, MAX_SIZE)
     draw = np.random.default_rng([19, abs(seed), seed < 0])
     found: list[SoundExample] = []
     seen: set[str] = set()

@@ -104,6 +104,14 @@ def test_pieces_of_any_size_give_what_the_whole_gives(preprocessor, core, size, 
     np.testing.assert_allclose(scores, want, atol=1e-4)
 
 
+def test_a_piece_of_one_sample_and_one_of_a_hundred_thousand(preprocessor, core):
+    samples = noise(101_000)
+    text, scores = in_pieces(preprocessor, core, samples, [1, 100_000, 1, 997, 1])
+    again, others = in_pieces(preprocessor, core, samples, [101_000])
+    assert text == again == whole(preprocessor, core, samples, beam=1)["text"][0]
+    np.testing.assert_allclose(scores, others, atol=1e-4)
+
+
 @pytest.mark.parametrize("beam", [1, 4])
 def test_the_graph_of_whole_sounds_answers_the_same(preprocessor, core, beam):
     raw = [*preprocessor.edge_inputs(), {"audio": noise(7000, 5), "rate": RATE}]

@@ -113,14 +113,10 @@ class Keyword(Hearing):
         examples: Sequence[SoundExample],
     ) -> dict[str, float]:
         """Accuracy and the macro-averaged F1 of the predicted classes."""
-        from sklearn.metrics import accuracy_score, f1_score
+        from tasks.kinds.label_scores import label_scores
 
         truth = [one.target for one in examples]
-        guess = [label.decode("utf-8") for label in responses["label"]]
-        return {
-            "accuracy": float(accuracy_score(truth, guess)),
-            "macro_f1": float(f1_score(truth, guess, average="macro")),
-        }
+        return label_scores(truth, [label.decode("utf-8") for label in responses["label"]])
 
     def baseline(
         self, preprocessor: KeywordPreprocessor, splits: Splits[SoundExample]

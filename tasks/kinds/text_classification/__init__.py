@@ -168,14 +168,10 @@ class TextClassification(Task):
         examples: Sequence[Any],
     ) -> dict[str, float]:
         """Accuracy and the macro-averaged F1 of the predicted labels."""
-        from sklearn.metrics import accuracy_score, f1_score
+        from tasks.kinds.label_scores import label_scores
 
         truth = [example.label for example in examples]
-        guess = [label.decode("utf-8") for label in responses["label"]]
-        return {
-            "accuracy": float(accuracy_score(truth, guess)),
-            "macro_f1": float(f1_score(truth, guess, average="macro")),
-        }
+        return label_scores(truth, [label.decode("utf-8") for label in responses["label"]])
 
     def baseline(
         self, preprocessor: TextClassificationPreprocessor, splits: Splits
