@@ -13,9 +13,6 @@ from tasks.commands.app import app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
 
-# What a search that was stopped early leaves.
-SEARCH_FILES = ("data", "lock", "owner.json", "trials")
-
 
 @app.command(
     epilog="Example: seqloom tune sentiment --data reviews.csv --trials 20",
@@ -48,10 +45,8 @@ def tune(
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     import tasks
-    from tasks.stages.directories import SEARCH, place_for
-    from tasks.stages.run_directory import next_free
+    from tasks.stages.beginning import search_place
     from tasks.stages.trainers import start_fork_server
-    from tuning.search_lock import is_locked, locked_error
     from tuning.strategy_names import check_strategy
 
     chosen = tasks.get(task)
@@ -61,9 +56,7 @@ def tune(
     where = chosen.data_options(data, data_seed, **reading)
     stall, most = seconds(stall_after, "--stall-after"), seconds(max_time, "--max-time")
     chosen.check(start, where)
-    directory = place_for(out or next_free(Path("runs"), f"{task}-search"), SEARCH, SEARCH_FILES)
-    if is_locked(directory):
-        raise locked_error(directory)
+    directory = search_place(chosen, out)
     splits = load_noted(chosen, where)
     if cluster is None:
         own.call_on_close(start_fork_server(workers, threads))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from common.errors import DataError, WriteError
+from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import STARTED, app
 from tasks.commands.arguments import seconds, sorted_flags, task_flags
@@ -27,9 +24,6 @@ from tasks.stages.console import (
     show_leaderboard,
     tell,
 )
-
-if TYPE_CHECKING:
-    from tasks.stages.run_directory import Run
 
 MOST_SHOWN = 2000  # characters of the answer that `run` ends with
 
@@ -65,57 +59,25 @@ def train(
         "epochs": epochs,
     }  # fmt: skip
     import tasks
-    from tasks.stages.directories import RUN, place_for
-    from tasks.stages.run_directory import Run, next_free, pattern, resumed
+    from tasks.stages.beginning import Choices, begin, way_to_go_on
 
     chosen = tasks.get(task)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     changes |= {name: value for name, value in flags.items() if value is not None}
-    run = Run(place_for(out or next_free(Path("runs"), task), RUN))
-    base, before, its_seed = pattern(chosen, like)
-    data_seed = before.seed if data_seed is None else data_seed
-    reading = {**before.reading, **reading} if data is None else reading
-    where = chosen.data_options(data or before.source, data_seed, **reading)
-    seed = its_seed if seed is None else seed
-    if resume:
-        final, before, seed = resumed(chosen, run, changes)
-        # The fingerprint decides whether it is the same data, not how its place is spelled.
-        where = replace(before, source=data) if data else before
-        if data and data != run.config()["data"]["source"]:
-            tell(f"note: the run began with the data at {before.source}; now {data} is read")
-    elif run.exists:
-        raise DataError(
-            f"{run.path} holds a run already; add --resume to go on, or name another --out"
-        )
-    else:
-        final = chosen.with_settings(base, changes)
-    chosen.check(final, where)
-    splits = load_noted(chosen, where)
-    if resume:
-        run.check_data(splits)
+    choices = Choices(data, reading, changes, like, seed, data_seed)
+    start = begin(chosen, choices, out, resume)
     spent = time.perf_counter() - STARTED
     load_tensorflow()
     from reports.tables import score_rows
     from tasks.stages.training import train as stage
 
-    tell(f"run: {run.path}")
-    with _way_to_go_on(run):
-        result = stage(chosen, where, final, run, seed=seed, splits=splits, tell=tell, spent=spent)
+    tell(f"run: {start.run.path}")
+    with way_to_go_on(start.run):
+        result = stage(
+            chosen, start.data, start.settings, start.run,
+            seed=start.seed, splits=start.splits, tell=tell, spent=spent,
+        )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
-
-
-@contextmanager
-def _way_to_go_on(run: Run) -> Iterator[None]:
-    """The error of a disk that is full says how the run goes on."""
-    try:
-        yield
-    except WriteError as error:
-        if not run.exists:
-            raise
-        again = f"`seqloom train {run.config()['task']} --resume --out {run.path}`"
-        raise WriteError(
-            f"{error}; when there is room, {again} goes on from the last epoch"
-        ) from error
 
 
 @app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=o.OWN_FLAGS)

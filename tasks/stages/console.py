@@ -67,7 +67,7 @@ def load_run(run: Run, source: str | None = None) -> Splits:
     return splits
 
 
-def load_noted(task: Task, where: DataOptions) -> Splits:
+def load_noted(task: Task, where: DataOptions, tell: Callable[[str], None] = tell) -> Splits:
     """``load_quick``; what was decided on the way is told."""
     splits = load_quick(task, where)
     for note in splits.notes:
