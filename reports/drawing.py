@@ -1,17 +1,25 @@
-"""Drawings of lines, dots and text, as SVG for a page and as PNG for a document.
+"""Drawings of lines, areas, dots, text and pixels, as SVG and as PNG.
 
-Colours have names. In a page they are CSS variables, so that a drawing follows the light or dark
+Colours have names. In SVG they are CSS variables, so that a drawing follows the light or dark
 theme of the reader's screen. A PNG has the light colours.
 """
 
 from __future__ import annotations
 
+import base64
 import re
+import struct
+import unicodedata
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from common.files import write_text
 
 Point = tuple[float, float]
 
@@ -28,7 +36,16 @@ COLORS = {
     "best": ("#c2410c", "#ff9b57"),
     "bad": ("#b3261e", "#ff8d84"),
     "good": ("#1c7a43", "#6fcf97"),
+    "shade": ("#f2c14e", "#8a6a1c"),
+    "second": ("#c2410c", "#ff9b57"),
+    "third": ("#1c7a43", "#6fcf97"),
+    "fourth": ("#7b3fa0", "#c89be8"),
+    "fifth": ("#8a6d00", "#e0c15a"),
+    "sixth": ("#00798c", "#5fd0e0"),
 }
+# Colours of lines that are told apart by a legend, in order.
+SERIES = ("accent", "second", "third", "fourth", "fifth", "sixth")
+FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,Ubuntu,"Noto Sans",sans-serif'
 # Colours from the worst tenth, close to the background, to the best tenth, with most contrast.
 _RAMP = (("#c6cfd8", "#62acbd", "#123f87"), ("#46515c", "#3c8da6", "#b9eaff"))
 TENTHS = 10
@@ -47,8 +64,8 @@ def shortened(value: Any, max_length: int = 16) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Approximate width of a text in pixels."""
-    return 0.56 * size * len(text)
+    """Approximate width of a text in pixels; Chinese characters are about as wide as high."""
+    return size * sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.56 for c in text)
 
 
 @dataclass(frozen=True)
@@ -75,12 +92,14 @@ class Mark:
     """One element of a drawing.
 
     Attributes:
-        kind: "line", "curve" (smooth, flat at each point), "circle", "box" or "text".
-        points: points of a line or curve; centre of a circle; upper left corner of a box; anchor
-            point of a text.
+        kind: "line", "area" (a closed line), "curve" (smooth, flat at each point), "circle", "box",
+            "image" or "text".
+        points: points of a line, area or curve; centre of a circle; upper left corner of a box or
+            image; anchor point of a text.
         style: colours and stroke.
-        size: radius of a circle; width and height of a box; font size of a text.
-        text: content of a text.
+        size: radius of a circle; width and height of a box or image; font size of a text, and the
+            angle by which it is turned clockwise.
+        text: content of a text; of an image, its PNG in base64.
         anchor: "start", "middle" or "end": which part of a text is at its anchor point.
         bold: whether a text is bold.
         tip: tooltip.
@@ -121,6 +140,25 @@ class Drawing:
         """Adds a rectangle."""
         self.marks.append(Mark("box", (at,), style, (width, height), **about))
 
+    def area(self, points: Sequence[Point], style: Style, **about: str) -> None:
+        """Adds a polygon, whose last point is joined to its first."""
+        self.marks.append(Mark("area", tuple(points), style, **about))
+
+    def image(
+        self, at: Point, width: float, height: float, pixels: np.ndarray, **about: str
+    ) -> None:
+        """Adds pixels, stretched to a rectangle.
+
+        Args:
+            at: upper left corner.
+            width: of the rectangle.
+            height: of the rectangle.
+            pixels: ``<uint8>[rows, columns, 3]`` in red, green and blue, the top row first.
+            about: further attributes of the mark.
+        """
+        content = base64.b64encode(png_of(pixels)).decode("ascii")
+        self.marks.append(Mark("image", (at,), Style(), (width, height), content, **about))
+
     def cross(self, at: Point, radius: float, style: Style, **about: str) -> None:
         """Adds an x-shaped cross."""
         x, y = at
@@ -137,20 +175,38 @@ class Drawing:
         anchor: str = "start",
         bold: bool = False,
         halo: bool = False,
+        angle: float = 0.0,
     ) -> None:
-        """Adds a line of text; ``halo`` gives it an outline in the background colour."""
+        """Adds a line of text; ``halo`` gives it an outline in the background colour, ``angle``
+        turns it clockwise by so many degrees."""
         style = Style(fill=color, stroke="background" if halo else "", width=3)
-        mark = Mark("text", (at,), style, (size,), clean(text), anchor, bold)
+        mark = Mark("text", (at,), style, (size, angle), clean(text), anchor, bold)
         self.marks.append(mark)
 
-    def svg(self) -> str:
-        """The drawing as an ``<svg>`` element, for a page that includes ``css()``."""
+    def svg(self, head: str = "") -> str:
+        """The drawing as an ``<svg>`` element, for a page that includes ``css()``.
+
+        Args:
+            head: elements before those of the drawing.
+        """
         body = "\n".join(map(_element, self.marks))
         return (
             f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" fill="none" role="img" '
             f'viewBox="0 0 {self.width:g} {self.height:g}" width="{self.width:g}" '
-            f'height="{self.height:g}" aria-label="{escape(clean(self.title))}">\n{body}\n</svg>'
+            f'height="{self.height:g}" aria-label="{escape(clean(self.title))}">'
+            f"{head}\n{body}\n</svg>"
         )
+
+    def whole_svg(self) -> str:
+        """The drawing with its colours and its background, for a file or a notebook."""
+        style = f"<style>\n{css('svg.chart')}svg.chart{{font-family:{FONT}}}\n</style>"
+        return self.svg(f'{style}<rect width="100%" height="100%" class="f-background"/>')
+
+    _repr_svg_ = whole_svg
+
+    def save_svg(self, path: Path) -> None:
+        """Writes the drawing with its colours as an SVG file."""
+        write_text(path, self.whole_svg() + "\n")
 
     def save_png(self, path: Path) -> None:
         """Writes a PNG with two pixels per pixel of the drawing, on white."""
@@ -165,18 +221,38 @@ class Drawing:
         for order, mark in enumerate(self.marks):
             artist = _artist(mark, axes)
             artist.set(zorder=order, clip_on=False)
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0))  # an image moves them
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)
 
 
-def css() -> str:
-    """CSS with the colours as variables, and the classes that marks use."""
+def inside_page(svg: str) -> str:
+    """What ``whole_svg`` gave, without the colours and the background that a page has itself."""
+    return re.sub(r'<style>.*?</style><rect [^>]*class="f-background"/>', "", svg, flags=re.DOTALL)
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    """The PNG file of ``<uint8>[rows, columns, 3]`` (ISO/IEC 15948, without filters)."""
+    rows, columns, _ = pixels.shape
+    raw = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels, np.uint8))
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def css(root: str = ":root") -> str:
+    """CSS with the colours as variables of ``root``, and the classes that marks use."""
     names = color_names()
     light, dark = (";".join(f"--{n}:{color(n, theme)}" for n in names) for theme in (0, 1))
     classes = "".join(f".s-{n}{{stroke:var(--{n})}}.f-{n}{{fill:var(--{n})}}" for n in names)
     return (
-        f":root{{color-scheme:light;{light}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{color-scheme:dark;{dark}}}}}\n"
+        f"{root}{{color-scheme:light;{light}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{{root}{{color-scheme:dark;{dark}}}}}\n"
         f"{classes}\n.chart text{{paint-order:stroke;stroke-linejoin:round}}\n"
     )
 
@@ -221,18 +297,26 @@ def _element(mark: Mark) -> str:
     if mark.kind == "box":
         geometry = f'x="{x:.1f}" y="{y:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}"'
         return f"<rect {geometry}{about}>{tip}</rect>"
+    if mark.kind == "image":
+        return (
+            f'<image x="{x:.1f}" y="{y:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}" '
+            f'preserveAspectRatio="none" href="data:image/png;base64,{mark.text}">{tip}</image>'
+        )
     if mark.kind == "text":
         anchor = "" if mark.anchor == "start" else f' text-anchor="{mark.anchor}"'
         weight = ' font-weight="600"' if mark.bold else ""
         geometry = f'x="{x:.1f}" y="{y:.1f}" font-size="{size[0]:g}"{anchor}{weight}'
+        if size[1]:
+            geometry += f' transform="rotate({size[1]:g} {x:.1f} {y:.1f})"'
         return f"<text {geometry}{about}>{escape(mark.text)}</text>"
     return f'<path d="{_path(mark)}"{about}>{tip}</path>'
 
 
 def _path(mark: Mark) -> str:
     spelled = [f"{x:.1f} {y:.1f}" for x, y in mark.points]
-    if mark.kind == "line":
-        return f"M{spelled[0]}" + "".join(f"L{point}" for point in spelled[1:])
+    if mark.kind in ("line", "area"):
+        end = "Z" if mark.kind == "area" else ""
+        return f"M{spelled[0]}" + "".join(f"L{point}" for point in spelled[1:]) + end
     parts = [f"M{spelled[0]}"]
     for (x, y), (u, v) in zip(mark.points, mark.points[1:], strict=False):
         middle = (x + u) / 2
@@ -256,7 +340,15 @@ def _artist(mark: Mark, axes: Any) -> Any:
             ha={"start": "left", "middle": "center", "end": "right"}[mark.anchor],
             va="baseline", weight="bold" if mark.bold else "normal",
             path_effects=around if style.stroke else None,
+            rotation=-size[1], rotation_mode="anchor",
         )  # fmt: skip
+    if mark.kind == "image":
+        from io import BytesIO
+
+        from matplotlib.image import imread
+
+        pixels, (width, height) = imread(BytesIO(base64.b64decode(mark.text))), size
+        return axes.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
     look = {
         "edgecolor": _light(style.stroke),
         "facecolor": _light(style.fill),
@@ -277,6 +369,8 @@ def _outline(mark: Mark) -> Any:
 
     if mark.kind == "line":
         return Outline(mark.points)
+    if mark.kind == "area":
+        return Outline([*mark.points, mark.points[0]], closed=True)
     points, codes = [mark.points[0]], [Outline.MOVETO]
     for (x, y), (u, v) in zip(mark.points, mark.points[1:], strict=False):
         points += [((x + u) / 2, y), ((x + u) / 2, v), (u, v)]
