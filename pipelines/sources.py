@@ -14,6 +14,7 @@ docs/data.md shows every layout that is understood.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 from common.errors import DataError
@@ -33,6 +34,7 @@ def load_labelled_text(
     label_column: str | None = None,
     encoding: str = "",
     drop_unlabelled: bool = False,
+    synthetic: Callable[[int, int], list[TextExample]] = synthetic_reviews,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
@@ -47,6 +49,7 @@ def load_labelled_text(
         label_column: the label's column; found by name if None.
         encoding: of files that are not UTF-8, as Python names it; guessed if "".
         drop_unlabelled: leave rows out whose label is missing, rather than refuse them.
+        synthetic: makes the examples of the source "synthetic" from a size and a seed.
         seed: which examples are split off, and which synthetic ones are made.
         validation_fraction: share of the training examples for a missing validation part.
         test_fraction: share of the training examples for a missing test part.
@@ -71,7 +74,7 @@ def load_labelled_text(
                     "synthetic data has no columns: leave --text-column and --label-column away."
                 )
             size = _synthetic_size(source, rest)
-            examples = synthetic_reviews(size, seed)
+            examples = synthetic(size, seed)
             splits = labelled_splits({"train": examples}, name=f"synthetic-{size}", **split)
             # Generated data never had parts of its own: that they were split off is no news.
             return replace(splits, notes=[])

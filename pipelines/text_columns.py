@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from common.errors import DataError
@@ -13,6 +13,19 @@ from pipelines.readers import DELIMITED, Row, read_rows
 from pipelines.readers.delimited import first_cells
 from pipelines.text_examples import LABEL_NAMES, TEXT_NAMES, label_name
 from pipelines.textfile import TextFile
+
+# Between the texts of several columns. It is a token by itself, so that a model sees where one
+# column ends, and a character that people write seldom.
+SEPARATOR = " | "
+
+
+def joined_texts(texts: Iterable[str]) -> str:
+    """The texts of several columns as one; empty ones are left out.
+
+    >>> joined_texts(["no dial tone", "", "since this morning"])
+    'no dial tone | since this morning'
+    """
+    return SEPARATOR.join(text for text in texts if text)
 
 
 @dataclass

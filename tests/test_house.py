@@ -141,8 +141,8 @@ LIGHT = (
     "serving.predictor, serving.runtime.server, serving.streaming, pipelines.text, "
     "pipelines.text_classification, pipelines.forecasting, pipelines.anomaly_detection, "
     "pipelines.tagging, pipelines.intent, pipelines.tagged_sources, pipelines.sources, "
-    "tuning.leaderboard, tasks.sentiment, tasks.forecast, tasks.anomaly, tasks.tagging, "
-    "tasks.intent, seqloom"
+    "tuning.leaderboard, tasks.sentiment, tasks.classify, tasks.forecast, tasks.anomaly, "
+    "tasks.tagging, tasks.intent, seqloom"
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,9 @@ from common.errors import ConfigError
 from models.metric import Metric
 from models.text_classification_config import TextConfig
 from pipelines.encodings import ENCODING_HELP
+from pipelines.synthetic import synthetic_reviews
 from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
+from pipelines.text_examples import TextExample
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 from tasks.kinds.pretrained import encoder_words
 from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
@@ -40,8 +42,13 @@ class LabelledText(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class TextClassification(Task):
-    """A recurrent classifier over words, characters or bytes."""
+    """A recurrent classifier over words, characters or bytes.
 
+    Attributes:
+        synthetic: makes the task's embedded examples from a size and a seed.
+    """
+
+    synthetic: Callable[[int, int], list[TextExample]] = synthetic_reviews
     data: LabelledText = LabelledText()
     preprocessing: TextPreprocessing = TextPreprocessing()
     model: TextConfig = TextConfig()
@@ -65,6 +72,7 @@ class TextClassification(Task):
             label_column=reading.label_column or None,
             encoding=reading.encoding,
             drop_unlabelled=reading.drop_unlabelled,
+            synthetic=self.synthetic,
             seed=options.seed,
         )
 
