@@ -6,7 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ from common.config import Config
 from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.metric import Metric
+from tasks.kinds.settings import DataOptions, Overfit, Settings
 
 if TYPE_CHECKING:
     import keras
@@ -29,61 +30,6 @@ if TYPE_CHECKING:
 
 # Response tensors of many examples; those whose rows differ in length are lists of arrays.
 Responses = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Where the examples come from and how they are read.
-
-    Attributes:
-        source: what ``--data`` takes; a pandas DataFrame or a dict of parts too.
-        seed: decides which examples are split off where parts are missing.
-        reading: settings of the task's ``data`` that are not its defaults.
-    """
-
-    source: Source = "synthetic"
-    seed: int = 0
-    reading: Mapping[str, Any] = field(default_factory=dict)
-
-    def in_files(self, directory: Path) -> DataOptions:
-        """The same, with data in memory stored there: other processes and commands read it."""
-        from pipelines.frames import stored
-
-        return replace(self, source=stored(self.source, directory))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Every choice that makes a model, and the defaults of how its answers are decoded."""
-
-    model: RecurrentConfig
-    preprocessing: Config
-    decoding: Config
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain values by group, for JSON."""
-        return {
-            "model": self.model.to_dict(),
-            "preprocessor": self.preprocessing.to_dict(),
-            "decoding": self.decoding.to_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class Overfit:
-    """What proves that the network alone can learn: a tiny sample, memorised.
-
-    Attributes:
-        bound: value of the task's metric on the sample that must be reached.
-        epochs: in which it must be reached.
-        settings: changes to the settings, such as no dropout and no linear path.
-        examples: size of the sample.
-    """
-
-    bound: float
-    epochs: int = 30
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    examples: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
