@@ -175,9 +175,9 @@ def test_help_answers_without_importing_what_is_heavy():
 
 
 def test_every_command_shows_an_example():
-    import seqloom
+    from tasks.commands.every import app
 
-    commands = seqloom.app.registered_commands
+    commands = app.registered_commands
     assert len(commands) == 12
     for command in commands:
         name = command.name or command.callback.__name__

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 import pytest
 import typer
 
-import seqloom
+from tasks.commands.every import app
 
 yaml = pytest.importorskip("yaml")
 
@@ -288,7 +288,7 @@ def check_command(words):
         assert not any(word.startswith("-") for word in rest), words
     else:
         assert program == "seqloom"
-        command = typer.main.get_command(seqloom.app).commands[name]
+        command = typer.main.get_command(app).commands[name]
         context = command.make_context(name, list(arguments))
         # What the command itself does not know goes to the task; nothing here is meant for it.
         assert context.args == [], words

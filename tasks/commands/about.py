@@ -17,9 +17,10 @@ def list_tasks(
     as_json: o.AsJson = False,
 ) -> None:
     """What there is to learn; of one task, all its flags."""
+    import tasks
     from tasks.stages.tables import flag_rows, task_rows
 
-    rows = flag_rows(task) if task else task_rows()
+    rows = flag_rows(tasks.get(task)) if task else task_rows()
     show(rows, {"flags" if task else "tasks": rows}, as_json)
 
 

@@ -138,14 +138,3 @@ def assignments(pairs: Sequence[str] | None, flag: str = "--set") -> dict[str, A
             raise DataError(f"{flag} {pair}: write NAME=VALUE")
         changes[_name(name.strip())] = _value(value)
     return changes
-
-
-def seconds(duration: str | None, flag: str) -> float | None:
-    """``"30m"`` as 1800; ``flag`` is where it was written."""
-    if duration is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = duration[:-1], duration[-1:]
-    if unit not in units or not number.replace(".", "", 1).isdecimal() or not float(number):
-        raise DataError(f"{flag} {duration}: write a number and s, m or h, such as 30m")
-    return float(number) * units[unit]

@@ -11,17 +11,18 @@ import typer
 
 from common.errors import DataError
 from common.files import check_file
+from common.telling import told
 from pipelines.answer_files import check_answer_file
 from tasks.commands import options as o
 from tasks.commands.app import WithInputs, app, commands_with, inputs_after_dashes, unmarked
 from tasks.commands.arguments import (
     assignments,
     inputs_and_flags,
-    seconds,
     task_flags,
     unknown_flag,
 )
 from tasks.stages.console import load_run, load_tensorflow, print_json, show, tell
+from tasks.stages.durations import seconds
 
 if TYPE_CHECKING:
     from serving.runtime.server import Tls
@@ -178,6 +179,7 @@ def _stream(
     def show(text: str) -> None:
         if not as_json:
             print(text, end="", flush=True)
+            told("")
 
     if place.is_dir() and task_of(place).hears:
         from tasks.stages.listening import listen

@@ -10,8 +10,9 @@ import typer
 from common.files import check_writable
 from tasks.commands import options as o
 from tasks.commands.app import app
-from tasks.commands.arguments import seconds, sorted_flags, task_flags
+from tasks.commands.arguments import sorted_flags, task_flags
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
+from tasks.stages.durations import seconds
 
 
 @app.command(

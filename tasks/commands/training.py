@@ -12,7 +12,7 @@ import typer
 from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import STARTED, app
-from tasks.commands.arguments import seconds, sorted_flags, task_flags
+from tasks.commands.arguments import sorted_flags, task_flags
 from tasks.stages.console import (
     baseline_note,
     load_noted,
@@ -24,6 +24,7 @@ from tasks.stages.console import (
     show_leaderboard,
     tell,
 )
+from tasks.stages.durations import seconds
 
 MOST_SHOWN = 2000  # characters of the answer that `run` ends with
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError, SeqloomError
 from common.files import storage_reason
+from common.notebook import in_notebook
+from common.telling import told
 
 if TYPE_CHECKING:
     from pipelines.splits import Splits
@@ -32,8 +34,9 @@ def baseline_note(result: dict[str, Any]) -> str:
 
 
 def tell(message: str) -> None:
-    """A line for the person who waits."""
-    print(message, file=sys.stderr, flush=True)
+    """A line for the person who waits; on stdout in a notebook, which shows stderr as an error."""
+    print(message, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+    told(message)
 
 
 def load_quick(task: Task, where: DataOptions) -> Splits:

@@ -1,7 +1,9 @@
-"""A search as it runs: a table that follows it on a terminal, lines elsewhere; all on stderr."""
+"""A search as it runs: a table that follows it on a terminal and in a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
+import io
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from common.notebook import LiveOutput, in_notebook
+from common.telling import bar_shown, told
 from tasks.stages.tables import MIN_CONFIGURATION, configuration
 from tuning.leaderboard import Search, TrialRow
 
@@ -33,6 +37,7 @@ class SearchDisplay:
 
     def __init__(self, directory: Path, trials: int, console: Console | None = None) -> None:
         self.directory, self.trials = directory, trials
+        self.cell = LiveOutput(1.0) if console is None and in_notebook() else None
         self.console = console or Console(stderr=True)
         self.live: Live | None = None
         self.estimate: Estimate | None = None  # with it, the time that is left is shown
@@ -41,28 +46,43 @@ class SearchDisplay:
 
     def __enter__(self) -> SearchDisplay:
         self.tell(f"search: {self.directory}")
-        if self.console.is_terminal:
+        if self.cell is None and self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=2, transient=True)
             self.live.start()
+            bar_shown(True)
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self.live is not None:
             self.live.stop()
             self.live = None
+            bar_shown(False)
 
     def tell(self, message: str) -> None:
         """A line above the table."""
+        if self.cell is not None:
+            print(message)
+            return
         self.console.print(message, highlight=False, soft_wrap=True, markup=False)
+        told(message)
 
     def show(self, progress: SearchProgress) -> None:
         """What there is now."""
         if progress.message:
             self.tell(progress.message)
-        if progress.ended is not None:
+        if self.cell is not None:
+            self._show_in_cell(progress)
+        elif progress.ended is not None:
             self.tell(ended_line(progress.ended, progress.rows, self._left(progress)))
         if self.live is not None:
             self.live.update(self.table(progress))
+
+    def _show_in_cell(self, progress: SearchProgress) -> None:
+        table = self.table(progress)
+        recording = Console(file=io.StringIO(), record=True, width=110, force_jupyter=False)
+        recording.print(table)
+        text = recording.export_text()
+        self.cell.show(f"<pre>{escape(text)}</pre>", text, progress.ended is not None)
 
     def table(self, progress: SearchProgress) -> Group:
         """The best trials, and those under way with what they have reached."""

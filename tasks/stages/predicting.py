@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
     from serving.client import Client
+    from serving.predictor import Predictor
 
 
 def keras_program(
@@ -57,6 +59,127 @@ class Predictions:
     notes: list[str]
 
 
+class Answerer:
+    """A run or a bundle that answers; what it needs is loaded once, a bundle without TensorFlow.
+
+    Args:
+        directory: of the run or the bundle.
+
+    Raises:
+        SeqloomError: it is neither.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.is_bundle = (directory / "manifest.json").is_file()
+        self.config, self.trained_task = _config(directory), task_of(directory)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, as it reads further data for this model."""
+        return self.trained_task.as_trained(self.preprocessor)
+
+    @cached_property
+    def preprocessor(self) -> Preprocessor:
+        """That of the model."""
+        from tasks.stages.run_directory import Run
+
+        if self.is_bundle:
+            return self._predictor.preprocessor
+        return Run(self.directory).preprocessor()
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from serving.predictor import Predictor
+
+        return Predictor(self.directory)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The Keras model of a run."""
+        from tasks.stages.run_directory import Run
+
+        load_tensorflow()  # only now: what is wrong with inputs is said at once
+        return Run(self.directory).model()
+
+    def ask(
+        self,
+        raw: Sequence[Any],
+        name: str = DEFAULT,
+        decoding: Mapping[str, Any] | None = None,
+        client: Client | None = None,
+    ) -> list[dict[str, Any]]:
+        """Readable answers, one for each raw input.
+
+        Args:
+            raw: inputs as the kind has them: texts, arrays...
+            name: of the program that answers.
+            decoding: settings.
+            client: of a server that answers in the model's place; what the answers mean is still
+                read from the directory.
+
+        Raises:
+            DataError: there is no such program, or it has no such setting.
+        """
+        preprocessor, decoding = self.preprocessor, decoding or {}
+        _check_program(preprocessor, name, decoding)
+        if client is not None:
+            program = preprocessor.programs[name]
+            request = asking(preprocessor, name)(raw) | settings_request(program, decoding)
+            response = separated(program, client.predict(request, name))
+            return answering(preprocessor, name)(response, raw)
+        if self.is_bundle:
+            return self._predictor.predict(raw, name, **decoding)
+        program = keras_program(self.task, self.model, preprocessor, name)
+        return readable(program, preprocessor, raw, decoding, name)
+
+    def predict(
+        self,
+        inputs: Sequence[Any],
+        file: Path | None = None,
+        flags: Mapping[str, Any] | None = None,
+        out: Path | None = None,
+        client: Client | None = None,
+        name: str = DEFAULT,
+    ) -> Predictions:
+        """Answers inputs, those of a file too.
+
+        Args:
+            inputs: raw inputs; a text is what a person would type: the input itself, or JSON where
+                the task takes arrays, or the name of a file of sound.
+            file: with more raw inputs.
+            flags: how the file is read, where that is not how the training data was read; and
+                decoding settings.
+            out: file of the answers to write, with a picture next to it where there is one.
+            client: see ``ask``.
+            name: see ``ask``.
+
+        Raises:
+            DataError: there is nothing to answer, or a flag is neither of reading nor of decoding.
+        """
+        reading, decoding = predict_flags(self.trained_task, flags or {})
+        trained = DataOptions(**self.config["data"])
+        where = self.trained_task.data_options(trained.source, **{**trained.reading, **reading})
+        task, preprocessor = self.task, self.preprocessor
+        _check_program(preprocessor, name, decoding)
+        raw, notes = [task.parse_input(x) if isinstance(x, str) else x for x in inputs], []
+        if file is not None:
+            more, notes = task.read_inputs(file, where, preprocessor)
+            raw += more
+        if not raw:
+            raise DataError("there is no input; give some as arguments or --file FILE")
+        answers = self.ask(raw, name, decoding, client)
+        line = task.format_answer if name == DEFAULT else task.format_other
+        lines = [line(*pair) for pair in zip(raw, answers, strict=True)]
+        files = []
+        if out is not None:
+            encoding = str(where.reading.get("encoding", ""))
+            table = file is not None and task.reads_tables
+            asked = AskedFile.of(file, len(inputs), encoding) if table else None
+            files = task.write_answers(preprocessor, raw, answers, out, asked)
+        return Predictions(raw, answers, lines, files, notes)
+
+
 def predict(
     directory: Path,
     inputs: Sequence[str],
@@ -66,61 +189,8 @@ def predict(
     client: Client | None = None,
     name: str = DEFAULT,
 ) -> Predictions:
-    """Answers of a run or of a bundle; a bundle answers without TensorFlow.
-
-    Args:
-        directory: of the run or the bundle.
-        inputs: raw inputs as text: themselves, or JSON where the task takes arrays.
-        file: with more raw inputs.
-        flags: how the file is read, where that is not how the training data was read; and decoding
-            settings.
-        out: file of the answers to write, with a picture next to it where there is one.
-        client: of a server that answers in the model's place; what the answers mean is still read
-            from the directory.
-        name: of the program that answers.
-
-    Raises:
-        DataError: the directory is neither, there is nothing to answer, or a flag is neither of
-            reading nor of decoding.
-    """
-    from serving.predictor import Predictor
-    from tasks.stages.run_directory import Run
-
-    is_bundle = (directory / "manifest.json").is_file()
-    config, task = _config(directory), task_of(directory)
-    reading, decoding = predict_flags(task, flags or {})
-    trained = DataOptions(**config["data"])
-    where = task.data_options(trained.source, **{**trained.reading, **reading})
-    run = Predictor(directory) if is_bundle else Run(directory)
-    preprocessor = run.preprocessor if is_bundle else run.preprocessor()
-    task = task.as_trained(preprocessor)
-    _check_program(preprocessor, name, decoding)
-    raw, notes = [task.parse_input(text) for text in inputs], []
-    if file is not None:
-        more, notes = task.read_inputs(file, where, preprocessor)
-        raw += more
-    if not raw:
-        raise DataError("there is no input; give some as arguments or --file FILE")
-    if client is not None:
-        program = preprocessor.programs[name]
-        request = asking(preprocessor, name)(raw) | settings_request(program, decoding)
-        response = separated(program, client.predict(request, name))
-        answers = answering(preprocessor, name)(response, raw)
-    elif is_bundle:
-        answers = run.predict(raw, name, **decoding)
-    else:
-        load_tensorflow()  # only now: what is wrong with the inputs is said at once
-        program = keras_program(task, run.model(), preprocessor, name)
-        answers = readable(program, preprocessor, raw, decoding, name)
-    line = task.format_answer if name == DEFAULT else task.format_other
-    lines = [line(*pair) for pair in zip(raw, answers, strict=True)]
-    files = []
-    if out is not None:
-        encoding = str(where.reading.get("encoding", ""))
-        table = file is not None and task.reads_tables
-        asked = AskedFile.of(file, len(inputs), encoding) if table else None
-        files = task.write_answers(preprocessor, raw, answers, out, asked)
-    return Predictions(raw, answers, lines, files, notes)
+    """Answers of a run or of a bundle; see ``Answerer``."""
+    return Answerer(directory).predict(inputs, file, flags, out, client, name)
 
 
 def task_of(directory: Path) -> Task:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.stages.table_layout import GAP, columns_of, table_width
 from tuning.leaderboard import TrialRow
+
+if TYPE_CHECKING:
+    from tasks.kinds.contract import Task
 
 Row = dict[str, Any]
 
@@ -25,12 +28,10 @@ def task_rows() -> list[Row]:
     ]  # fmt: skip
 
 
-def flag_rows(name: str) -> list[Row]:
+def flag_rows(task: Task) -> list[Row]:
     """Each flag of one task: data, model, preprocessor, decoding, judging."""
-    import tasks
-
     rows = []
-    for group, values in tasks.get(name).groups.items():
+    for group, values in task.groups.items():
         for item in fields(values):
             choices = item.metadata.get("choices")
             rows.append({

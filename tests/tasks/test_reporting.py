@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
-import seqloom
 import tasks
 from common.errors import DataError
 from tasks.commands.arguments import sorted_flags, task_flags
+from tasks.commands.every import app
 from tasks.stages.reporting import report, run_commands, search_commands
 from tasks.stages.run_directory import Run
 from tuning.leaderboard import TrialRow
@@ -119,7 +119,7 @@ def parsed(line):
     """A command as the command line takes it: what Typer knows, and the flags of the task."""
     words = shlex.split(line)
     assert words[0] == "seqloom"
-    command = typer.main.get_command(seqloom.app).commands[words[1]]
+    command = typer.main.get_command(app).commands[words[1]]
     context = command.make_context(words[1], words[2:])
     known = {k: v for k, v in context.params.items() if v is not None}
     return known, task_flags(context.args)

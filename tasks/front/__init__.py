@@ -1,0 +1,1 @@
+"""What ``import seqloom`` gives: trainings, searches and bundles as objects, for notebooks."""

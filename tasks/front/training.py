@@ -1,0 +1,80 @@
+"""Train from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tasks as known_tasks
+from common.errors import DataError
+from tasks.front.runs import TrainedRun
+from tasks.kinds.contract import Task
+from tasks.stages.beginning import Choices, begin, way_to_go_on
+from tasks.stages.console import load_tensorflow, tell
+
+if TYPE_CHECKING:
+    from pipelines.frames import Source
+
+
+def train(
+    task: str | Task,
+    data: Source | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    like: str | Path | None = None,
+    seed: int | None = None,
+    data_seed: int | None = None,
+    **settings: Any,
+) -> TrainedRun:
+    """Trains one model and judges it beside its baseline; ``seqloom train`` from Python.
+
+    Args:
+        task: its name, or a task of your own making.
+        data: what ``--data`` takes, a pandas DataFrame, a list of dicts, or a dict of the parts
+            train, validation and test of any of these; synthetic examples if None.
+        out: directory of the run; ``runs/TASK-1`` or the next that is free if None.
+        resume: go on with the training that was begun in ``out``.
+        like: a run whose settings, data and seed are taken where nothing else is said.
+        seed: of weights, dropout and the order of examples; 0 if None.
+        data_seed: of splits that are made and of synthetic data; 0 if None.
+        **settings: any of ``seqloom.settings(task)``, such as ``cell="gru"``, ``units=128``,
+            ``text_column="body"``.
+
+    Raises:
+        SeqloomError: data or settings that do not fit, in one sentence.
+    """
+    found = found_task(task)
+    choices = Choices(data, *sorted_settings(found, settings), like and Path(like), seed, data_seed)
+    start = begin(found, choices, out and Path(out), resume)
+    load_tensorflow()
+    from tasks.stages.training import train as stage
+
+    tell(f"run: {start.run.path}")
+    with way_to_go_on(start.run):
+        stage(
+            start.task, start.data, start.settings, start.run,
+            seed=start.seed, splits=start.splits, tell=tell,
+        )  # fmt: skip
+    return TrainedRun(start.run.path)
+
+
+def found_task(task: str | Task) -> Task:
+    """The task of this name, or the task itself."""
+    if isinstance(task, Task):
+        return task
+    if not isinstance(task, str):
+        raise DataError(f"a task is a name or a Task, not {type(task).__name__}")
+    return known_tasks.get(task)
+
+
+def sorted_settings(
+    task: Task, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of how the data is read, and the others."""
+    reading = set(task.data.names())
+    return (
+        {name: value for name, value in settings.items() if name in reading},
+        {name: value for name, value in settings.items() if name not in reading},
+    )
