@@ -13,6 +13,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Stream": "serving.streaming",
         "build_tensorrt": "serving.tensorrt_engine",
         "converter": "serving.native_onnx",
+        "export_model": "serving.keras_models",
         "export_onnx": "serving.native_onnx",
         "export_step_onnx": "serving.native_onnx",
         "export_savedmodel": "serving.savedmodel",

@@ -26,6 +26,7 @@ LATENCY_BATCHES = (1, 32)
 COMPARED_ROWS = 32
 # Number of inputs by which programs other than serving_default are verified.
 OTHERS_EXAMPLES = 8
+UNPUBLISHED = "nothing was published"
 
 # Request tensors and the name of a signature to response tensors.
 Runner = Callable[[Arrays, str], Arrays]
@@ -39,11 +40,19 @@ class HeldOut:
         raw: the inputs, as a client has them.
         score: the task's metric of what ``serving_default`` answers; None without labels.
         metric: its name, and which way is better.
+        alike: inputs that one request may hold, by which latency is measured and servers are warmed
+            up; ``raw`` if None.
     """
 
     raw: Sequence[Any]
     score: Callable[[Responses], float] | None = None
     metric: Metric = Metric("metric", "max")
+    alike: Sequence[Any] | None = None
+
+    @property
+    def timed(self) -> Sequence[Any]:
+        """Inputs that one request may hold."""
+        return self.raw if self.alike is None else self.alike
 
 
 class Reference:
@@ -101,7 +110,7 @@ class Reference:
             **_worst([found, *others.values()]),
             "examples": len(held.raw),
             **({held.metric.name: held.score(got)} if held.score else {}),
-            "latency_ms": latency(default, self.preprocessor.to_request, held.raw),
+            "latency_ms": latency(default, self.preprocessor.to_request, held.timed),
             **({"programs": others} if others else {}),
         }
 
@@ -188,12 +197,12 @@ def judge(
         if not found["parity"] <= PARITY_BOUND:  # NaN is not
             raise ServingError(
                 f"the {name} export differs from Keras by {found['parity']:.2g}, more than "
-                f"{PARITY_BOUND:g}; nothing was published{hint}"
+                f"{PARITY_BOUND:g}; {UNPUBLISHED}{hint}"
             )
         if not found["agreement"] >= AGREEMENT_BOUND:
             raise ServingError(
                 f"the {name} export gives other labels than Keras for "
-                f"{1 - found['agreement']:.1%} of the examples; nothing was published{hint}"
+                f"{1 - found['agreement']:.1%} of the examples; {UNPUBLISHED}{hint}"
             )
     elif reference.score is not None:
         metric = reference.held.metric
@@ -201,6 +210,6 @@ def judge(
         if not loss <= max_loss or np.isnan(found["parity"]):
             raise ServingError(
                 f"{name} at {precision} has a {metric.name} of {found[metric.name]:.4g}, "
-                f"{loss:.1%} worse than Keras's {reference.score:.4g}; nothing was "
-                f"published: leave out --precision {precision}, or allow it with --max-loss"
+                f"{loss:.1%} worse than Keras's {reference.score:.4g}; "
+                f"{UNPUBLISHED}: leave out --precision {precision}, or allow it with --max-loss"
             )

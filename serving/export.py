@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,15 @@ from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.ragged import Arrays
 from serving.bundle import Publication, checksums, size_on_disk
-from serving.comparing import COMPARED_ROWS, HeldOut, Reference, Runner, judge, latency
+from serving.comparing import (
+    COMPARED_ROWS,
+    UNPUBLISHED,
+    HeldOut,
+    Reference,
+    Runner,
+    judge,
+    latency,
+)
 from serving.errors import ServingError
 
 if TYPE_CHECKING:
@@ -46,6 +55,7 @@ class ExportOptions:
         timing_cache: file in which TensorRT keeps its timings from one build to the next.
         workspace_bytes: largest scratch memory of a TensorRT engine.
         must_run: engines that cannot run on this machine are an error, not "built".
+        lenient: a format that the model does not have is left out and noted, not an error.
     """
 
     formats: Sequence[str] = ("savedmodel", "onnx")
@@ -55,6 +65,7 @@ class ExportOptions:
     timing_cache: Path | None = None
     workspace_bytes: int | None = None
     must_run: bool = False
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         known = {"format": list(FORMATS), "precision": list(FORMATS["onnx"])}
@@ -118,9 +129,16 @@ def export_bundle(
     reference = Reference(programs, preprocessor, held)
     with writing(bundle), Publication(bundle) as publication:
         job = ExportJob(cores, reference, calls, publication, options, manifest["name"])
-        artifacts = {}
+        artifacts, refused = {}, {}
         for key, name, precision in options.artifacts():
-            found = WRITERS[name](job, publication.directory(key), precision)
+            try:
+                found = WRITERS[name](job, publication.directory(key), precision)
+            except ServingError as error:
+                if not options.lenient:
+                    raise
+                refused[key] = str(error).replace(f"; {UNPUBLISHED}", "")
+                shutil.rmtree(publication.directory(key), ignore_errors=True)
+                continue
             artifacts[key] = {
                 "path": f"{key}/{publication.version}",
                 "precision": precision,
@@ -128,6 +146,8 @@ def export_bundle(
                 "bytes": size_on_disk(publication.directory(key)),
                 "sha256": checksums(publication.directory(key)),
             }
+        if not artifacts:
+            raise ServingError("; ".join(refused.values()))
         if "triton" in options.formats:
             artifacts["triton"] = write_triton_repository(job, artifacts)
         published = {
@@ -137,6 +157,7 @@ def export_bundle(
             "signatures": {name: program.signature for name, program in programs.items()},
             "keras": keras_row(job),
             "artifacts": artifacts,
+            **({"refused": refused} if refused else {}),
         }
         publication.publish(published)
     return published
@@ -218,7 +239,7 @@ def keras_row(job: ExportJob) -> dict[str, Any]:
     run = reference.programs[DEFAULT].run
     return {
         **({held.metric.name: reference.score} if held.score else {}),
-        "latency_ms": latency(run, job.preprocessor.to_request, held.raw),
+        "latency_ms": latency(run, job.preprocessor.to_request, held.timed),
     }
 
 
@@ -235,7 +256,7 @@ def write_savedmodel(job: ExportJob, path: Path, precision: str) -> dict[str, An
 
 def warmup_requests(reference: Reference) -> dict[str, list[Arrays]]:
     """Requests that a server runs before it answers, by signature."""
-    raw, found = reference.held.raw, {}
+    raw, found = reference.held.timed, {}
     sizes = [size for size in WARMUP_SIZES if size <= len(raw)]
     for name, program in reference.programs.items():
         requests = [reference.preprocessor.to_request(raw[:size]) for size in sizes]
@@ -292,7 +313,7 @@ def write_tensorrt(job: ExportJob, path: Path, precision: str) -> dict[str, Any]
     job.preprocessor.save(path)
     reason = gpu_reason()
     if reason and job.options.must_run:
-        raise ServingError(f"--verify cannot run the engine: {reason}; nothing was published")
+        raise ServingError(f"--verify cannot run the engine: {reason}; {UNPUBLISHED}")
     if reason:
         return {"status": "built", "reason": reason, "parity": None, "cores": list(job.cores)}
     from serving.tensorrt_runner import EngineModel

@@ -1,0 +1,242 @@
+"""A bundle of any Keras model: ``serving.export_model``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from models.recurrent import cloned_without_cudnn, rebuilt_without_cudnn
+from pipelines.preprocessor import Preprocessor
+from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.ragged import Arrays
+from pipelines.tensor_files import read_tensor_rows, tensor_rows
+from pipelines.tensors import TensorPreprocessor
+from serving.comparing import HeldOut, differences
+from serving.errors import ServingError
+from serving.export import ExportOptions, export_bundle
+from serving.native_onnx import build_onnx
+from serving.native_onnx.walk import functional_of, inputs_of, outputs_of
+
+# Rows by which it is seen whether an answer depends on the other rows of its batch.
+MIXED_ROWS = 8
+ROWS_BOUND = 1e-4
+# Where ONNX is needed.
+NEED_ONNX = ("onnx", "tensorrt", "triton")
+
+
+def export_model(
+    model: keras.Model,
+    bundle: str | Path,
+    examples: Any,
+    preprocessor: Preprocessor | None = None,
+    *,
+    formats: Sequence[str] | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Writes a bundle of a model that Seqloom did not make: each form compared with Keras.
+
+    Besides the examples it is compared on rows of length one, half and double wherever an input has
+    an open time axis and Keras itself answers them. Stateful layers begin each request from zeros,
+    as Keras's do after ``reset_state``.
+
+    >>> serving.export_model(model, "bundle", examples=x_test[:100])       # doctest: +SKIP
+
+    Args:
+        model: Functional or Sequential, of any inputs and outputs; what has no name gets the one
+            that Keras gave.
+        bundle: directory to write; a bundle that is there gets a further version.
+        examples: inputs of at least one row that the model can answer: see
+            ``pipelines.tensor_files.tensor_rows``, or the path of a file; with a preprocessor a
+            list of its raw inputs.
+        preprocessor: that of the model; None for tensors in, tensors out.
+        formats: of ``serving.export.FORMATS``. If None, SavedModel and ONNX, and what this model
+            cannot be written as is left out and named in ``refused``.
+        name: of the model in URLs; by default the model's own.
+        options: further fields of ``ExportOptions``: precisions, compute_capabilities...
+
+    Returns:
+        The manifest, with ``remarks``, and ``refused`` by format.
+
+    Raises:
+        ServingError: a format that was asked for cannot be written, and which layer is why; or the
+            rows of a batch depend on one another. Nothing is written then.
+        DataError: the examples do not go with the inputs.
+    """
+    wanted = ExportOptions(formats or ("savedmodel", "onnx"), lenient=formats is None, **options)
+    core, remarks = named_core(model)
+    if preprocessor is None:
+        preprocessor = TensorPreprocessor(_signature(core))
+        if isinstance(examples, (str, Path)):
+            rows = read_tensor_rows(Path(examples), preprocessor.signature["inputs"])
+        else:
+            rows = tensor_rows(examples, preprocessor.signature["inputs"])
+        raw = [preprocessor._row(number, row) for number, row in enumerate(rows, 1)]
+        alike = _alike(raw)
+        raw = [*raw, *_edges(core, preprocessor, raw[0])]
+    else:
+        raw = [*examples, *preprocessor.edge_inputs()]
+        alike = None
+    if formats is not None and set(formats) & set(NEED_ONNX) and (reason := onnx_reason(core)):
+        kept = [f"--format {one}" for one in formats if one not in NEED_ONNX]
+        raise ServingError(f"{reason}; {' '.join(kept) or '--format savedmodel'} can be written")
+    _check_rows(core, preprocessor, alike or raw)
+    manifest = export_bundle(
+        {"model": core}, preprocessor, Path(bundle), wanted, HeldOut(raw, alike=alike),
+        {"name": _identifier(name or model.name), "task": None, "kind": "tensors", "config": {},
+         "metrics": {}, "baseline": None, "remarks": remarks},
+    )  # fmt: skip
+    return {**manifest, "bundle": str(bundle)}
+
+
+def named_core(model: keras.Model) -> tuple[keras.Model, list[str]]:
+    """A float32 copy of a model from a dict of inputs to a dict of outputs.
+
+    Returns:
+        The copy, whose layers keep no state between calls and use no cuDNN kernel, and sentences
+        on what is other than in the model.
+
+    Raises:
+        ServingError: a layer cannot be made again from its config; the message names it.
+    """
+    functional = functional_of(model)
+    stateful = [
+        layer.name
+        for layer in functional._flatten_layers(include_self=False)
+        if getattr(layer, "stateful", False) and layer.name
+    ]
+    inputs = _named(inputs_of(functional))
+    outputs = _named(outputs_of(functional))
+    named = keras.Model(inputs, outputs, name=_identifier(model.name))
+    for layer in named.layers:
+        _check_copied(layer)
+    if not stateful and all(tensor.shape[0] is None for tensor in named.inputs):
+        return rebuilt_without_cudnn(named), []
+
+    def fresh(layer: keras.layers.Layer) -> keras.layers.Layer:
+        copy = cloned_without_cudnn(layer)
+        for inner in [copy, *copy._flatten_layers(include_self=False)]:
+            if getattr(inner, "stateful", False):
+                inner.stateful = False
+        return copy
+
+    free = {
+        name: keras.Input((*tensor.shape[1:],), dtype=tensor.dtype, name=name)
+        for name, tensor in inputs.items()
+    }
+    copy = keras.models.clone_model(named, input_tensors=free, clone_function=fresh, recursive=True)
+    _copy_weights(named, copy)
+    remarks = [
+        f"layer {name!r} is stateful: here each request begins from zeros"
+        for name in dict.fromkeys(stateful)
+    ]
+    return copy, remarks
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Of all layers; the states of stateful layers are no weights of the copy."""
+    for mine, theirs in zip(source.layers, target.layers, strict=True):
+        theirs.set_weights(mine.get_weights())
+
+
+def _check_copied(layer: keras.layers.Layer) -> None:
+    """Refuses a layer that cannot be made again, which every export does."""
+    if isinstance(layer, keras.layers.Lambda):
+        raise ServingError(
+            f"layer {layer.name!r} is a Lambda, whose Python function cannot be exported; write it "
+            "with keras.ops in the model itself, or as a layer of its own"
+        )
+    try:
+        type(layer).from_config(layer.get_config())
+    except Exception as error:
+        raise ServingError(
+            f"layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its config "
+            f"({error}); give it get_config, as keras.Layer's documentation shows"
+        ) from error
+
+
+def onnx_reason(core: keras.Model) -> str | None:
+    """Why a model cannot be written as ONNX, naming the layer; None if it can."""
+    try:
+        build_onnx(core)
+    except ServingError as error:
+        return str(error)
+    return None
+
+
+def _named(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        wanted = key = _identifier(name)
+        number = 1
+        while key in found:
+            key, number = f"{wanted}_{number}", number + 1
+        found[key] = tensor
+    return found
+
+
+def _identifier(name: str) -> str:
+    """A name that signatures of TensorFlow and URLs may have."""
+    found = re.sub(r"\W", "_", str(name), flags=re.ASCII)
+    return found if found[:1].isalpha() else f"x{found}"
+
+
+def _signature(core: keras.Model) -> dict[str, dict[str, Any]]:
+    """Names, dtypes and shapes of a core's tensors; -1 is open."""
+
+    def specs(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"dtype": tensor.dtype, "shape": [-1, *(size or -1 for size in tensor.shape[1:])]}
+            for name, tensor in tensors.items()
+        }
+
+    return {"inputs": specs(inputs_of(core)), "outputs": specs(core.output)}
+
+
+def _alike(raw: Sequence[Arrays]) -> list[Arrays]:
+    """The rows of the commonest shapes."""
+    groups: dict[Any, list[Arrays]] = {}
+    for row in raw:
+        groups.setdefault(tuple((n, x.shape) for n, x in sorted(row.items())), []).append(row)
+    return max(groups.values(), key=len)
+
+
+def _edges(core: keras.Model, preprocessor: TensorPreprocessor, row: Arrays) -> Iterator[Arrays]:
+    """A row cut to one step and to half, and doubled, where Keras answers that."""
+    specs = preprocessor.signature["inputs"]
+    timed = [name for name, spec in specs.items() if spec["shape"][1:2] == [-1]]
+    program = LoadedProgram(preprocessor, {"model": KerasCore(core)})
+    for new_size in (lambda n: 1, lambda n: (n + 1) // 2, lambda n: 2 * n) if timed else ():
+        edge = dict(row)
+        for name in timed:
+            steps = np.arange(new_size(len(row[name]))) % len(row[name])
+            edge[name] = row[name][steps]
+        try:
+            found = program.run(preprocessor.to_request([edge]))
+        except Exception:  # noqa: BLE001  whatever a layer says to a size that it does not have
+            continue
+        if all(np.isfinite(x).all() for x in found.values() if x.dtype.kind == "f"):
+            yield edge
+
+
+def _check_rows(core: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]) -> None:
+    """Refuses a model whose answer to a row depends on the others: a server joins requests."""
+    if not isinstance(preprocessor, TensorPreprocessor):
+        return
+    program = LoadedProgram(preprocessor.programs[DEFAULT], {"model": KerasCore(core)})
+    rows = raw[:MIXED_ROWS]
+    together = program.run(preprocessor.to_request(rows))
+    for i, row in enumerate(rows):
+        alone = program.run(preprocessor.to_request([row]))
+        mine = {name: values[i : i + 1] for name, values in together.items()}
+        found = differences(alone, mine)
+        if not found["parity"] <= ROWS_BOUND:
+            raise ServingError(
+                f"the answer to a row depends on the rows that it is batched with (by "
+                f"{found['parity']:.2g}); a server joins requests, so such a model is not exported"
+            )
