@@ -5,6 +5,7 @@ A raw input is one row, a dict of arrays without the batch axis by the names of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipelines.encoded import Encoded, EncodedRows
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.program import KINDS, Signature
 from pipelines.ragged import Arrays, plain
+from pipelines.tensor_files import read_tensor_rows, tensor_rows
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,19 @@ class TensorPreprocessor(OneProgram):
             found[name] = np.stack([row[name] for row in rows])
         return found
 
+    def rows(self, examples: Any) -> list[Arrays]:
+        """Examples in memory, see ``tensor_rows``, or the path of a file of them, as raw inputs.
+
+        Raises:
+            DataError: they do not go with the inputs.
+        """
+        inputs = self.signature["inputs"]
+        if isinstance(examples, (str, Path)):
+            found = read_tensor_rows(Path(examples), inputs)
+        else:
+            found = tensor_rows(examples, inputs)
+        return [self._row(number, row) for number, row in enumerate(found, 1)]
+
     def _row(self, number: int, row: Mapping[str, Any]) -> Arrays:
         inputs = self.signature["inputs"]
         if not isinstance(row, Mapping):
@@ -105,13 +120,8 @@ def _array(where: str, name: str, value: Any, spec: Mapping[str, Any]) -> np.nda
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
-    if spec["dtype"] == "string":
-        fits = array.dtype.kind in "SUO"
-        array = np.array(plain(array), object) if fits else array
-    else:
-        kind = np.dtype(spec["dtype"]).kind
-        fits = array.dtype.kind in KINDS[kind]
-        array = array.astype(spec["dtype"]) if fits else array
+    text = spec["dtype"] == "string"
+    fits = array.dtype.kind in ("SUO" if text else KINDS[np.dtype(spec["dtype"]).kind])
     same = array.ndim == len(shape) and all(
         size in (-1, given) for size, given in zip(shape, array.shape, strict=True)
     )
@@ -122,7 +132,13 @@ def _array(where: str, name: str, value: Any, spec: Mapping[str, Any]) -> np.nda
             f"{where}, input {name!r}: {given} of {array.dtype}; the model takes {wanted} of "
             f"{spec['dtype']} in each row"
         )
-    return array
+    return np.array(plain(array), object) if text else array.astype(spec["dtype"])
+
+
+def identifier(name: str) -> str:
+    """A name that signatures of TensorFlow and URLs may have."""
+    found = re.sub(r"\W", "_", str(name), flags=re.ASCII)
+    return found if found[:1].isalpha() else f"x{found}"
 
 
 PREPROCESSOR = TensorPreprocessor

@@ -43,11 +43,13 @@ def artifact_rows(result: dict[str, Any]) -> list[Row]:
 
 
 def artifact_notes(result: dict[str, Any]) -> str:
-    """The reasons why artefacts were not run, one line per artefact."""
-    return "\n".join(
+    """The reasons why artefacts were not run or not written, one line per artefact, and remarks."""
+    not_run = [
         f"{name}: {item['status']}, not run: {item['reason']}"
         for name, item in result["artifacts"].items() if item.get("reason")
-    )  # fmt: skip
+    ]  # fmt: skip
+    refused = [f"{name}: not written: {why}" for name, why in result.get("refused", {}).items()]
+    return "\n".join([*result.get("notes", ()), *not_run, *refused])
 
 
 def _artifact_row(name: str, precision: str, status: str, item: Row, metric: str) -> Row:
@@ -58,6 +60,6 @@ def _artifact_row(name: str, precision: str, status: str, item: Row, metric: str
         "status": status,
         "max |difference|": "" if parity is None else f"{parity:.1e}",
         "same label": "" if labels is None else f"{labels:.2%}",
-        metric: f"{item[metric]:.4f}" if metric in item else "",
+        **({metric: f"{item[metric]:.4f}" if metric in item else ""} if metric else {}),
         **{f"ms at {batch}": f"{ms:.1f}" for batch, ms in item.get("latency_ms", {}).items()},
     }

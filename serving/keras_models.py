@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import numpy as np
 
 from models.recurrent import cloned_without_cudnn, rebuilt_without_cudnn
 from pipelines.preprocessor import Preprocessor
-from pipelines.program import DEFAULT, KerasCore, LoadedProgram
+from pipelines.program import KerasCore, LoadedProgram
 from pipelines.ragged import Arrays
-from pipelines.tensor_files import read_tensor_rows, tensor_rows
-from pipelines.tensors import TensorPreprocessor
+from pipelines.tensors import TensorPreprocessor, identifier
 from serving.comparing import HeldOut, differences
 from serving.errors import ServingError
 from serving.export import ExportOptions, export_bundle
@@ -69,26 +67,34 @@ def export_model(
         DataError: the examples do not go with the inputs.
     """
     wanted = ExportOptions(formats or ("savedmodel", "onnx"), lenient=formats is None, **options)
+    return export_keras_model(model, Path(bundle), examples, preprocessor, wanted, name)
+
+
+def export_keras_model(
+    model: keras.Model,
+    bundle: Path,
+    examples: Any,
+    preprocessor: Preprocessor | None,
+    options: ExportOptions,
+    name: str | None,
+) -> dict[str, Any]:
+    """``export_model``, with its options in one."""
     core, remarks = named_core(model)
     if preprocessor is None:
-        preprocessor = TensorPreprocessor(_signature(core))
-        if isinstance(examples, (str, Path)):
-            rows = read_tensor_rows(Path(examples), preprocessor.signature["inputs"])
-        else:
-            rows = tensor_rows(examples, preprocessor.signature["inputs"])
-        raw = [preprocessor._row(number, row) for number, row in enumerate(rows, 1)]
-        alike = _alike(raw)
-        raw = [*raw, *_edges(core, preprocessor, raw[0])]
+        # In the model's own order, by which examples may be given; a dict would sort them.
+        order = _named(inputs_of(functional_of(model)))
+        preprocessor = TensorPreprocessor(_signature(core, order))
+        raw = preprocessor.rows(examples)
+        _check_rows(core, preprocessor, alike := _alike(raw))
+        raw += _edges(core, preprocessor, raw[0])
     else:
-        raw = [*examples, *preprocessor.edge_inputs()]
-        alike = None
-    if formats is not None and set(formats) & set(NEED_ONNX) and (reason := onnx_reason(core)):
-        kept = [f"--format {one}" for one in formats if one not in NEED_ONNX]
-        raise ServingError(f"{reason}; {' '.join(kept) or '--format savedmodel'} can be written")
-    _check_rows(core, preprocessor, alike or raw)
+        raw, alike = [*examples, *preprocessor.edge_inputs()], None
+    needed = [one for one in options.formats if one in NEED_ONNX]
+    if needed and not options.lenient and (reason := onnx_reason(core)):
+        raise ServingError(f"{reason}; leave out --format {needed[0]}, or write the SavedModel")
     manifest = export_bundle(
-        {"model": core}, preprocessor, Path(bundle), wanted, HeldOut(raw, alike=alike),
-        {"name": _identifier(name or model.name), "task": None, "kind": "tensors", "config": {},
+        {"model": core}, preprocessor, bundle, options, HeldOut(raw, alike=alike),
+        {"name": identifier(name or model.name), "task": None, "kind": "tensors", "config": {},
          "metrics": {}, "baseline": None, "remarks": remarks},
     )  # fmt: skip
     return {**manifest, "bundle": str(bundle)}
@@ -112,7 +118,7 @@ def named_core(model: keras.Model) -> tuple[keras.Model, list[str]]:
     ]
     inputs = _named(inputs_of(functional))
     outputs = _named(outputs_of(functional))
-    named = keras.Model(inputs, outputs, name=_identifier(model.name))
+    named = keras.Model(inputs, outputs, name=identifier(model.name))
     for layer in named.layers:
         _check_copied(layer)
     if not stateful and all(tensor.shape[0] is None for tensor in named.inputs):
@@ -154,9 +160,10 @@ def _check_copied(layer: keras.layers.Layer) -> None:
     try:
         type(layer).from_config(layer.get_config())
     except Exception as error:
+        reason = " ".join(str(error).split())[:160]
         raise ServingError(
             f"layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its config "
-            f"({error}); give it get_config, as keras.Layer's documentation shows"
+            f"({reason}); give it get_config, as keras.Layer's documentation shows"
         ) from error
 
 
@@ -172,7 +179,7 @@ def onnx_reason(core: keras.Model) -> str | None:
 def _named(tensors: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, tensor in tensors.items():
-        wanted = key = _identifier(name)
+        wanted = key = identifier(name)
         number = 1
         while key in found:
             key, number = f"{wanted}_{number}", number + 1
@@ -180,14 +187,9 @@ def _named(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _identifier(name: str) -> str:
-    """A name that signatures of TensorFlow and URLs may have."""
-    found = re.sub(r"\W", "_", str(name), flags=re.ASCII)
-    return found if found[:1].isalpha() else f"x{found}"
-
-
-def _signature(core: keras.Model) -> dict[str, dict[str, Any]]:
+def _signature(core: keras.Model, order: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Names, dtypes and shapes of a core's tensors; -1 is open."""
+    inputs = inputs_of(core)
 
     def specs(tensors: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -195,7 +197,7 @@ def _signature(core: keras.Model) -> dict[str, dict[str, Any]]:
             for name, tensor in tensors.items()
         }
 
-    return {"inputs": specs(inputs_of(core)), "outputs": specs(core.output)}
+    return {"inputs": specs({name: inputs[name] for name in order}), "outputs": specs(core.output)}
 
 
 def _alike(raw: Sequence[Arrays]) -> list[Arrays]:
@@ -224,19 +226,16 @@ def _edges(core: keras.Model, preprocessor: TensorPreprocessor, row: Arrays) -> 
             yield edge
 
 
-def _check_rows(core: keras.Model, preprocessor: Preprocessor, raw: Sequence[Any]) -> None:
+def _check_rows(core: keras.Model, preprocessor: TensorPreprocessor, raw: Sequence[Arrays]) -> None:
     """Refuses a model whose answer to a row depends on the others: a server joins requests."""
-    if not isinstance(preprocessor, TensorPreprocessor):
-        return
-    program = LoadedProgram(preprocessor.programs[DEFAULT], {"model": KerasCore(core)})
+    program = LoadedProgram(preprocessor, {"model": KerasCore(core)})
     rows = raw[:MIXED_ROWS]
     together = program.run(preprocessor.to_request(rows))
     for i, row in enumerate(rows):
         alone = program.run(preprocessor.to_request([row]))
         mine = {name: values[i : i + 1] for name, values in together.items()}
-        found = differences(alone, mine)
-        if not found["parity"] <= ROWS_BOUND:
+        if not (found := differences(alone, mine)["parity"]) <= ROWS_BOUND:
             raise ServingError(
-                f"the answer to a row depends on the rows that it is batched with (by "
-                f"{found['parity']:.2g}); a server joins requests, so such a model is not exported"
+                f"the answer to a row depends on the rows that it is batched with (by {found:.2g});"
+                " a server joins requests, so such a model is not exported"
             )

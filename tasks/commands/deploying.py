@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 def export(
     source: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="a finished run; or, to --verify, a bundle"),
+        typer.Argument(
+            metavar="RUN_OR_MODEL.keras",
+            help="a finished run, or any saved Keras model; or, to --verify, a bundle",
+        ),
     ],
     formats: Annotated[
         list[str] | None,
@@ -53,6 +56,13 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="where the run's data is now, if it was moved")
     ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(help="inputs of a Keras model to compare its exports on: npz, jsonl, csv"),
+    ] = None,
+    custom_objects: Annotated[
+        Path | None, typer.Option(help="Python file with layers of a Keras model, and converters")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="bundle; RUN/bundle if absent")] = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -60,6 +70,7 @@ def export(
     from reports.tables import artifact_notes, artifact_rows
     from serving.export import ExportOptions
     from tasks.stages.directories import RUN, bundle_for, required
+    from tasks.stages.keras_files import export_keras_file, is_keras_file
     from tasks.stages.run_directory import Run
     from tasks.stages.tables import engine_rows
 
@@ -72,8 +83,14 @@ def export(
     options = ExportOptions(
         formats or ("savedmodel", "onnx"), precisions or ("fp32",), max_loss,
         compute_capability or (), timing_cache, workspace * 2**20 if workspace else None,
-        must_run=verify,
+        must_run=verify, lenient=not formats and is_keras_file(source),
     )  # fmt: skip
+    if is_keras_file(source):
+        result = export_keras_file(source, examples, custom_objects, out, options)
+        show(artifact_rows(result), result, as_json, artifact_notes(result))
+        return
+    if examples or custom_objects:
+        raise DataError("--examples and --custom-objects go with a saved Keras model, not a run")
     found = Run(required(source, RUN, finished=True))
     bundle = bundle_for(out or source / "bundle", found.config()["task"])
     splits = load_run(found, data)
@@ -147,9 +164,14 @@ def predict(
         texts = [*([] if place.is_dir() else [source]), *given, *inputs_after_dashes(own)]
         _stream(place, texts, flags | more, client, as_json)
         return
+    from tasks.stages.keras_files import is_tensor_bundle, predict_tensors
     from tasks.stages.predicting import predict as stage
     from tasks.stages.predicting import task_of
 
+    if is_tensor_bundle(place):
+        found = predict_tensors(place, [*given, *inputs_after_dashes(own)], file, client)
+        print_json({"predictions": found}) if as_json else [print_json(row) for row in found]
+        return
     task = task_of(place)
     if out is not None:
         check_answer_file(out, task.answer_formats)

@@ -149,9 +149,12 @@ def bundle_for(path: Path, task: str) -> Path:
         WriteError: it cannot be written.
     """
     place_for(path, BUNDLE, ("onnx", "savedmodel", "tensorrt", "triton"))
-    if what_is(path) == BUNDLE and (other := read_manifest(path).get("task", task)) != task:
-        raise DataError(
-            f"--out {path} is a bundle of {other}, not of {task}: who serves it would get another "
-            "model; name another directory"
-        )
+    if what_is(path) == BUNDLE:
+        manifest = read_manifest(path)
+        other = manifest.get("task") or manifest.get("name", task)
+        if other != task:
+            raise DataError(
+                f"--out {path} is a bundle of {other}, not of {task}: who serves it would get "
+                "another model; name another directory"
+            )
     return path
