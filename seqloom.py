@@ -25,6 +25,7 @@ _HOMES = {
     "TuningSearch": "tasks.front.searches",
     "load": "tasks.front.starting",
     "settings": "tasks.front.starting",
+    "splits": "tasks.front.starting",
     "task": "tasks.front.starting",
     "tasks": "tasks.front.starting",
     "train": "tasks.front.training",
@@ -71,7 +72,7 @@ def main() -> None:
 
     # What a cluster or a person ends politely leaves the same state as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of trials' processes too
     # What stands after -- are inputs, whatever they look like.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     flags, rest = sys.argv[1:end], sys.argv[end:]

@@ -13,7 +13,8 @@ class _Said:
     """The last thing that was said; a bar that moves counts as saying something all the time."""
 
     def __init__(self) -> None:
-        self.what, self.at, self.reminded, self.bars = "", time.monotonic(), 0.0, 0
+        self.what, self.bars = "", 0
+        self.at = self.reminded = time.monotonic()
 
 
 _said = _Said()

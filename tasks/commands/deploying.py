@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from tasks.commands.arguments import (
 )
 from tasks.stages.console import load_run, load_tensorflow, print_json, show, tell
 from tasks.stages.durations import seconds
+from tasks.stages.next_steps import command, predicting, show_next
 
 if TYPE_CHECKING:
     from serving.runtime.server import Tls
@@ -99,6 +101,8 @@ def export(
 
     result = stage(found, bundle, options, splits)
     show(artifact_rows(result), result, as_json, artifact_notes(result))
+    task, raw = found.task(), found.preprocessor().raw(splits.validation[:20])
+    show_next(command("serve", bundle), predicting(bundle, task, found.data().source, raw))
 
 
 @app.command(
@@ -191,6 +195,9 @@ def predict(
     else:
         for line in [*found.lines, *(f"wrote {path}" for path in found.files)]:
             print(line)
+    if sys.stderr.isatty():  # whoever asks again and again in a script knows
+        is_bundle = (place / "manifest.json").is_file()
+        show_next(command("serve" if is_bundle else "export", place))
 
 
 def _stream(

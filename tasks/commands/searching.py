@@ -13,6 +13,7 @@ from tasks.commands.app import app
 from tasks.commands.arguments import sorted_flags, task_flags
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
 from tasks.stages.durations import seconds
+from tasks.stages.next_steps import command, show_next
 
 
 @app.command(
@@ -79,6 +80,9 @@ def tune(
             splits=splits, watch=display.show, tell=display.tell,
         )  # fmt: skip
     show_leaderboard(read_search(directory), result=result, as_json=as_json)
+    best = directory / "best"
+    whole = command("train", task, "--like", best, "--epochs", chosen.model.epochs)
+    show_next(whole, command("report", directory))
 
 
 @app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1 --max-latency 2")
@@ -99,6 +103,8 @@ def leaderboard(
     rows = chosen_rows(found, TrialLimits(max_latency, max_parameters), pareto)
     result = {"search": str(search), "trials": leaderboard_rows(rows)}
     show_leaderboard(found, rows, result, as_json)
+    if (search / "best" / "model.keras").is_file():
+        show_next(command("evaluate", search / "best"), command("report", search))
 
 
 @app.command(epilog="Example: seqloom report runs/sentiment-search-1")

@@ -25,6 +25,7 @@ from tasks.stages.console import (
     tell,
 )
 from tasks.stages.durations import seconds
+from tasks.stages.next_steps import command, predicting, show_next
 
 MOST_SHOWN = 2000  # characters of the answer that `run` ends with
 
@@ -79,6 +80,9 @@ def train(
             seed=start.seed, splits=start.splits, tell=tell, spent=spent,
         )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
+    path, raw = start.run.path, start.run.preprocessor().raw(start.splits.validation[:20])
+    asking = predicting(path, chosen, start.data.source, raw)
+    show_next(asking or command("report", path), command("export", path))
 
 
 @app.command(epilog="Example: seqloom evaluate runs/sentiment-1", context_settings=o.OWN_FLAGS)
@@ -126,6 +130,7 @@ def evaluate(
 
     result = stage(found, where, splits=splits, judging=ways, tell=tell, spent=spent)
     show(score_rows(result), result, as_json, baseline_note(result))
+    show_next(command("report", run), command("export", run))
 
 
 @app.command(
@@ -200,3 +205,4 @@ def run(
     answer = json.dumps(result["served"]["response"], ensure_ascii=False)
     shown = answer if len(answer) <= MOST_SHOWN else f"{answer[:MOST_SHOWN]}..."
     print(f"POST {result['served']['url']}\n{shown}")
+    show_next(command("serve", directory / "bundle"), command("report", directory / "model"))

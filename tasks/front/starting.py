@@ -12,13 +12,14 @@ from tasks.front.searches import TuningSearch
 from tasks.front.training import found_task, sorted_settings
 from tasks.kinds.contract import Task
 from tasks.stages.beginning import search_place
-from tasks.stages.console import load_noted, load_tensorflow
+from tasks.stages.console import load_noted, load_quick, load_tensorflow
 from tasks.stages.directories import BUNDLE, RUN, SEARCH, required, what_is
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.frames import Source
+    from pipelines.splits import Splits
 
 
 def task(name: str) -> Task:
@@ -50,6 +51,28 @@ def settings(task: str | Task) -> pd.DataFrame:
         for row in flag_rows(found_task(task))
     ]
     return pd.DataFrame(rows).rename(columns={"flag": "setting"}).set_index("setting")
+
+
+def splits(
+    task: str | Task, data: Source = "synthetic", *, data_seed: int = 0, **reading: Any
+) -> Splits:
+    """The examples of some data as ``train`` would read and split them.
+
+    Args:
+        task: its name, or a task of your own making.
+        data: see ``train``.
+        data_seed: of splits that are made and of synthetic data.
+        **reading: settings of how it is read, such as ``text_column="body"``.
+
+    Returns:
+        ``train``, ``validation`` and ``test``, lists of examples, and ``notes`` about what was
+        decided on the way.
+
+    Raises:
+        SeqloomError: the data cannot be read; the message names file and line.
+    """
+    found = found_task(task)
+    return load_quick(found, found.data_options(data, data_seed, **reading))
 
 
 def tune(

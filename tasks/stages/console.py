@@ -144,6 +144,7 @@ def show_leaderboard(
 
 def load_tensorflow() -> None:
     """Imports TensorFlow without its start-up chatter, which comes before any log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Rows of the table beside those under way: a terminal is not long.
 BEST_SHOWN = 12
+# Characters of a line in a notebook.
+NOTEBOOK_WIDTH = 130
 
 
 class SearchDisplay:
@@ -38,7 +40,8 @@ class SearchDisplay:
     def __init__(self, directory: Path, trials: int, console: Console | None = None) -> None:
         self.directory, self.trials = directory, trials
         self.cell = LiveOutput(1.0) if console is None and in_notebook() else None
-        self.console = console or Console(stderr=True)
+        width = NOTEBOOK_WIDTH if self.cell is not None else None
+        self.console = console or Console(stderr=True, width=width)
         self.live: Live | None = None
         self.estimate: Estimate | None = None  # with it, the time that is left is shown
         self._known: tuple[Span, float] | None = None  # what was left, and when
@@ -79,7 +82,9 @@ class SearchDisplay:
 
     def _show_in_cell(self, progress: SearchProgress) -> None:
         table = self.table(progress)
-        recording = Console(file=io.StringIO(), record=True, width=110, force_jupyter=False)
+        recording = Console(
+            file=io.StringIO(), record=True, width=self.console.width, force_jupyter=False
+        )
         recording.print(table)
         text = recording.export_text()
         self.cell.show(f"<pre>{escape(text)}</pre>", text, progress.ended is not None)
