@@ -94,11 +94,14 @@ class AnomalyScore(keras.layers.Layer):
     Args:
         each: gives the scores of all expectations, ``[batch, time, expectations]``; else, as in
             models of earlier versions, that of the one that is farthest off, ``[batch, time]``.
+        parts: gives a second output, what each column adds to the square of each score:
+            ``[batch, time, expectations * columns]``, column by column of the first expectation,
+            then of the next. Models of earlier versions have none.
     """
 
-    def __init__(self, each: bool = False, **kwargs) -> None:
+    def __init__(self, each: bool = False, parts: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.each = each
+        self.each, self.parts = each, parts
 
     def build(self, shapes) -> None:
         """Units of one."""
@@ -109,20 +112,25 @@ class AnomalyScore(keras.layers.Layer):
     def call(self, inputs):
         """For each row."""
         values, *expectations = inputs
-        scores = []
+        scores, parts = [], []
         for i, expected in enumerate(expectations):
             error = ops.square((values - expected) / self.scale[i])
             scores.append(ops.sqrt(ops.mean(error, -1)) / self.threshold[i])
+            parts.append(error / (error.shape[-1] * ops.square(self.threshold[i])))
         scores = ops.stack(scores, -1)
-        return scores if self.each else ops.max(scores, -1)
+        scores = scores if self.each else ops.max(scores, -1)
+        return (scores, ops.concatenate(parts, -1)) if self.parts else scores
 
     def compute_output_shape(self, shapes):
-        """One number for each row, or for each expectation."""
-        return (*shapes[0][:-1], len(shapes) - 1) if self.each else shapes[0][:-1]
+        """One number for each row, or for each expectation; and one for each of its columns."""
+        *rows, columns = shapes[0]
+        count = len(shapes) - 1
+        scores = (*rows, count) if self.each else tuple(rows)
+        return (scores, (*rows, count * columns)) if self.parts else scores
 
     def get_config(self):
         """For ``model.keras``."""
-        return {**super().get_config(), "each": self.each}
+        return {**super().get_config(), "each": self.each, "parts": self.parts}
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -174,8 +182,9 @@ def scoring_model(
     """The trained model with its scorer: what is saved, exported and served.
 
     Returns:
-        ``values``, and what ``core`` takes, to ``score <float32>[batch, time, expectations]`` and
-        the expectations ``[batch, time, columns]``, by the names that ``core`` gives them.
+        ``values``, and what ``core`` takes, to ``score <float32>[batch, time, expectations]``,
+        ``parts`` of its columns (see ``AnomalyScore``) and the expectations ``[batch, time,
+        columns]``, by the names that ``core`` gives them.
     """
     values = keras.Input((None, columns), name="values")
     inputs = {"values": values}
@@ -187,8 +196,8 @@ def scoring_model(
             inputs[name] = keras.Input((None, tensor.shape[-1]), name=name)
         expected = core({name: x for name, x in inputs.items() if name != "values"})
     every = [expected[name] for name in sorted(expected)]
-    score = AnomalyScore(each=True, name="score")([values, *every])
-    return keras.Model(inputs, {"score": score, **expected}, name="detector")
+    score, parts = AnomalyScore(each=True, parts=True, name="score")([values, *every])
+    return keras.Model(inputs, {"score": score, "parts": parts, **expected}, name="detector")
 
 
 def calibrate_scores(

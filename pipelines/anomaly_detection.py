@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import DataError
+from pipelines.anomaly_causes import causes, shares
 from pipelines.anomaly_watch import Watch
 from pipelines.encoded import EncodedWindows
 from pipelines.frequency import HARMONICS, Frequency, calendar_features, calendar_names
@@ -100,7 +101,10 @@ class AnomalyPreprocessor(Program):
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
         """``values`` and, where used, ``time`` to some outputs a row."""
         rows = [-1, -1, len(self.columns)]
-        alarm = {"alarm": {"dtype": "int32", "shape": [-1, -1]}} if self.watch else {}
+        watched = {
+            "alarm": {"dtype": "int32", "shape": [-1, -1]},
+            "contribution": {"dtype": "float32", "shape": rows},
+        }
         inputs = {"values": {"dtype": "float32", "shape": rows}}
         if self.calendar:
             inputs["time"] = {"dtype": "int64", "shape": [-1, -1]}
@@ -109,10 +113,17 @@ class AnomalyPreprocessor(Program):
             "outputs": {
                 "score": {"dtype": "float32", "shape": [-1, -1]},
                 "anomaly": {"dtype": "int32", "shape": [-1, -1]},
-                **alarm,
+                **{name: watched[name] for name in self.watched},
                 "expected": {"dtype": "float32", "shape": rows},
             },
         }
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Outputs that the watch adds: none in bundles of earlier versions, or only ``alarm``."""
+        if self.watch is None:
+            return ()
+        return ("alarm", "contribution") if self.watch.columns else ("alarm",)
 
     @property
     def programs(self) -> dict[str, Program]:
@@ -179,22 +190,28 @@ class AnomalyPreprocessor(Program):
         outputs = run_core(cores["model"], encoded)
         if self.watch is None:
             return outputs
-        found, alarm = self.watch.over(outputs["score"], outputs["rows"])
-        return {"expected": outputs["expected"], "score": found.max(-1), "alarm": alarm}
+        parts = outputs["parts"] if self.watch.columns else None
+        found, alarm, blamed = self.watch.over(outputs["score"], outputs["rows"], parts)
+        return {
+            "expected": outputs["expected"], "score": found.max(-1), "alarm": alarm,
+            "contribution": blamed,
+        }  # fmt: skip
 
     def decode(self, outputs: Arrays) -> Arrays:
         """Scores of one and more are anomalies; ``expected`` in the data's units."""
         return {
             "score": outputs["score"],
             "anomaly": (outputs["score"] >= 1).astype(np.int32),
-            **({"alarm": outputs["alarm"]} if self.watch else {}),
+            **{name: outputs[name] for name in self.watched},
             "expected": self.scaler.invert(outputs["expected"]),
         }
 
     def answers(self, response: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """``{"score", "anomaly", "alarms", "expected": {column: [...]}}`` for each series.
 
-        ``alarms`` are the rows, from 0, at which a person would be called.
+        ``alarms`` are the rows, from 0, at which a person would be called. Where the model gives
+        it, ``contribution`` is that of each column to ``score``, and ``causes`` names for each of
+        the alarms the columns to blame, with their shares.
         """
         found = []
         for i, one in enumerate(raw):
@@ -207,6 +224,13 @@ class AnomalyPreprocessor(Program):
             answer["expected"] = {
                 name: response["expected"][i][:, c].tolist() for c, name in enumerate(self.columns)
             }
+            if "contribution" in response:
+                mine = response["contribution"][i]
+                answer["contribution"] = {
+                    name: mine[:, c].tolist() for c, name in enumerate(self.columns)
+                }
+                share = shares(mine)
+                answer["causes"] = [causes(share[t], self.columns) for t in answer["alarms"]]
             found.append(answer)
         return found
 
@@ -234,12 +258,17 @@ class AnomalyPreprocessor(Program):
     def row_answer(self, response: Arrays, raw: Any, notes: dict[str, Any]) -> dict[str, Any]:
         """See ``Streaming``: a step has told of alarms; for a window the last row's are found."""
         last = response if raw is None else {name: x[-1] for name, x in response.items()}
-        return {
+        answer = {
             "score": float(last["score"]),
             "anomaly": int(last["anomaly"]),
             "alarm": self._row_alarm(last, raw, notes),
             "expected": last["expected"].tolist(),
         }
+        if "contribution" in last:
+            blamed = causes(shares(last["contribution"]), self.columns)
+            answer["contribution"] = last["contribution"].tolist()
+            answer["causes"] = blamed if answer["alarm"] else {}
+        return answer
 
     def _row_alarm(self, last: Arrays, raw: Any, notes: dict[str, Any]) -> bool:
         if self.watch is None:  # an anomaly, but for the ``quiet`` rows after an alarm
@@ -252,7 +281,7 @@ class AnomalyPreprocessor(Program):
         # The window began its events anew: those of the stream are kept in the notes.
         states = {name: notes.get(name, x) for name, x in self.watch.initial(1).items()}
         row = {"scores": np.reshape(last["score"], (1, 1))}
-        _, alarm, following = self.watch.advance(states, row)
+        _, alarm, _, following = replace(self.watch, columns=0).advance(states, row)
         notes.update(following)
         return bool(alarm[0])
 
@@ -342,9 +371,11 @@ class AnomalyStep(Program):
         if watch is None:
             return outputs
         row = {**outputs, "scores": outputs["score"], "row": outputs["rows"]}
-        found, alarm, states = watch.advance({name: outputs[name] for name in watch.memory}, row)
+        states = {name: outputs[name] for name in watch.memory}
+        found, alarm, blamed, states = watch.advance(states, row)
         following = {f"{name}{NEXT}": array for name, array in states.items()}
-        return {**outputs, **following, "score": found.max(-1), "alarm": alarm}
+        told = {"score": found.max(-1), "alarm": alarm, "contribution": blamed}
+        return {**outputs, **following, **told}
 
     def decode(self, outputs: Arrays) -> Arrays:
         """As of whole series."""

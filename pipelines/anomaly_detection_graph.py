@@ -45,9 +45,11 @@ class AnomalyGraph(GraphProgram):
         outputs, watch = super().execute(cores, encoded), self._pre.watch
         if watch is None:
             return outputs
-        found, alarm = watched(watch, outputs["score"], outputs["rows"])
+        parts = outputs["parts"] if watch.columns else None
+        found, alarm, blamed = watched(watch, outputs["score"], outputs["rows"], parts)
         return {
-            "expected": outputs["expected"], "score": tf.reduce_max(found, -1), "alarm": alarm
+            "expected": outputs["expected"], "score": tf.reduce_max(found, -1), "alarm": alarm,
+            "contribution": blamed,
         }  # fmt: skip
 
     def decode(self, outputs: Tensors) -> Tensors:
@@ -56,7 +58,7 @@ class AnomalyGraph(GraphProgram):
         return {
             "score": outputs["score"],
             "anomaly": tf.cast(outputs["score"] >= 1, tf.int32),
-            **({"alarm": outputs["alarm"]} if self._pre.watch else {}),
+            **{name: outputs[name] for name in self._pre.watched},
             "expected": outputs["expected"] * scaler.scale + scaler.center,
         }
 
@@ -90,6 +92,7 @@ class AnomalyStepGraph(AnomalyGraph):
             return outputs
         row = {**outputs, "scores": outputs["score"], "row": outputs["rows"]}
         states = {name: outputs[name] for name in watch.memory}
-        found, alarm, states = advanced(watch, states, row)
+        found, alarm, blamed, states = advanced(watch, states, row)
         following = {f"{name}{NEXT}": tensor for name, tensor in states.items()}
-        return {**outputs, **following, "score": tf.reduce_max(found, -1), "alarm": alarm}
+        told = {"score": tf.reduce_max(found, -1), "alarm": alarm, "contribution": blamed}
+        return {**outputs, **following, **told}

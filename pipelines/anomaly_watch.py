@@ -8,6 +8,10 @@ the change from row to row, too small. Each has a threshold of its own, from tra
 A witness at its threshold opens an *event*, which lasts until the witness has been below half of
 its threshold for ``quiet`` rows. An alarm is raised where an event opens, so that a lasting cause
 calls once, and another cause, which another witness sees, calls again.
+
+Each witness is a sum over columns, so each column has a share in it. What a column contributes to
+the score of a row is its share in the squares of all witnesses; where an alarm is raised, in those
+of the witnesses that open an event there: what went on before is not its cause.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ GOES_ON = 0.5  # share of its threshold at which a witness keeps its event open
 STILLEST = 1e-3  # changes below this share of the usual one are alike
 LEAST_CHANGE = 1e-6  # in units of the scaler: of a column that never changes on train
 LONG_AGO = 1e6  # rows after which it does not matter when the last alarm was
+TINY = 1e-12  # keeps shares of nothing from being divided by it
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Watch:
         change: usual change from row to row in each column.
         unrest: threshold of the moving average of the first score.
         still: threshold of the logarithm of how much smaller than usual the changes are.
+        columns: how many there are; 0 in bundles of earlier versions, whose models do not give the
+            parts of their scores: what columns contribute is not known then.
     """
 
     expectations: int
@@ -47,6 +54,7 @@ class Watch:
     change: tuple[float, ...] = ()
     unrest: float = 1.0
     still: float = 1.0
+    columns: int = 0
 
     @property
     def witnesses(self) -> int:
@@ -62,42 +70,53 @@ class Watch:
     def memory(self) -> dict[str, tuple[int, ...]]:
         """Shape of each state without the batch; all are zeros before the first row."""
         columns = (len(self.unit),)
-        levels = {"level": columns, "change": columns, "unrest": ()} if self.unit else {}
+        unrest = columns if self.columns else ()
+        levels = {"level": columns, "change": columns, "unrest": unrest} if self.unit else {}
         return {**levels, "open": (self.witnesses,), "since": ()}
 
     def initial(self, rows: int) -> Arrays:
         """The states before the first row of so many series."""
         return {name: np.zeros((rows, *size), np.float32) for name, size in self.memory.items()}
 
-    def advance(self, states: Arrays, row: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
+    def advance(
+        self, states: Arrays, row: Arrays
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
         """One row of several series.
 
         Args:
             states: as ``memory``; they are left as they are.
-            row: ``scores [series, expectations]`` of the model; ``row`` and ``before [series,
-                columns]``, scaled; ``seen [series]``, 0 where it is the first.
+            row: ``scores [series, expectations]`` of the model and their ``parts [series,
+                expectations * columns]``; ``row`` and ``before [series, columns]``, scaled;
+                ``seen [series]``, 0 where it is the first.
 
         Returns:
             Every witness in units of its threshold ``<float32>[series, witnesses]``; whether there
-            is an alarm ``<int32>[series]``; and the states for the next row.
+            is an alarm ``<int32>[series]``; what each column contributes to the highest witness,
+            ``<float32>[series, columns]``; and the states for the next row.
         """
-        found, following = self._witnesses(states, row)
+        found, squares, following = self._witnesses(states, row)
         hot, was_open = found >= 1, states["open"] > 0
         on = hot | (was_open & (found >= np.float32(GOES_ON)))
         quiet, since = np.float32(self.quiet), states["since"]
         following["open"] = np.where(on, quiet, np.maximum(states["open"] - 1, 0))
         wait = np.where(self.lagging, np.float32(max(self.quiet, UNREST)), quiet)
         free = (since == 0)[:, None] | (since[:, None] > wait)
-        alarm = (hot & ~was_open & free).any(1)
+        opens = hot & ~was_open & free
+        alarm = opens.any(1)
+        cause = (squares * (opens | ~alarm[:, None])[..., None]).sum(1)
+        share = cause / np.maximum(cause.sum(-1, keepdims=True), np.float32(TINY))
         later = np.where(since == 0, since, np.minimum(since + 1, np.float32(LONG_AGO)))
         following["since"] = np.where(alarm, np.float32(1), later)
         states = {name: array.astype(np.float32) for name, array in following.items()}
-        return found, alarm.astype(np.int32), states
+        return found, alarm.astype(np.int32), found.max(-1, keepdims=True) * share, states
 
-    def _witnesses(self, states: Arrays, row: Arrays) -> tuple[np.ndarray, Arrays]:
+    def _witnesses(self, states: Arrays, row: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
+        """All of them; their squares by column ``[series, witnesses, columns]``; and states."""
         scores = row["scores"]
+        shape = (len(scores), self.expectations, self.columns)
+        parts = row["parts"].reshape(shape) if self.columns else np.zeros(shape, np.float32)
         if not self.unit:
-            return scores, {}
+            return scores, parts, {}
         values, first = row["row"], (row["seen"] == 0)[:, None]
         usual = np.maximum(np.array(self.change, np.float32), np.float32(LEAST_CHANGE))
         level = np.where(first, values, states["level"])
@@ -105,38 +124,59 @@ class Watch:
         step = np.abs(values - row["before"])
         change = np.where(first, usual, states["change"])
         change = change + np.float32(STILL_RATE) * (step - change)
-        unrest = states["unrest"] + np.float32(UNREST_RATE) * (scores[:, 0] - states["unrest"])
+        restless = scores[:, 0]
+        if self.columns:  # of each column its part of the score, which add up to it
+            restless = parts[:, 0] / np.maximum(scores[:, :1], np.float32(TINY))
+        unrest = states["unrest"] + np.float32(UNREST_RATE) * (restless - states["unrest"])
         less = np.log(usual / np.maximum(change, usual * np.float32(STILLEST)))
-        mine = [
-            np.sqrt(np.square(away).mean(-1)),
-            unrest / np.float32(self.unrest),
-            np.maximum(less.max(-1), 0) / np.float32(self.still),
-        ]
+        less = np.maximum(less, 0) / np.float32(self.still)
+        away, total = np.square(away), unrest.sum(-1) if self.columns else unrest
+        stillest = less.max(-1)
+        mine = [np.sqrt(away.mean(-1)), total / np.float32(self.unrest), stillest]
+        if self.columns:
+            # A column that is a little still has no part in the stillness of another one.
+            part = (less / np.maximum(stillest[:, None], np.float32(TINY))) ** 8
+            squares = [
+                away / np.float32(self.columns),
+                total[:, None] * unrest / np.float32(self.unrest**2),
+                np.square(stillest)[:, None] * part / np.maximum(part.sum(-1, keepdims=True), 1),
+            ]
+            parts = np.concatenate([parts, np.stack(squares, 1)], 1)
+        else:
+            parts = np.zeros((len(scores), self.witnesses, 0), np.float32)
         level = level + np.float32(LEVEL_RATE) * (values - level)
         found = np.concatenate([scores, np.stack(mine, -1)], -1)
-        return found, {"level": level, "change": change, "unrest": unrest}
+        return found, parts, {"level": level, "change": change, "unrest": unrest}
 
-    def over(self, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def over(
+        self, scores: np.ndarray, rows: np.ndarray, parts: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whole series.
 
         Args:
             scores: of the model, ``<float32>[series, time, expectations]``.
             rows: scaled, ``<float32>[series, time, columns]``.
+            parts: of the scores, ``<float32>[series, time, expectations * columns]``; they are not
+                read where ``columns`` is 0.
 
         Returns:
-            ``<float32>[series, time, witnesses]`` and ``<int32>[series, time]``: see ``advance``.
+            ``<float32>[series, time, witnesses]``, ``<int32>[series, time]`` and
+            ``<float32>[series, time, columns]``: see ``advance``.
         """
         series, time = scores.shape[:2]
         found = np.zeros((series, time, self.witnesses), np.float32)
         alarms = np.zeros((series, time), np.int32)
+        blamed = np.zeros((series, time, self.columns), np.float32)
         states = self.initial(series)
         for t in range(time):
             row = {
                 "scores": scores[:, t], "row": rows[:, t], "before": rows[:, max(t - 1, 0)],
                 "seen": np.full(series, min(t, 1), np.float32),
             }  # fmt: skip
-            found[:, t], alarms[:, t], states = self.advance(states, row)
-        return found, alarms
+            if parts is not None:
+                row["parts"] = parts[:, t]
+            found[:, t], alarms[:, t], blamed[:, t], states = self.advance(states, row)
+        return found, alarms, blamed
 
     def to_json(self) -> dict[str, Any]:
         """For ``preprocessor.json``."""

@@ -64,7 +64,7 @@ def said(model, feeds):
     """The score, the first expectation, and all of them side by side."""
     found = {name: np.asarray(x) for name, x in model(feeds, training=False).items()}
     every = [found[name] for name in expectations(model)]
-    return {"score": found["score"], "expected": every[0],
+    return {"score": found["score"], "parts": found["parts"], "expected": every[0],
             "all_expected": np.concatenate(every, -1)}  # fmt: skip
 
 
@@ -85,11 +85,14 @@ def test_shapes(name):
         found = said(model, a_series(model, rows, batch=batch))
         assert {n: x.shape for n, x in found.items()} == {
             "score": (batch, rows, wide // 2),
+            "parts": (batch, rows, wide),
             "expected": (batch, rows, 2),
             "all_expected": (batch, rows, wide),
         }
         np.testing.assert_array_equal(found["expected"], found["all_expected"][..., :2])
         assert (found["score"] >= 0).all()
+        squares = found["parts"].reshape(batch, rows, wide // 2, 2).sum(-1)
+        np.testing.assert_allclose(np.sqrt(squares), found["score"], rtol=1e-5, atol=1e-6)
 
 
 def test_a_residual_reads_forward():
@@ -164,6 +167,14 @@ def test_anomaly_score_by_hand():
     np.testing.assert_allclose(
         each([values, *expected])[0], np.sqrt([[12.5, 0], [0, 12.5]]), rtol=1e-6
     )
+    layer = AnomalyScore(each=True, parts=True)
+    scores, parts = layer([values, *expected])
+    np.testing.assert_array_equal(scores, each([values, *expected]))
+    # Squares 9 and 16 over two columns; then none, and the other way round.
+    np.testing.assert_allclose(parts[0], [[4.5, 8, 0, 0], [0, 0, 4.5, 8]])
+    assert layer.compute_output_shape([(1, 2, 2)] * 3) == ((1, 2, 2), (1, 2, 4))
+    layer.threshold.assign([2, 1])
+    np.testing.assert_allclose(layer([values, *expected])[1][0, 0], [4.5 / 4, 2, 0, 0])
 
 
 def test_anomaly_score_of_one_expectation():
@@ -426,11 +437,14 @@ def test_a_calibrated_watch_is_silent_on_train_and_calls_once_for_a_shift():
     normal = np.ones(len(rows), bool)
     watch = calibrated_watch([scores], [rows], [normal], SMALL, quiet=72)
     assert watch.witnesses == 5
-    assert watch.over(scores[None], rows[None])[1].sum() <= 2
+    parts = np.repeat(np.square(scores), 2, -1)[None] / 2
+    assert watch.columns == 2
+    assert watch.over(scores[None], rows[None], parts)[1].sum() <= 2
     later = draw.normal(size=(1000, 2)).astype(np.float32)
     level = np.abs(draw.normal(0, 0.1, (1000, 2))).astype(np.float32)
     later[400:] += 9
     level[400:, 1] += 3  # the usual row stays off, as long as the level does
-    found, alarms = watch.over(level[None], later[None])
+    parts = np.repeat(np.square(level), 2, -1)[None] / 2
+    found, alarms, _ = watch.over(level[None], later[None], parts)
     assert (found[0, 400:].max(-1) >= 1).mean() > 0.9, "anomalous as long as it lasts"
     assert np.flatnonzero(alarms[0][390:]).tolist() == [10]

@@ -31,7 +31,8 @@ def detector(calendar=(), **changes):
     config = TASK.model.updated(units=4, embedding_dim=3, **changes)
     scaler = Scaler(np.array([1, -2], np.float32), np.array([2, 4], np.float32))
     residual = config.scorer == "residual"
-    watch = Watch(2, 2, (0.6, 0.8), (0.9, 1.1), 1.5, 0.2) if residual else Watch(1, 2)
+    levels = ((0.6, 0.8), (0.9, 1.1), 1.5, 0.2) if residual else ()
+    watch = Watch(1 + residual, 2, *levels, columns=2)
     pre = AnomalyPreprocessor(
         COLUMNS, Frequency(HOUR), calendar, residual, 2, WINDOW, scaler, watch
     )
@@ -79,7 +80,7 @@ def test_row_by_row_numpy_and_tensorflow_answer_as_the_whole_does(cell, calendar
             for name, spec in step.signature["outputs"].items():
                 assert row[name].dtype == spec["dtype"]
                 assert row[name].shape == (2, *spec["shape"][1:])
-        for name in ("score", "expected", "anomaly", "alarm"):
+        for name in ("score", "expected", "anomaly", "alarm", "contribution"):
             found = np.stack([row[name] for row in rows], 1)
             np.testing.assert_allclose(found, want[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert want["alarm"].any()
@@ -94,7 +95,7 @@ def test_series_of_unequal_length_are_answered_as_each_alone(scorer):
         alone = keras_responses(TASK, model, pre, pre.raw(every[i : i + 1]))
         assert found["score"][i].shape == (rows,)
         assert found["expected"][i].shape == (rows, 2)
-        for name in ("score", "anomaly", "alarm", "expected"):
+        for name in ("score", "anomaly", "alarm", "expected", "contribution"):
             np.testing.assert_allclose(found[name][i], alone[name][0], rtol=1e-5, atol=1e-6)
     answers = pre.answers(found, pre.raw(every))
     assert [len(answer["score"]) for answer in answers] == list(LENGTHS)

@@ -10,20 +10,24 @@ from serving.native_onnx.registry import converter
 
 @converter(anomaly_detection.AnomalyScore, layout="any")
 def anomaly_score(graph, layer, inputs):
-    """Score of each expectation, or of the one that is farthest off."""
+    """Score of each expectation, or of the one that is farthest off; and its columns' parts."""
     values, *expectations = graph.agreeing(inputs)
-    scores = []
+    scores, parts = [], []
     for expected, scale, threshold in zip(
         expectations, np.asarray(layer.scale), np.asarray(layer.threshold), strict=True
     ):
         error = (values - expected) / graph.weight(scale, "scale")
-        score = graph.op("Sqrt", graph.reduce("ReduceMean", error * error, [-1], keep=True))
+        square = error * error
+        score = graph.op("Sqrt", graph.reduce("ReduceMean", square, [-1], keep=True))
         scores.append(score / float(threshold))
+        parts.append(square / (scale.size * float(threshold) ** 2))
     found = graph.concat(scores, -1)
     if not layer.each:
         found = graph.reduce("ReduceMax", found, [found.rank - 1])
+    every = [found, graph.concat(parts, -1)] if layer.parts else [found]
     # Time is where it was: only the last axis changed, or went.
-    return graph.laid_time_major(found) if values.time_major else found
+    every = [graph.laid_time_major(one) if values.time_major else one for one in every]
+    return tuple(every) if layer.parts else every[0]
 
 
 @converter(anomaly_detection.SlidingWindows)

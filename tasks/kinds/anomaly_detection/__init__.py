@@ -159,7 +159,7 @@ class AnomalyDetection(SeriesTask):
         normal = _normal_rows(splits, spans)
         if not pre.previous:
             calibrate_scores(detector, encoded, config, normal)
-            return detector, replace(pre, watch=Watch(1, pre.quiet))
+            return detector, replace(pre, watch=Watch(1, pre.quiet, columns=len(pre.columns)))
         count = Watch(2, pre.quiet, (1.0,)).witnesses
         calibrate_scores(detector, encoded, config, normal, count)
         scores = [detector.predict_on_batch(one)["score"][0] for one in encoded]
@@ -177,6 +177,8 @@ class AnomalyDetection(SeriesTask):
 
         first = expectations(model)[0]
         outputs = {"score": model.output["score"], "expected": model.output[first]}
+        if "parts" in model.output:  # which models of earlier versions do not have
+            outputs["parts"] = model.output["parts"]
         core = keras.Model(model.input, outputs, name=self.name)
         return {"model": core, **({"step": step_model(core)} if first == "next" else {})}
 

@@ -47,7 +47,8 @@ def calibrated_watch(
     level, unrest, still = (
         max(robust_threshold(mine, config.threshold, rate), 1e-3) for mine in found.T[count:]
     )
-    return replace(plain, unit=_plain(scale * level), unrest=unrest, still=still)
+    unit = _plain(scale * level)
+    return replace(plain, unit=unit, unrest=unrest, still=still, columns=len(unit))
 
 
 def _moving(x: np.ndarray, rate: float) -> np.ndarray:

@@ -123,7 +123,8 @@ def a_detector(calendar=3, columns=2, whole=False, **config):
         return model
     # As it is served: without what only its calibration reads.
     first = expectations(model)[0]
-    outputs = {"score": model.output["score"], "expected": model.output[first]}
+    outputs = {name: model.output[name] for name in ("score", "parts")}
+    outputs["expected"] = model.output[first]
     return keras.Model(model.input, outputs)
 
 
@@ -162,7 +163,8 @@ def test_signature_of_a_detector(scorer):
         wanted |= {"previous": ["batch", "time", 2], "calendar": ["batch", "time", 3]}
     assert shapes(graph.input) == wanted
     assert shapes(graph.output) == {
-        "score": ["batch", "time", 1 + (scorer == "residual")], "expected": ["batch", "time", 2]
+        "score": ["batch", "time", 1 + (scorer == "residual")], "expected": ["batch", "time", 2],
+        "parts": ["batch", "time", 2 + 2 * (scorer == "residual")],
     }  # fmt: skip
 
 
