@@ -44,11 +44,13 @@ def _scientific(value: float, digits: int) -> str:
 def score_text(value: float | None) -> str:
     """A score with a fixed number of decimal places, so that scores in a column can be compared.
 
-    >>> [score_text(v) for v in (0.85, 123.456, 12345.6, 0.00001234)]
-    ['0.8500', '123.46', '12,346', '1.23e-5']
+    >>> [score_text(v) for v in (0.85, 123.456, 12345.6, 0.00001234, 12)]
+    ['0.8500', '123.46', '12,346', '1.23e-5', '12']
     """
     if value is None:
         return ""
+    if isinstance(value, int):  # a count
+        return number(value)
     size = abs(value)
     if not math.isfinite(value) or size == 0 or 1e-3 <= size < 100:
         return f"{value:.4f}"

@@ -24,6 +24,8 @@ from reports.page import (
 )
 from reports.tables import artifact_notes, artifact_rows, score_rows
 
+PARTS = ("test", "validation")
+
 
 @dataclass(frozen=True)
 class ReportedRun:
@@ -35,6 +37,7 @@ class ReportedRun:
         finished: whether the trained model is there.
         kind: kind of the task; "" if this installation does not have the task.
         metric: metric of the task; None if this installation does not have the task.
+        headline: metrics of test that the page begins with, if they are measured.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class ReportedRun:
     finished: bool
     kind: str = ""
     metric: Metric | None = None
+    headline: Sequence[str] = ()
 
 
 def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
@@ -63,7 +67,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         if examples else "",
         f"seed {config['seed']}",
     ]  # fmt: skip
-    head = [facts(_facts(result, history, main)), paragraph(_unfinished(run, history), "note")]
+    head = [facts(_facts(result, history, run)), paragraph(_unfinished(run, history), "note")]
     sections = [
         ("Scores", _scores(result, main)),
         ("Learning curves", curves(history, result, main)),
@@ -83,15 +87,17 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def _facts(
-    result: Mapping[str, Any], history: History, main: Metric | None
+    result: Mapping[str, Any], history: History, run: ReportedRun
 ) -> list[tuple[str, Any, Any]]:
     boxes: list[tuple[str, Any, Any]] = []
-    baseline = result.get("baseline") or {}
-    for part in ("test", "validation"):
-        scores = (result.get("metrics") or {}).get(part) or {}
+    baseline, main = result.get("baseline") or {}, run.metric
+    metrics = {part: (result.get("metrics") or {}).get(part) or {} for part in PARTS}
+    names = [("test", name) for name in run.headline if name in metrics["test"]]
+    for part, scores in metrics.items():
         name = main.name if main and main.name in scores else next(iter(scores), None)
-        if name is None:
-            continue
+        names += [(part, name)] if name is not None else []
+    for part, name in names:
+        scores = metrics[part]
         other = (baseline.get(part) or {}).get(name)
         more = f"baseline {score_text(other)}" if other is not None else ""
         boxes.append((f"{_words(name)} on {part}", score_text(scores[name]), more))

@@ -49,6 +49,7 @@ class Task(ABC):
         kind: what sort of problem it is; the folder below ``tasks/kinds``.
         metric: the score that is reported and that configurations are chosen by.
         monitor: what epochs are chosen by, if that is not the metric.
+        headline: metrics of test that a report begins with, if they are measured.
         model_module: where the layers are that a saved model holds.
         overfit: see there.
         quick: settings of ``--quick``.
@@ -68,6 +69,7 @@ class Task(ABC):
     kind: ClassVar[str]
     metric: ClassVar[Metric]
     monitor: ClassVar[Metric | None] = None
+    headline: ClassVar[tuple[str, ...]] = ()
     model_module: ClassVar[str]
     overfit: ClassVar[Overfit]
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(

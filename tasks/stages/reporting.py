@@ -51,7 +51,7 @@ def reported_run(run: Run) -> ReportedRun:
         task = run.task()
     except DataError:  # this installation does not have the task
         return ReportedRun(run.path, config, run.finished)
-    return ReportedRun(run.path, config, run.finished, task.kind, task.metric)
+    return ReportedRun(run.path, config, run.finished, task.kind, task.metric, task.headline)
 
 
 def search_commands(

@@ -74,7 +74,7 @@ def test_witnesses_by_hand():
 
 
 def parts_of(scores, seed=5):
-    """Parts of two columns whose sums are the squares of the scores: ``[..., expectations * 2]``."""
+    """Parts of two columns, whose sums are the squares of the scores."""
     share = np.random.default_rng(seed).random(scores.shape, np.float32)[..., None]
     parts = np.square(scores)[..., None] * np.concatenate([share, 1 - share], -1)
     return parts.reshape(*scores.shape[:-1], -1).astype(np.float32)

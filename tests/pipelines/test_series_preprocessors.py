@@ -525,6 +525,11 @@ def test_answers_of_scores():
         "expected": {"a": [0, 2, 4, 6, 8], "b": [1, 3, 5, 7, 9]},
     }
     json.dumps(answer)
+    wire["contribution"] = np.float32([[[0.5, 0], [0, 1], [1, 1], [0.25, 0], [0, 3]]])
+    (answer,) = watching(quiet=2).answers(wire, [{}])
+    assert answer["contribution"] == {"a": [0.5, 0, 1, 0.25, 0], "b": [0, 1, 1, 0, 3]}
+    assert answer["causes"] == [{"b": 1.0}, {"b": 1.0}]
+    json.dumps(answer)
     one = SeriesExample(Series("x", times, np.ones((5, 2), np.float32), ("a", "b"), HOURLY), 3)
     assert one.raw()["series"] == "x"
     assert watching().to_request([one.raw()])["time"].tolist() == [times.tolist()]

@@ -1,6 +1,7 @@
 """The page of a run: what it says, for finished runs and for runs that are still training."""
 
 import base64
+import dataclasses
 import json
 import re
 from xml.etree import ElementTree
@@ -201,3 +202,15 @@ def test_a_run_of_a_task_that_is_not_here_has_a_page(tmp_path):
     assert "<b>gone" not in text
     assert "<b>gone</b>: r" in Page(text).text
     assert "0.7812" in Page(text).text
+
+
+def test_a_page_begins_with_the_headline_of_the_kind(tmp_path):
+    reported = write_run(tmp_path)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    found["metrics"]["test"] |= {"alarms": 12, "f1": 0.5}
+    write(tmp_path / "metrics.json", found)
+    text = run_page(dataclasses.replace(reported, headline=("alarms", "recall", "f1")))
+    names = re.findall('<div class="fact"><dt>(.*?)</dt><dd class="value">(.*?)</dd>', text)
+    assert names[:3] == [
+        ("alarms on test", "12"), ("f1 on test", "0.5000"), ("accuracy on test", "0.7812")
+    ]  # fmt: skip

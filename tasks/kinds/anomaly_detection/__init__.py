@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,7 @@ class AnomalyDetection(SeriesTask):
 
     kind = "anomaly detection"
     metric = Metric("mae", "min", logged="next_mae")
+    headline = ("alarms", "recall", "f1")
     model_module = "models.anomaly_detection"
     overfit = Overfit(
         0.15, epochs=120, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
@@ -206,14 +208,17 @@ class AnomalyDetection(SeriesTask):
         return anomaly_baselines(preprocessor, splits)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
-        """``series: 3 of 64 rows are anomalies, the highest score at TIME: 4.2``."""
+        """``series: 3 of 64 rows are anomalies; the highest score at TIME: 4.2; 1 alarm: 1 for b``.
+
+        The columns are those that are first to blame, where it is known.
+        """
         scores, count = answer["score"], sum(answer["anomaly"])
         place = int(np.argmax(scores))
         where = answer["times"][place] if "times" in answer else f"row {place + 1}"
         name = f"{answer['series']}: " if answer.get("series") else ""
         return (
             f"{name}{count} of {len(scores)} rows are anomalies; the highest score at {where}: "
-            f"{scores[place]:.3g} (1 is the threshold)"
+            f"{scores[place]:.3g} (1 is the threshold){_blamed(answer)}"
         )
 
     def read_inputs(
@@ -246,10 +251,22 @@ class AnomalyDetection(SeriesTask):
         examples: Sequence[SeriesExample],
         directory: Path,
     ) -> list[str]:
-        """Each series with its anomalies marked, and the score below."""
+        """Every column of a series with the anomalies that it is to blame for, and the score."""
         from reports.anomaly_detection import draw_detections
 
-        return draw_detections(responses, examples, directory)
+        raised = [preprocessor.raised(responses, i) for i in range(len(examples))]
+        return draw_detections(responses, examples, raised, directory)
+
+
+def _blamed(answer: Mapping[str, Any]) -> str:
+    """How many alarms there are, and the columns that are first to blame."""
+    if "causes" not in answer:
+        return ""
+    first = Counter(next(iter(blamed), "") for blamed in answer["causes"])
+    names = ", ".join(f"{count} for {name}" for name, count in first.most_common() if name)
+    more = f": {names}" if names and len(answer["expected"]) > 1 else ""
+    alarms = len(answer["causes"])
+    return f"; {alarms} {'alarm' if alarms == 1 else 'alarms'}{more}"
 
 
 def _labelled(one: Series, labels: str, name: str) -> Series:

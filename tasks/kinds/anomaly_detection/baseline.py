@@ -61,7 +61,8 @@ def label_scores(
     if alarmed is not None:
         flags = [_judged(mine, one.first) for one, mine in zip(examples, alarmed, strict=True)]
     rows = sum(len(one.series) - one.first for one in examples)
-    result = {"alarms_per_1000_rows": 1000 * sum(map(np.sum, flags)) / max(1, rows)}
+    count = int(sum(map(np.sum, flags)))
+    result = {"alarms": count, "alarms_per_1000_rows": 1000 * count / max(1, rows)}
     if not any(windows):
         return result
     events = [
@@ -88,7 +89,7 @@ def label_scores(
             for threshold in THRESHOLDS
         ),
     )
-    return {name: float(value) for name, value in result.items()}
+    return {**{name: float(value) for name, value in result.items()}, "alarms": count}
 
 
 def _auc_pr(scores: Sequence[np.ndarray], examples: Sequence[SeriesExample]) -> float:
