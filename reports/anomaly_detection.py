@@ -168,7 +168,7 @@ def _column(drawing: Drawing, found: Detected, c: int, frame: Frame, width: floa
 
 
 def _score(drawing: Drawing, found: Detected, frame: Frame) -> None:
-    frame.draw(drawing, "", "", x_ticks=frame.x.ticks(8))
+    frame.draw(drawing, "", "", x_ticks=frame.x.ticks(12))
     drawing.text((frame.left, frame.top - 8), "score", "foreground", bold=True)
     drawing.text((frame.left + 44, frame.top - 8), "1 is the threshold", size=11)
     _background(drawing, found, frame)
