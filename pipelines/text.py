@@ -208,11 +208,15 @@ class TextEncoder(TextPreprocessing):
     def encode(self, raw: str | bytes) -> list[int]:
         """Ids of one text, ``[START]`` and ``[END]`` included."""
         ids = self._numbers
+        return [START, *(ids.get(token) or self._stem_id(token) for token in self.kept(raw)), END]
+
+    def kept(self, raw: str | bytes) -> list[str]:
+        """The tokens of one text that are read: of a longer one its ends, see ``truncate``."""
         tokens = self.tokenise(raw)
         if len(tokens) > self.max_length:
             head, tail = self.kept_ends
             tokens = tokens[:head] + tokens[len(tokens) - tail :]
-        return [START, *(ids.get(token) or self._stem_id(token) for token in tokens), END]
+        return tokens
 
     def _stem_id(self, token: str) -> int:
         if not self.stems_words:

@@ -15,6 +15,7 @@ from common.config import Config
 from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.metric import Metric
+from tasks.kinds.question import Explained
 from tasks.kinds.settings import DataOptions, Overfit, Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Responses = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(ABC):
+class Task(Explained, ABC):
     """One sequence problem, from raw examples to readable answers.
 
     Nothing here imports TensorFlow before a method needs it, so that listing tasks is fast.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.encoded import EncodedRows
     from pipelines.splits import Splits
     from pipelines.text_classification import TextClassificationPreprocessor
+    from tasks.kinds.question import Question
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,19 @@ class TextClassification(Task):
             ([example.text for example in part], [example.label for example in part])
             for part in parts
         ))  # fmt: skip
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: TextClassificationPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-odds of a label, by its tokens."""
+        from tasks.kinds.text_classification.explaining import label_question
+
+        return label_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the text``."""
