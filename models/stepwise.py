@@ -202,6 +202,7 @@ def _first_states(layer, given, rows) -> list[tf.Tensor]:
 
 def _weights(cell) -> dict[str, Any]:
     """Weights and activations of a cell, its weights read once."""
+
     def read(value):
         return None if value is None else tf.cast(tf.convert_to_tensor(value), tf.float32)
 

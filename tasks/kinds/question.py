@@ -38,7 +38,8 @@ class Question:
             ``[steps, columns]``, where they are not already so.
         values: what is drawn, ``<float>[steps, columns]``, NaN where there is nothing.
         joint: what stands between steps of a text when it is written.
-        row: of the states that are shown, where a model reads one example as several rows.
+        rows: as which a model reads one example, such as one for each column.
+        row: of these the one whose states are shown.
         notes: sentences that a person has to read with it.
     """
 
@@ -54,6 +55,7 @@ class Question:
     spread: Mapping[str, Callable[[Entry], np.ndarray]] = field(default_factory=dict)
     values: np.ndarray | None = None
     joint: str = " "
+    rows: int = 1
     row: int = 0
     notes: tuple[str, ...] = ()
 

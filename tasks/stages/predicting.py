@@ -133,6 +133,28 @@ class Answerer:
         program = keras_program(self.task, self.model, preprocessor, name)
         return readable(program, preprocessor, raw, decoding, name)
 
+    def reading(self, reading: Mapping[str, Any]) -> DataOptions:
+        """How files are read: as for training, but for ``reading``."""
+        trained = DataOptions(**self.config["data"])
+        return self.trained_task.data_options(trained.source, **{**trained.reading, **reading})
+
+    def raw_inputs(
+        self, inputs: Sequence[Any], file: Path | None, where: DataOptions
+    ) -> tuple[list[Any], list[str]]:
+        """Raw inputs of texts that were typed, or of a file, and notes about the file.
+
+        Raises:
+            DataError: there is none.
+        """
+        task, notes = self.task, []
+        raw = [task.parse_input(x) if isinstance(x, str) else x for x in inputs]
+        if file is not None:
+            more, notes = task.read_inputs(file, where, self.preprocessor)
+            raw += more
+        if not raw:
+            raise DataError("there is no input; give some as arguments or --file FILE")
+        return raw, notes
+
     def predict(
         self,
         inputs: Sequence[Any],
@@ -158,16 +180,10 @@ class Answerer:
             DataError: there is nothing to answer, or a flag is neither of reading nor of decoding.
         """
         reading, decoding = predict_flags(self.trained_task, flags or {})
-        trained = DataOptions(**self.config["data"])
-        where = self.trained_task.data_options(trained.source, **{**trained.reading, **reading})
+        where = self.reading(reading)
         task, preprocessor = self.task, self.preprocessor
         _check_program(preprocessor, name, decoding)
-        raw, notes = [task.parse_input(x) if isinstance(x, str) else x for x in inputs], []
-        if file is not None:
-            more, notes = task.read_inputs(file, where, preprocessor)
-            raw += more
-        if not raw:
-            raise DataError("there is no input; give some as arguments or --file FILE")
+        raw, notes = self.raw_inputs(inputs, file, where)
         answers = self.ask(raw, name, decoding, client)
         line = task.format_answer if name == DEFAULT else task.format_other
         lines = [line(*pair) for pair in zip(raw, answers, strict=True)]

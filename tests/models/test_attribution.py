@@ -23,10 +23,12 @@ def test_a_square_and_a_product_by_hand():
     np.testing.assert_allclose(found.entries["x"].attributions[:, 0], [9, 1], rtol=1e-5)
     found = integrated_gradients(model, inputs, lambda y: y["y"], {"x": zeros + 1})
     np.testing.assert_allclose(found.entries["x"].attributions[:, 0], [8, 0], atol=1e-5)
-    assert (found.score, found.baseline_score) == (10, 2) and found.complete
+    assert (found.score, found.baseline_score) == (10, 2)
+    assert found.complete
     # Gradient times input doubles a square, and so is not complete.
     plain = gradients_at(model, inputs, lambda y: y["y"], {"x": zeros})
-    assert plain.total == pytest.approx(20) and not plain.complete
+    assert plain.total == pytest.approx(20)
+    assert not plain.complete
 
 
 def text_model(nested):
@@ -47,8 +49,10 @@ def test_tokens_enter_by_their_embedding_and_padding_gets_nothing(nested):
     tokens = np.array([[3, 4, 5, 0, 0]], np.int32)
     found = integrated_gradients(model, {"tokens": tokens}, score)
     each = found.entries["words"].attributions.sum(-1)
-    assert found.complete and each.shape == (5,)
-    assert np.abs(each[:3]).min() > 0 and not each[3:].any()
+    assert found.complete
+    assert each.shape == (5,)
+    assert np.abs(each[:3]).min() > 0
+    assert not each[3:].any()
     assert found.entries["words"].arguments[0].tolist() == tokens[0].tolist()
     alone = integrated_gradients(model, {"tokens": tokens[:, :3]}, score)
     np.testing.assert_allclose(alone.entries["words"].attributions.sum(-1), each[:3], atol=1e-6)
@@ -62,7 +66,8 @@ def test_a_kink_takes_more_points_until_the_sum_is_right():
     found = integrated_gradients(
         model, inputs, lambda y: y["y"][:, 0, 0], {"x": np.zeros((1, 1), np.float32)}
     )
-    assert found.points > 16 and abs(found.residual) <= 0.01
+    assert found.points > 16
+    assert abs(found.residual) <= 0.01
 
 
 def test_a_layer_that_is_called_twice_has_two_entries():
@@ -72,4 +77,5 @@ def test_a_layer_that_is_called_twice_has_two_entries():
     model = keras.Model({"one": one, "two": two}, {"y": y})
     inputs = {name: np.array([[i + 1]], np.int32) for i, name in enumerate(("one", "two"))}
     found = integrated_gradients(model, inputs, lambda y: y["y"][:, 0, 0])
-    assert sorted(found.entries) == ["table", "table/2"] and found.complete
+    assert sorted(found.entries) == ["table", "table/2"]
+    assert found.complete

@@ -115,4 +115,5 @@ def test_a_layer_that_is_called_twice_has_two_names():
 def test_what_has_no_bounds_is_never_saturated():
     assert saturated(np.ones(3), "relu") is None
     low, high = saturated(np.array([-0.9, 0.7, 0.9]), "tanh")
-    assert low.tolist() == [True, False, False] and high.tolist() == [False, False, True]
+    assert low.tolist() == [True, False, False]
+    assert high.tolist() == [False, False, True]
