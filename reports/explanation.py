@@ -12,42 +12,16 @@ import numpy as np
 
 from reports.axes import number
 from reports.drawing import Drawing, css
-from reports.explanation_charts import grid_drawing, layer_drawings, series_drawing, text_drawing
+from reports.explanation_charts import (
+    LayerStates,
+    grid_drawing,
+    layer_drawings,
+    series_drawing,
+    text_drawing,
+)
 from reports.page import Html, escape, facts, page, paragraph, svg_figure, table
 
 MOST_ROWS = 12  # of the table of what counted most
-
-
-@dataclass(frozen=True)
-class LayerStates:
-    """The hidden states of one recurrent layer along one example.
-
-    Attributes:
-        name: of the layer.
-        steps: names of its steps, in the order of the input.
-        path: ``<float>[steps, 2]``, the states on their first two principal components.
-        variance: share of the states' variance that lies along each of the two.
-        saturation: by gate, ``<float>[steps, 2]``: share of the units that are in the lowest and
-            in the highest tenth of its range.
-    """
-
-    name: str
-    steps: Sequence[str]
-    path: np.ndarray
-    variance: tuple[float, float]
-    saturation: Mapping[str, np.ndarray]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "name": self.name,
-            "path": np.round(self.path, 6).tolist(),
-            "variance": list(self.variance),
-            "saturation": {
-                gate: {"low": np.round(x[:, 0], 4).tolist(), "high": np.round(x[:, 1], 4).tolist()}
-                for gate, x in self.saturation.items()
-            },
-        }
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from reports.axes import Frame, fitted
 from reports.drawing import Drawing, Style, shortened, text_width
 
-if TYPE_CHECKING:
-    from reports.explanation import LayerStates
-
 WIDTH = 720.0
 LEFT = 110.0
 CELLS = 240  # at most along an axis; more are pooled
 _BLUE, _ORANGE = np.array([31, 95, 168.0]), np.array([194, 65, 12.0])
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """The hidden states of one recurrent layer along one example.
+
+    Attributes:
+        name: of the layer.
+        steps: names of its steps, in the order of the input.
+        path: ``<float>[steps, 2]``, the states on their first two principal components.
+        variance: share of the states' variance that lies along each of the two.
+        saturation: by gate, ``<float>[steps, 2]``: share of the units that are in the lowest and
+            in the highest tenth of its range.
+    """
+
+    name: str
+    steps: Sequence[str]
+    path: np.ndarray
+    variance: tuple[float, float]
+    saturation: Mapping[str, np.ndarray]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "path": np.round(self.path, 6).tolist(),
+            "variance": list(self.variance),
+            "saturation": {
+                gate: {"low": np.round(x[:, 0], 4).tolist(), "high": np.round(x[:, 1], 4).tolist()}
+                for gate, x in self.saturation.items()
+            },
+        }
 
 
 def text_drawing(steps: Sequence[str], each: np.ndarray, title: str) -> Drawing:

@@ -178,7 +178,7 @@ def test_every_command_shows_an_example():
     from tasks.commands.every import app
 
     commands = app.registered_commands
-    assert len(commands) == 12
+    assert len(commands) == 13
     for command in commands:
         name = command.name or command.callback.__name__
         assert command.epilog, name

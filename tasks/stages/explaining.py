@@ -12,7 +12,8 @@ import numpy as np
 from common.errors import DataError
 from common.files import write_text
 from pipelines.responses import readable
-from reports.explanation import Explanation, LayerStates, explanation_csv, explanation_page
+from reports.explanation import Explanation, explanation_csv, explanation_page
+from reports.explanation_charts import LayerStates
 from tasks.stages.console import load_tensorflow
 from tasks.stages.directories import RUN, required
 from tasks.stages.predicting import Answerer, keras_program
