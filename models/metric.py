@@ -18,6 +18,8 @@ class Metric:
         proportion: whether it is the share of examples that were answered rightly, so that its
             error follows from their number.
         exponential_of: the logged value whose exponential it is, where Keras logs that instead.
+        each_epoch: whether every epoch measures it on validation, so that it can choose the best
+            one; else it is measured on the answers of the trained model alone.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Metric:
     logged: str = ""
     proportion: bool = False
     exponential_of: str = ""
+    each_epoch: bool = True
 
     @property
     def key(self) -> str:

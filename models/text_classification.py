@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from models.embedding import word_embedding
+from models.label_metrics import label_scores
 from models.masking import MaskedBy
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
@@ -140,18 +141,23 @@ class WeightedSum(keras.layers.Layer):
         return total
 
 
-def choose_share(model: keras.Model, validation: Iterable) -> float:
-    """Weighs the recurrent path so that validation's cross-entropy is least, whatever the scale.
+def choose_share(
+    model: keras.Model, validation: Iterable, metric: str = "accuracy"
+) -> dict[str, float]:
+    """Weighs the recurrent path as is best on validation.
 
     Which path knows more depends on the data: the n-grams nearly all of it in short reviews, the
-    recurrent one where word order decides.
+    recurrent one where word order decides. By the accuracy the cross-entropy decides, whatever the
+    scale: it is the same for all examples, and less a matter of chance. What it says of common
+    labels drowns the rare ones, so any other metric decides itself; of equals the cross-entropy.
 
     Args:
         model: of ``text_classifier``; its share is changed, unless it has one path only.
         validation: batches of ``({"tokens"}, {"answer": labels})``.
+        metric: that of ``label_scores`` by which configurations are chosen.
 
     Returns:
-        The accuracy on validation with that share.
+        The ``label_scores`` on validation with that share.
     """
     batches = [(model.predict_on_batch(x), np.asarray(y["answer"])) for x, y in validation]
     logits = {name: np.concatenate([found[name] for found, _ in batches]) for name in batches[0][0]}
@@ -170,9 +176,13 @@ def choose_share(model: keras.Model, validation: Iterable) -> float:
         # At its best scale: a network that is too sure of itself may still know more.
         return minimize_scalar(tempered, bounds=LOG_SCALES, method="bounded").fun
 
+    def worth(share: float) -> tuple[float, float]:
+        scores = label_scores(labels, weighted(share).argmax(1))
+        return 0.0 if metric == "accuracy" else scores[metric], -cross_entropy(share)
+
     answer = logits["answer"]
     if "wide" in logits:
-        best = min(SHARES, key=cross_entropy)
+        best = max(SHARES, key=worth)
         model.get_layer("heads").share.assign(best)
         answer = weighted(best)
-    return float(np.mean(answer.argmax(1) == labels))
+    return label_scores(labels, answer.argmax(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -69,6 +70,17 @@ def inputs_and_flags(
         else:
             flags |= task_flags([word])
     return inputs, flags
+
+
+def task_by(name: str, metric: str | None) -> Any:
+    """The task of a name; with ``--metric`` the one of its metrics that decides.
+
+    Raises:
+        SeqloomError: there is no such task, or it has no such metric.
+    """
+    import tasks
+
+    return replace(tasks.get(name), chosen_by=_name(metric or ""))
 
 
 def sorted_flags(

@@ -20,6 +20,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="any other setting; repeatable"),
 ]
+MetricName = Annotated[
+    str | None,
+    typer.Option("--metric", help="what decides, where not the task's usual; see `tasks TASK`"),
+]
 Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")]
 MaxTime = Annotated[
     str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")

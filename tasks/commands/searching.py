@@ -10,7 +10,7 @@ import typer
 from common.files import check_writable
 from tasks.commands import options as o
 from tasks.commands.app import app
-from tasks.commands.arguments import sorted_flags, task_flags
+from tasks.commands.arguments import sorted_flags, task_by, task_flags
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
 from tasks.stages.durations import seconds
 from tasks.stages.next_steps import command, show_next
@@ -39,6 +39,7 @@ def tune(
     retries: o.Retries = 2,
     stall_after: o.Stall = "10m",
     extend: o.Extend = False,
+    metric: o.MetricName = None,
     settings: o.Set = None,
     data_seed: o.DataSeed = 0,
     seed: o.Seed = 0,
@@ -46,12 +47,11 @@ def tune(
     as_json: o.AsJson = False,
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
-    import tasks
     from tasks.stages.beginning import search_place
     from tasks.stages.trainers import start_fork_server
     from tuning.strategy_names import check_strategy
 
-    chosen = tasks.get(task)
+    chosen = task_by(task, metric)
     check_strategy(strategy)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     start = chosen.with_settings(chosen.settings, changes)

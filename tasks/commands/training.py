@@ -12,7 +12,7 @@ import typer
 from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import STARTED, app
-from tasks.commands.arguments import sorted_flags, task_flags
+from tasks.commands.arguments import sorted_flags, task_by, task_flags
 from tasks.stages.console import (
     baseline_note,
     load_noted,
@@ -45,6 +45,7 @@ def train(
         bool | None, typer.Option("--bidirectional/--unidirectional", help="directions")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="greatest number of epochs")] = None,
+    metric: o.MetricName = None,
     settings: o.Set = None,
     like: Annotated[
         Path | None, typer.Option(help="run or trial whose settings, data and seed to take")
@@ -60,10 +61,9 @@ def train(
         "cell": cell, "layers": layers, "units": units, "bidirectional": bidirectional,
         "epochs": epochs,
     }  # fmt: skip
-    import tasks
     from tasks.stages.beginning import Choices, begin, way_to_go_on
 
-    chosen = tasks.get(task)
+    chosen = task_by(task, metric)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     changes |= {name: value for name, value in flags.items() if value is not None}
     choices = Choices(data, reading, changes, like, seed, data_seed)
@@ -76,7 +76,7 @@ def train(
     tell(f"run: {start.run.path}")
     with way_to_go_on(start.run):
         result = stage(
-            chosen, start.data, start.settings, start.run,
+            start.task, start.data, start.settings, start.run,
             seed=start.seed, splits=start.splits, tell=tell, spent=spent,
         )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
@@ -147,6 +147,7 @@ def run(
     workers: o.Workers = None,
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
+    metric: o.MetricName = None,
     settings: o.Set = None,
     data_seed: o.DataSeed = 0,
     seed: o.Seed = 0,
@@ -154,13 +155,12 @@ def run(
     as_json: o.AsJson = False,
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
-    import tasks
     from tasks.stages.directories import WHOLE, place_for
     from tasks.stages.run_directory import next_free
     from tasks.stages.trainers import start_fork_server
     from tuning.strategy_names import check_strategy
 
-    chosen = tasks.get(task)
+    chosen = task_by(task, metric)
     check_strategy(strategy)
     most = seconds(max_time, "--max-time")
     base = chosen.settings

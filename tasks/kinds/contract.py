@@ -47,8 +47,10 @@ class Task(Explained, ABC):
         model: hyperparameters, by default.
         decoding: how model outputs become answers, by default; changeable in each request.
         judging: further ways of `seqloom evaluate` to judge a model, none by default.
+        chosen_by: name of the metric that decides, one of ``metrics``; the first if "".
         kind: what sort of problem it is; the folder below ``tasks/kinds``.
-        metric: the score that is reported and that configurations are chosen by.
+        metrics: scores by which configurations may be chosen, the usual one first. ``evaluate``
+            gives them on validation and on test, ``baseline`` too.
         monitor: what epochs are chosen by, if that is not the metric.
         headline: metrics of test that a report begins with, if they are measured.
         model_module: where the layers are that a saved model holds.
@@ -66,9 +68,10 @@ class Task(Explained, ABC):
     model: RecurrentConfig
     decoding: Config = Config()
     judging: Config = Config()
+    chosen_by: str = ""
 
     kind: ClassVar[str]
-    metric: ClassVar[Metric]
+    metrics: ClassVar[tuple[Metric, ...]]
     monitor: ClassVar[Metric | None] = None
     headline: ClassVar[tuple[str, ...]] = ()
     model_module: ClassVar[str]
@@ -79,6 +82,13 @@ class Task(Explained, ABC):
     hears: ClassVar[bool] = False
     answer_formats: ClassVar[tuple[str, ...]] = ()
     reads_tables: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.chosen_by and self.chosen_by not in (names := [one.name for one in self.metrics]):
+            raise ConfigError(
+                f"{self.name} has no metric {self.chosen_by!r} to choose by; there are: "
+                f"{', '.join(names)}"
+            )
 
     # ---- settings
 
@@ -144,9 +154,14 @@ class Task(Explained, ABC):
         """
 
     @property
+    def metric(self) -> Metric:
+        """The score that is reported first and that configurations are chosen by."""
+        return next(one for one in self.metrics if self.chosen_by in ("", one.name))
+
+    @property
     def watched(self) -> Metric:
-        """What epochs are chosen by."""
-        return self.monitor or self.metric
+        """What epochs are chosen by: the metric, where each epoch measures it."""
+        return self.monitor or (self.metric if self.metric.each_epoch else self.metrics[0])
 
     def as_trained(self, preprocessor: Preprocessor) -> Task:
         """The task as it reads further data for a trained model: the same, unless a kind knows."""

@@ -75,7 +75,7 @@ def begin(
     """Reads and checks all that a training needs.
 
     Args:
-        task: what to learn.
+        task: what to learn; where its ``chosen_by`` is "" it is chosen by what ``like`` was.
         choices: what was asked for.
         out: directory of the run; ``runs/TASK-1`` or the next that is free if None.
         resume: go on with the run in ``out``.
@@ -107,6 +107,8 @@ def begin(
         )
     else:
         settings = task.with_settings(base, changes)
+    if not task.chosen_by and (resume or choices.like):
+        task = replace(task, chosen_by=(run if resume else Run(choices.like)).task().chosen_by)
     task.check(settings, data)
     splits = load_noted(task, data, tell)
     if resume:

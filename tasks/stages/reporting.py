@@ -75,17 +75,18 @@ def search_commands(
         ]
     settings = {**_mapping(about.get("model")), **_mapping(about.get("preprocessor"))}
     data = _mapping(about.get("data"))
+    metric = _metric(name, str(about.get("metric", "")).removeprefix("val_"))
     if best is not None:
         drawn = {key: value for key, value in best.values.items() if "/" not in key}
         epochs = {"epochs": about["epochs"]} if about.get("epochs") else {}
         seed = {"seed": best.seed} if best.seed is not None else {}
-        line = _command("train", name, data, {**settings, **drawn, **epochs}, seed)
+        line = _command("train", name, data, {**settings, **drawn, **epochs}, {**metric, **seed})
         commands.append(("Train its configuration anew", line))
     plan = ["trials", "strategy", "epochs", "seed"]
     plan += ["executions"] if (about.get("executions") or 1) != 1 else []
     asked = {key: about[key] for key in plan if about.get(key) is not None}
     fixed = {key: value for key, value in settings.items() if key != "epochs"}
-    line = _command("tune", name, data, fixed, {**asked, "out": str(directory)})
+    line = _command("tune", name, data, fixed, {**metric, **asked, "out": str(directory)})
     return [*commands, ("Go on with the search, or on to more --trials", line)]
 
 
@@ -101,7 +102,8 @@ def run_commands(run: Run) -> list[tuple[str, str]]:
         commands.append(("Export it", f"seqloom export {path}"))
     else:
         commands.append(("Serve it", f"seqloom serve {_quoted(run.path / 'bundle')}"))
-    line = _command("train", name, data, settings, {"seed": config["seed"]})
+    metric = _metric(name, config.get("metric"))
+    line = _command("train", name, data, settings, {**metric, "seed": config["seed"]})
     return [*commands, ("Train the same again", line)]
 
 
@@ -156,6 +158,17 @@ def _flag(name: str, value: Any) -> list[str]:
     if isinstance(value, str | int | float):
         return [f"--{flag}", str(value)]
     return ["--set", f"{name}={json.dumps(value)}"]
+
+
+def _metric(name: str, metric: str | None) -> dict[str, Any]:
+    """``--metric`` of what was chosen by another metric than the task's usual one."""
+    import tasks
+
+    try:
+        usual = tasks.get(name).metric.name
+    except DataError:
+        return {}
+    return {"metric": metric} if metric and metric != usual else {}
 
 
 def _defaults(name: str) -> dict[str, Any]:

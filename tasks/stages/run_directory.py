@@ -8,7 +8,7 @@ import pkgutil
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,6 +68,7 @@ class Run:
             "data": asdict(data),
             "places": recorded(task, data, self.path),
             **settings.to_dict(),
+            "metric": task.metric.name,
             "seed": seed,
         }
         write_json(self.path / "config.json", config)
@@ -97,8 +98,9 @@ class Run:
             ) from error
 
     def task(self) -> Task:
-        """The task that was trained."""
-        return tasks.get(self.config()["task"])
+        """The task that was trained, with the metric that it was chosen by."""
+        config = self.config()
+        return replace(tasks.get(config["task"]), chosen_by=config.get("metric", ""))
 
     def settings(self) -> Settings:
         """The settings that were trained with."""
@@ -202,7 +204,11 @@ def resumed(task: Task, run: Run, changes: Mapping[str, Any]) -> tuple[Settings,
     config = run.config()
     if config["task"] != task.name:
         raise DataError(f"--resume: {run.path} is a run of {config['task']}, not of {task.name}")
-    settings = run.settings()
+    settings, metric = run.settings(), run.task().metric.name
+    if task.chosen_by not in ("", metric):
+        raise DataError(
+            f"--resume: {run.path} was begun with --metric {metric}; give none, or that"
+        )
     if task.with_settings(settings, changes) != settings:
         raise DataError(f"--resume: {run.path} was begun with other settings; give none, or those")
     return settings, run.data(), config["seed"]

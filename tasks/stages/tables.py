@@ -29,8 +29,10 @@ def task_rows() -> list[Row]:
 
 
 def flag_rows(task: Task) -> list[Row]:
-    """Each flag of one task: data, model, preprocessor, decoding, judging."""
-    rows = []
+    """Each flag of one task: what decides, data, model, preprocessor, decoding, judging."""
+    metrics = ", ".join(one.name for one in task.metrics)
+    rows = [{"flag": "--metric", "of": "choice", "default": task.metric.name,
+             "meaning": f"what configurations are chosen by ({metrics})"}]  # fmt: skip
     for group, values in task.groups.items():
         for item in fields(values):
             choices = item.metadata.get("choices")

@@ -28,6 +28,7 @@ def trainer_spec(
             "reading": dict(data.reading),
             "settings": settings.to_dict(),
             "fingerprint": fingerprint,
+            "metric": task.metric.name,
         },
     )
 

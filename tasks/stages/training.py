@@ -208,7 +208,7 @@ def fit_run(
             monitor=task.watched.key,
             mode=task.watched.mode,
             callbacks=[progress, *callbacks],
-            names={task.metric.logged: task.metric.name} if task.metric.logged else {},
+            names={metric.logged: metric.name for metric in task.metrics if metric.logged},
             after_epoch=lambda model, batches: task.after_epoch(model, ready.preprocessor, batches),
             until=until,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ class TaskTrainer:
         reading: how the examples are read.
         settings: those that the search does not choose, by group.
         fingerprint: of the examples where the search began.
+        metric: name of the metric that decides; the task's usual one if "".
 
     Raises:
         DataError: the examples here are not those of the search.
@@ -87,8 +89,9 @@ class TaskTrainer:
         reading: dict[str, Any],
         settings: dict[str, dict[str, Any]],
         fingerprint: str,
+        metric: str = "",
     ) -> None:
-        self.task = tasks.get(task)
+        self.task = replace(tasks.get(task), chosen_by=metric)
         self.data = DataOptions(source, data_seed, reading)
         self.settings = self.task.settings_of(settings)
         splits = self.task.load(self.data)
@@ -138,7 +141,7 @@ class TaskTrainer:
     def _score(self, done: Trained) -> float:
         """The task's metric on validation; measured here where epochs are chosen by another."""
         task, metric = self.task, self.task.metric
-        if task.monitor is None:
+        if task.watched == metric:
             return done.history.best[metric.key]
         examples = self.ready.splits.validation
         raw = done.preprocessor.raw(examples)

@@ -3,6 +3,7 @@
 import pytest
 
 from models.baselines import linear_text_baseline
+from models.label_metrics import label_scores
 
 TRAIN = (["good film", "bad film", "good plot", "bad plot"] * 3, ["pos", "neg", "pos", "neg"] * 3)
 # One clause without spaces each, none of which comes again: for a word pattern all are unknown.
@@ -63,3 +64,25 @@ def test_the_test_part_has_no_say_in_the_choice():
         for test in (None, seen, (texts, labels[::-1]), (["good"], ["neg"]), (["good"], ["pos"]))
     }
     assert len(names) == 1
+
+
+def test_a_metric_that_counts_labels_alike_may_balance_the_classes():
+    # "odd" is rare and shares its words; unbalanced, the classifier never answers it.
+    texts = ["plain word"] * 40 + ["plain word odd"] * 4
+    labels = ["usual"] * 38 + ["rare"] * 2 + ["rare"] * 2 + ["usual"] * 2
+    seen = (texts, labels)
+    usual = linear_text_baseline(seen, seen, seen)
+    counted = linear_text_baseline(seen, seen, seen, metric="macro_f1")
+    assert "balanced" not in usual["name"]
+    assert counted["name"].endswith(", classes balanced")
+    assert counted["test"]["macro_f1"] > usual["test"]["macro_f1"]
+    assert set(usual["validation"]) == {"accuracy", "macro_f1"}
+    assert set(usual["test"]) == {"accuracy", "macro_f1", "majority_class"}
+
+
+def test_scores_of_labels_by_hand():
+    # F1 of a is 2 * 2 / (2 + 3), of b 2 * 1 / (2 + 1).
+    scores = label_scores(["a", "a", "a", "b"], ["a", "a", "b", "b"])
+    assert scores == pytest.approx({"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 2})
+    # A label that is guessed and never true counts too, with an F1 of 0.
+    assert label_scores(["a", "a"], ["a", "c"])["macro_f1"] == pytest.approx((2 / 3) / 2)

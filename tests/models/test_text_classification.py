@@ -105,11 +105,9 @@ def heads_model(deep, wide):
 def test_the_path_that_knows_gets_the_weight(who, expected):
     right, wrong = [[2.0, 0], [0, 2.0]], [[0.0, 2], [1.5, 0]]
     model = heads_model(*((right, wrong) if who == "deep" else (wrong, right)))
-    accuracy = choose_share(
-        model, [({"tokens": np.array([[0], [1]])}, {"answer": np.array([0, 1])})]
-    )
+    scores = choose_share(model, [({"tokens": np.array([[0], [1]])}, {"answer": np.array([0, 1])})])
     assert float(model.get_layer("heads").share) == pytest.approx(expected)
-    assert accuracy == 1.0
+    assert scores == {"accuracy": 1.0, "macro_f1": 1.0}
     answer = model.predict_on_batch({"tokens": np.array([[0], [1]])})["answer"]
     np.testing.assert_array_equal(answer.argmax(1), [0, 1])
 
@@ -119,8 +117,23 @@ def test_one_path_alone_has_all_of_the_answer():
     outputs = model.predict_on_batch({"tokens": TOKENS})
     assert set(outputs) == {"deep", "answer"}
     np.testing.assert_array_equal(outputs["deep"], outputs["answer"])
-    accuracy = choose_share(model, [({"tokens": TOKENS}, {"answer": LABELS})])
-    assert accuracy == (outputs["deep"].argmax(1) == LABELS).mean()
+    scores = choose_share(model, [({"tokens": TOKENS}, {"answer": LABELS})])
+    assert scores["accuracy"] == (outputs["deep"].argmax(1) == LABELS).mean()
+
+
+def test_the_metric_decides_which_path_answers():
+    # The linear path is sure of the common label, which is right nine times; the recurrent one
+    # knows the rare label, and is unsure of the common one.
+    labels = np.array([0] * 9 + [1])
+    model = heads_model([[0.3, 0.0], [0.0, 4.0]], [[3.0, 0.0], [3.0, 0.0]])
+    batches = [({"tokens": labels[:, None]}, {"answer": labels})]
+    scores = choose_share(model, batches, "macro_f1")
+    assert scores == {"accuracy": 1.0, "macro_f1": 1.0}
+    worst = heads_model([[0.0, 1.0], [0.0, 1.0]], [[0.3, 0.0], [0.3, 0.0]])
+    # All answers are one label, whatever the share: 9 of 10 are right, and F1 is (18 / 19 + 0) / 2.
+    scores = choose_share(worst, batches, "macro_f1")
+    assert scores == pytest.approx({"accuracy": 0.9, "macro_f1": 9 / 19})
+    assert float(worst.get_layer("heads").share) < 0.3
 
 
 @pytest.mark.parametrize("wide", ["none", "characters"])

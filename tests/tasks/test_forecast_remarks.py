@@ -10,6 +10,7 @@ from pipelines.frequency import DAY, Frequency
 from pipelines.series import Series
 from pipelines.splits import Splits
 from pipelines.windows import Table, split_windows
+from tasks.kinds.forecasting import INTERVALS
 from tasks.kinds.forecasting.baseline import forecast_baselines
 from tasks.kinds.forecasting.finishing import finish
 from tasks.stages.predicting import keras_responses
@@ -50,7 +51,7 @@ def judged(values, train=None, **changes):
         examples = getattr(splits, part)
         said[part] = keras_responses(TASK, model, pre, pre.raw(examples))
         metrics[part] = TASK.evaluate(pre, said[part], examples)
-    return pre, metrics, forecast_baselines(pre, splits), said["test"]
+    return pre, metrics, forecast_baselines(pre, splits, INTERVALS), said["test"]
 
 
 @pytest.fixture(scope="module")

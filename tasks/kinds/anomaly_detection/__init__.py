@@ -65,7 +65,8 @@ class AnomalyDetection(SeriesTask):
     model: AnomalyConfig = AnomalyConfig()
 
     kind = "anomaly detection"
-    metric = Metric("mae", "min", logged="next_mae")
+    # Labels are those of test alone.
+    metrics = (Metric("mae", "min", logged="next_mae"),)
     headline = ("alarms", "recall", "f1")
     model_module = "models.anomaly_detection"
     overfit = Overfit(

@@ -52,7 +52,10 @@ class Forecasting(SeriesTask):
     model: ForecastConfig = ForecastConfig()
 
     kind = "forecasting"
-    metric = Metric("mse", "min", logged="mean_mse")
+    metrics = (
+        Metric("mse", "min", logged="mean_mse"),
+        *(Metric(name, "min", each_epoch=False) for name in ("mae", "mase", "quantile_loss")),
+    )
     model_module = "models.forecasting"
     # The network alone must be able to, without a linear path or a baseline next to it.
     overfit = Overfit(0.05, epochs=100, settings={
@@ -163,7 +166,7 @@ class Forecasting(SeriesTask):
         """Naive ones, ridge, exponential smoothing: the one that is best on validation."""
         from tasks.kinds.forecasting.baseline import forecast_baselines
 
-        return forecast_baselines(preprocessor, splits)
+        return forecast_baselines(preprocessor, splits, INTERVALS, self.metric.name)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``series from TIME: column 3.1 [2.0, 4.2], ... after 24 steps 2.9 [...]``."""

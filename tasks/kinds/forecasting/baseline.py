@@ -1,8 +1,11 @@
-"""The baselines of forecasting, judged on the same windows by the same metrics."""
+"""The baselines of forecasting, judged on the same windows by the same metrics.
+
+Their intervals are as wide as their errors on validation are, step by step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +18,7 @@ from models.forecasting_baselines import (
     Ridge,
     WindowMap,
 )
-from models.forecasting_metrics import point_scores
+from models.forecasting_metrics import point_scores, quantile_scores
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
 from pipelines.windows import Windows, covered_rows
@@ -28,12 +31,23 @@ MAX_SERIES = 50
 Forecast = Callable[[np.ndarray], np.ndarray]
 
 
-def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, Any]:
+def forecast_baselines(
+    pre: ForecastPreprocessor,
+    splits: Splits,
+    intervals: Mapping[str, tuple[int, int]],
+    metric: str = "mse",
+) -> dict[str, Any]:
     """Metrics of the baseline that is best on validation, and the mse of all.
 
+    Args:
+        pre: of the run.
+        splits: windows.
+        intervals: places of their ends among ``pre.levels``, by name.
+        metric: by which the best is chosen: "mse", "mae" or "mase"; the mse for any other.
+
     Returns:
-        ``{"name", "validation": {"mse", "mae", "mase"}, "test": {"mse", "mae", "mase",
-        "<baseline>_mse"...}}``.
+        ``{"name", "validation": {"mse", "mae", "mase", "quantile_loss", "coverage_..."}, "test":
+        {the same, "<baseline>_mse"...}}``.
     """
     parts = {"validation": splits.validation, "test": splits.test}
     found = {
@@ -49,7 +63,17 @@ def forecast_baselines(pre: ForecastPreprocessor, splits: Splits) -> dict[str, A
         name: {part: _scores(pre, parts[part], mean) for part, mean in means.items()}
         for name, means in found.items()
     }
-    best = min(scores, key=lambda name: scores[name]["validation"]["mse"])
+    point = metric if metric in ("mse", "mae", "mase") else "mse"
+    best = min(scores, key=lambda name: scores[name]["validation"][point])
+    spread = np.quantile(
+        splits.validation.future() - found[best]["validation"], pre.levels, axis=0
+    )  # (levels, horizon, targets)
+    for part, mean in found[best].items():
+        quantiles = mean[..., None] + np.moveaxis(spread, 0, -1)
+        scale = pre.scaler.first(len(pre.targets)).scale
+        scores[best][part] |= quantile_scores(
+            parts[part].future(), quantiles, scale, pre.levels, intervals
+        )
     every = {f"{name}_mse": score["test"]["mse"] for name, score in scores.items()}
     return {
         "name": best.replace("_", " "),

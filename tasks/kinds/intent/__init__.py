@@ -44,7 +44,13 @@ class Intent(Tagging):
     decoding: IntentDecoding = IntentDecoding()
 
     kind = "intent"
-    metric = Metric("frame_accuracy", "max", proportion=True)
+    metrics = (
+        Metric("frame_accuracy", "max", proportion=True),
+        Metric("intent_accuracy", "max", proportion=True),
+        Metric("slot_f1", "max"),
+        Metric("slot_precision", "max", each_epoch=False),
+        Metric("slot_recall", "max", each_epoch=False),
+    )
     model_module = "models.intent"
     # A slot more is a frame less: frames are best with the likeliest tags.
     fits_offset = False

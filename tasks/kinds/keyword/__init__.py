@@ -51,7 +51,7 @@ class Keyword(Hearing):
 
     kind = "keyword"
     classes: ClassVar[bool] = True
-    metric = Metric("accuracy", "max", proportion=True)
+    metrics = (Metric("accuracy", "max", proportion=True), Metric("macro_f1", "max"))
     # Accuracy on a small validation part is 1 long before a model has learnt what it can.
     monitor = Metric("loss", "min")
     model_module = "models.keyword"
@@ -113,7 +113,7 @@ class Keyword(Hearing):
         examples: Sequence[SoundExample],
     ) -> dict[str, float]:
         """Accuracy and the macro-averaged F1 of the predicted classes."""
-        from tasks.kinds.label_scores import label_scores
+        from models.label_metrics import label_scores
 
         truth = [one.target for one in examples]
         return label_scores(truth, [label.decode("utf-8") for label in responses["label"]])
@@ -128,7 +128,8 @@ class Keyword(Hearing):
             rows = preprocessor.encoded(examples).inputs["frames"].rows()
             return frame_statistics(rows), preprocessor.label_ids(examples)
 
-        return linear_sound_baseline(*map(part, (splits.train, splits.validation, splits.test)))
+        parts = map(part, (splits.train, splits.validation, splits.test))
+        return linear_sound_baseline(*parts, metric=self.metric.name)
 
     def pictures(
         self,

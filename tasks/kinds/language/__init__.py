@@ -52,7 +52,10 @@ class Language(Task):
     judging: LanguageJudging = LanguageJudging()
 
     kind = "language"
-    metric = Metric("perplexity", "min", exponential_of="loss")
+    metrics = (
+        Metric("perplexity", "min", exponential_of="loss"),
+        Metric("bits_per_char", "min", each_epoch=False),
+    )
     monitor = Metric("loss", "min")
     model_module = "models.language"
     overfit = Overfit(1.5, epochs=80, examples=2, settings=MappingProxyType({

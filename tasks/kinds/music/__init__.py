@@ -45,7 +45,7 @@ class Music(Task):
     decoding: MusicDecoding = MusicDecoding()
 
     kind = "music"
-    metric = Metric("nll", "min")
+    metrics = (Metric("nll", "min"), Metric("nll_with_first", "min", each_epoch=False))
     model_module = "models.music"
     overfit = Overfit(0.5, epochs=80, examples=4, settings=MappingProxyType({
         "dropout": 0.0, "input_dropout": 0.0, "learning_rate": 0.01, "units": 64,

@@ -40,7 +40,9 @@ class Speech(Hearing):
 
     kind = "speech"
     classes: ClassVar[bool] = False
-    metric = Metric("cer", "min")
+    metrics = (
+        Metric("cer", "min"), Metric("wer", "min"), Metric("exact", "max", proportion=True),
+    )  # fmt: skip
     model_module = "models.speech"
     overfit = Overfit(0.25, epochs=50, examples=6, settings=MappingProxyType({
         "dropout": 0.0, "gain_db": 0.0, "noise_db": 200.0, "warp": 0.0, "shift": 0, "average": 0.0,
@@ -88,10 +90,10 @@ class Speech(Hearing):
     def after_epoch(
         self, model: keras.Model, preprocessor: SpeechPreprocessor, validation: tf.data.Dataset
     ) -> dict[str, float]:
-        """The character error rate of greedy search on validation."""
-        from tasks.kinds.speech.scoring import greedy_error
+        """The error rates of greedy search on validation."""
+        from tasks.kinds.speech.scoring import greedy_rates
 
-        return {self.metric.name: greedy_error(model, preprocessor, validation)}
+        return greedy_rates(model, preprocessor, validation)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """``frames`` and ``inside`` to ``{"log_probabilities": <float32>[batch, steps, symbols]}``,
@@ -138,7 +140,7 @@ class Speech(Hearing):
         """The commonest text, or a decoder of Morse code by threshold and timing."""
         from tasks.kinds.speech.baseline import speech_baseline
 
-        return speech_baseline(preprocessor, splits)
+        return speech_baseline(preprocessor, splits, self.metric)
 
     def pictures(
         self,

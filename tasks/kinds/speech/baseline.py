@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from models.metric import Metric
 from models.speech_baselines import keyed_text
 from tasks.kinds.speech.scoring import error_rates
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def speech_baseline(
-    preprocessor: SpeechPreprocessor, splits: Splits[SoundExample]
+    preprocessor: SpeechPreprocessor, splits: Splits[SoundExample], metric: Metric
 ) -> dict[str, Any]:
-    """The commonest text of training, or Morse code by threshold and timing: whichever makes fewer
-    errors on validation."""
+    """The commonest text of training, or Morse code by threshold and timing: whichever is better on
+    validation by the metric."""
     from pipelines.synthetic_speech import CODE
 
     commonest = Counter(map(preprocessor.said, splits.train)).most_common(1)[0][0]
@@ -33,5 +34,6 @@ def speech_baseline(
         return error_rates(list(map(preprocessor.said, part)), list(map(ways[way], part)))
 
     found = {way: scores(way, splits.validation) for way in ways}
-    best = min(found, key=lambda way: found[way]["cer"])
+    wanted = metric.best(scores[metric.name] for scores in found.values())
+    best = next(way for way in found if found[way][metric.name] == wanted)
     return {"name": best, "validation": found[best], "test": scores(best, splits.test)}

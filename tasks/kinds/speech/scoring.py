@@ -32,8 +32,10 @@ def error_rates(said: Sequence[str], heard: Sequence[str]) -> dict[str, float]:
     return {**found, "exact": exact}
 
 
-def greedy_error(model: keras.Model, preprocessor: SpeechPreprocessor, validation: Any) -> float:
-    """The character error rate of greedy search.
+def greedy_rates(
+    model: keras.Model, preprocessor: SpeechPreprocessor, validation: Any
+) -> dict[str, float]:
+    """The ``error_rates`` of greedy search.
 
     Args:
         model: frames to log-probabilities.
@@ -51,4 +53,4 @@ def greedy_error(model: keras.Model, preprocessor: SpeechPreprocessor, validatio
         ):
             said.append(preprocessor.text(truth[truth != 0]))
             heard.append(preprocessor.text(row[:n]))
-    return error_rates(said, heard)["cer"]
+    return error_rates(said, heard)

@@ -55,7 +55,12 @@ class Tagging(Task):
     model: TaggingConfig = TaggingConfig()
 
     kind = "tagging"
-    metric = Metric("f1", "max")
+    metrics = (
+        Metric("f1", "max"),
+        Metric("accuracy", "max"),
+        Metric("precision", "max", each_epoch=False),
+        Metric("recall", "max", each_epoch=False),
+    )
     model_module = "models.tagging"
     fits_offset: ClassVar[bool] = True
     # The network alone must be able to, without the linear model beside it.

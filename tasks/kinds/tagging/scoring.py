@@ -40,7 +40,7 @@ def tag_metrics(
                 unknown += 1
                 unknown_right += want == got
     accuracy = right / max(1, total)
-    found = {"accuracy": accuracy, "f1": accuracy}
+    found = {"accuracy": accuracy, **dict.fromkeys(("f1", "precision", "recall"), accuracy)}
     if has_spans:
         precision, recall, f1 = span_f1(gold, guesses)
         found |= {"f1": f1, "precision": precision, "recall": recall}

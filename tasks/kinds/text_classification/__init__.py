@@ -55,7 +55,10 @@ class TextClassification(Task):
     model: TextConfig = TextConfig()
 
     kind = "text classification"
-    metric = Metric("accuracy", "max", logged="answer_accuracy", proportion=True)
+    metrics = (
+        Metric("accuracy", "max", logged="answer_accuracy", proportion=True),
+        Metric("macro_f1", "max"),
+    )
     model_module = "models.text_classification"
     # The network alone must be able to, without the linear path next to it.
     overfit = Overfit(0.95, settings=MappingProxyType({
@@ -161,7 +164,7 @@ class TextClassification(Task):
         """Weighs the recurrent against the linear path."""
         from models.text_classification import choose_share
 
-        return {self.metric.name: choose_share(model, validation)}
+        return choose_share(model, validation, self.metric.name)
 
     def cores(self, model: keras.Model) -> dict[str, keras.Model]:
         """``tokens`` to ``{"probabilities": <float32>[batch, classes]}``."""
@@ -177,7 +180,7 @@ class TextClassification(Task):
         examples: Sequence[Any],
     ) -> dict[str, float]:
         """Accuracy and the macro-averaged F1 of the predicted labels."""
-        from tasks.kinds.label_scores import label_scores
+        from models.label_metrics import label_scores
 
         truth = [example.label for example in examples]
         return label_scores(truth, [label.decode("utf-8") for label in responses["label"]])
@@ -185,14 +188,14 @@ class TextClassification(Task):
     def baseline(
         self, preprocessor: TextClassificationPreprocessor, splits: Splits
     ) -> dict[str, Any]:
-        """A linear classifier over n-grams of words or characters."""
+        """A linear classifier over n-grams of words or characters, chosen by the same metric."""
         from models.baselines import linear_text_baseline
 
         parts = (splits.train, splits.validation, splits.test)
         return linear_text_baseline(*(
             ([example.text for example in part], [example.label for example in part])
             for part in parts
-        ))  # fmt: skip
+        ), metric=self.metric.name)  # fmt: skip
 
     def question(
         self,

@@ -56,7 +56,9 @@ class Translation(Task):
     decoding: TranslationDecoding = TranslationDecoding()
 
     kind = "translation"
-    metric = Metric("bleu", "max")
+    metrics = (
+        Metric("bleu", "max"), Metric("chrf", "max"), Metric("exact", "max", proportion=True),
+    )  # fmt: skip
     # BLEU takes a search over every example: epochs are chosen by the loss.
     monitor = Metric("loss", "min")
     model_module = "models.translation"
