@@ -95,6 +95,7 @@ def tune(
     out: str | Path | None = None,
     seed: int = 0,
     data_seed: int = 0,
+    metric: str = "",
     **settings: Any,
 ) -> TuningSearch:
     """Searches the task's space; the same call with the same ``out`` goes on where it stopped.
@@ -118,12 +119,13 @@ def tune(
         out: directory of the search; ``runs/TASK-search-1`` or the next that is free if None.
         seed: of the draws and of each trial.
         data_seed: of splits that are made and of synthetic data.
+        metric: what decides, such as "macro_f1"; the task's usual one if "".
         **settings: those that every trial has; see ``train``.
 
     Raises:
         SeqloomError: data or settings that do not fit, in one sentence.
     """
-    found = found_task(task)
+    found = found_task(task, metric)
     reading, changes = sorted_settings(found, settings)
     start = found.with_settings(found.settings, changes)
     where = found.data_options(data, data_seed, **reading)

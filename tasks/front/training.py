@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def train(
     like: str | Path | None = None,
     seed: int | None = None,
     data_seed: int | None = None,
+    metric: str = "",
     **settings: Any,
 ) -> TrainedRun:
     """Trains one model and judges it beside its baseline; ``seqloom train`` from Python.
@@ -39,13 +41,14 @@ def train(
         like: a run whose settings, data and seed are taken where nothing else is said.
         seed: of weights, dropout and the order of examples; 0 if None.
         data_seed: of splits that are made and of synthetic data; 0 if None.
+        metric: what decides, such as "macro_f1"; that of ``like`` or the task's usual one if "".
         **settings: any of ``seqloom.settings(task)``, such as ``cell="gru"``, ``units=128``,
             ``text_column="body"``.
 
     Raises:
         SeqloomError: data or settings that do not fit, in one sentence.
     """
-    found = found_task(task)
+    found = found_task(task, metric)
     choices = Choices(data, *sorted_settings(found, settings), like and Path(like), seed, data_seed)
     start = begin(found, choices, out and Path(out), resume)
     load_tensorflow()
@@ -60,13 +63,12 @@ def train(
     return TrainedRun(start.run.path)
 
 
-def found_task(task: str | Task) -> Task:
-    """The task of this name, or the task itself."""
-    if isinstance(task, Task):
-        return task
-    if not isinstance(task, str):
+def found_task(task: str | Task, metric: str = "") -> Task:
+    """The task of this name, or the task itself; with a metric's name, that metric decides."""
+    if not isinstance(task, str | Task):
         raise DataError(f"a task is a name or a Task, not {type(task).__name__}")
-    return known_tasks.get(task)
+    found = known_tasks.get(task) if isinstance(task, str) else task
+    return replace(found, chosen_by=metric) if metric else found
 
 
 def sorted_settings(

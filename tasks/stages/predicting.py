@@ -221,7 +221,9 @@ def task_of(directory: Path) -> Task:
     config = _config(directory)
     task, trained = tasks.get(config["task"]), config.get("decoding", {})
     known = {name: trained[name] for name in task.decoding.names() if name in trained}
-    return replace(task, decoding=task.decoding.updated(**known))
+    return replace(
+        task, decoding=task.decoding.updated(**known), chosen_by=config.get("metric", "")
+    )
 
 
 def _config(directory: Path) -> dict[str, Any]:

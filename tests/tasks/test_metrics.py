@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import seqloom
 import tasks
 from common.errors import ConfigError, DataError
+from tasks.front.training import found_task
 from tasks.kinds.contract import DataOptions
 from tasks.stages.beginning import Choices, begin
 from tasks.stages.reporting import run_commands
@@ -55,6 +57,15 @@ def test_the_flags_of_a_task_name_its_metrics():
     (row,) = [row for row in flag_rows(tasks.get("translation")) if row["flag"] == "--metric"]
     assert row["default"] == "bleu"
     assert "bleu, chrf, exact" in row["meaning"]
+
+
+def test_python_chooses_by_a_metric_too(tmp_path):
+    for start in (seqloom.train, seqloom.tune):
+        with pytest.raises(ConfigError, match="classify has no metric 'bleu'"):
+            start("classify", "synthetic:120", metric="bleu", out=tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+    assert found_task("classify", "macro_f1").metric.name == "macro_f1"
+    assert found_task(replace(tasks.get("classify"), chosen_by="macro_f1")).chosen_by == "macro_f1"
 
 
 def test_a_run_keeps_its_metric(tmp_path):
