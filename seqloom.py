@@ -66,7 +66,9 @@ __all__, __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 def main() -> None:
     """Entry point of the console script."""
-    from common.telling import remind
+    from contextlib import nullcontext
+
+    from common.telling import reminding
     from tasks.commands.every import app
     from tasks.stages.console import guarded
 
@@ -79,13 +81,13 @@ def main() -> None:
     debug = "--debug" in flags
     arguments = [*(flag for flag in flags if flag != "--debug"), *rest]
 
-    if arguments[:1] != ["serve"]:  # which is silent for as long as nobody asks
-        remind()
-
     def command() -> None:
         app(arguments, prog_name="seqloom", standalone_mode=True)
 
-    sys.exit(guarded(command, debug))
+    # A server is silent for as long as nobody asks.
+    with nullcontext() if arguments[:1] == ["serve"] else reminding():
+        code = guarded(command, debug)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SILENCE_SECONDS = 10.0
 
@@ -37,12 +39,15 @@ def silent_for() -> float:
     return 0.0 if _said.bars else time.monotonic() - _said.reminded
 
 
-def remind() -> None:
-    """From now on, says on stderr what is going on whenever nothing was said for ten seconds."""
+@contextmanager
+def reminding() -> Iterator[None]:
+    """Within, says on stderr what is going on whenever nothing was said for ten seconds."""
+    ended = threading.Event()
+    _said.what, _said.at = "", time.monotonic()
+    _said.reminded = _said.at
 
     def work() -> None:
-        while True:
-            time.sleep(0.5)
+        while not ended.wait(0.5):
             if silent_for() >= SILENCE_SECONDS:
                 _said.reminded = time.monotonic()
                 seconds = time.monotonic() - _said.at
@@ -50,3 +55,7 @@ def remind() -> None:
                 print(f"... {seconds:.0f} s{about}", file=sys.stderr, flush=True)
 
     threading.Thread(target=work, name="reminder", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

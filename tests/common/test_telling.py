@@ -30,10 +30,11 @@ def test_silence_counts_from_the_last_line_and_not_under_a_bar(clock):
 def test_what_takes_long_is_named_again(monkeypatch, capsys):
     monkeypatch.setattr(telling, "_said", telling._Said())
     monkeypatch.setattr(telling, "SILENCE_SECONDS", 0.2)
-    telling.told("exporting")
-    telling.remind()
-    time.sleep(1.5)
-    telling.bar_shown(True)  # the thread outlives the test and stays quiet
+    with telling.reminding():
+        telling.told("exporting")
+        time.sleep(1.5)
     lines = capsys.readouterr().err.splitlines()
     assert lines
     assert all(line.startswith("... ") and line.endswith(" s: exporting") for line in lines)
+    time.sleep(1)
+    assert capsys.readouterr().err == "", "a command that has ended is not waited for"
