@@ -39,6 +39,11 @@ class RecurrentConfig(Config):
     )
 
 
+# Of models that answer one label; ``tasks.kinds.class_weights`` does it.
+CLASS_WEIGHTS = ("none", "balanced")
+CLASS_WEIGHT_HELP = "balanced: the loss of rare labels counts as much as that of common ones"
+
+
 @dataclass(frozen=True)
 class EncoderConfig(RecurrentConfig):
     """Hyperparameters of models that may begin with what a language model has learnt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number
+from models.config import CLASS_WEIGHT_HELP, CLASS_WEIGHTS
 from models.tagging_config import TaggingConfig
 
 
@@ -17,3 +18,4 @@ class IntentConfig(TaggingConfig):
     patience: int = number(8, 1, 100000, "epochs without a better validation score before the end")
     pooling: str = choice("attention", ("last", "mean", "max", "attention"), "sequence to vector")
     intent_weight: float = number(1.0, 0.0, 100.0, "of the intent's loss beside that of the slots")
+    class_weight: str = choice("none", CLASS_WEIGHTS, f"of intents; {CLASS_WEIGHT_HELP}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from common.config import choice, number, switch
 from models.audio_config import AudioConfig
+from models.config import CLASS_WEIGHT_HELP, CLASS_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,4 @@ class KeywordConfig(AudioConfig):
         40.0, 0.0, 200.0, "decibels below a sound's loudest band under which all is alike; 0: none"
     )
     centre: bool = switch(True, "take away the mean of each sound's frames: another microphone")
+    class_weight: str = choice("none", CLASS_WEIGHTS, CLASS_WEIGHT_HELP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import choice, number, switch
-from models.config import WordConfig
+from models.config import CLASS_WEIGHT_HELP, CLASS_WEIGHTS, WordConfig
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,4 @@ class TextConfig(WordConfig):
     wide: str = choice("characters", ("none", "words", "characters"), "n-grams of the linear path")
     pairs: bool = switch(True, "embed pairs of letters too, in scripts without spaces")
     wide_l2: float = number(5e-5, 0.0, 1.0, "penalty on the linear path's weights")
+    class_weight: str = choice("none", CLASS_WEIGHTS, CLASS_WEIGHT_HELP)

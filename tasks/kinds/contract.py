@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from pipelines.answer_files import AskedFile
+    from pipelines.encoded import Encoded
     from pipelines.frames import Source
     from pipelines.live import Answering, Live
     from pipelines.preprocessor import Preprocessor
@@ -180,6 +181,11 @@ class Task(Explained, ABC):
     def count(self, settings: Settings, preprocessor: Preprocessor, train: Any) -> Any:
         """What ``build`` needs from counting the encoded training examples, once for a search."""
         return None
+
+    def weighted(self, settings: Settings, train: Encoded) -> Encoded:
+        """The encoded training examples with the weights of their losses: alike, unless a kind
+        weighs them. Validation is never weighted."""
+        return train
 
     @abstractmethod
     def build(self, settings: Settings, preprocessor: Preprocessor, counts: Any) -> keras.Model:

@@ -155,6 +155,7 @@ def prepare(task: Task, settings: Settings, splits: Splits) -> Ready:
     """Adapts the preprocessor, and counts what the model needs, on train alone."""
     preprocessor = task.adapt(settings, splits.train)
     train, validation = (preprocessor.encoded(part) for part in (splits.train, splits.validation))
+    train = task.weighted(settings, train)
     counts = task.count(settings, preprocessor, train)
     return Ready(splits, preprocessor, counts, train, validation)
 

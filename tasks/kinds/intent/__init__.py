@@ -12,6 +12,7 @@ from models.intent_config import IntentConfig
 from models.metric import Metric
 from pipelines.intent import IntentDecoding
 from pipelines.tagging import TaggingPreprocessing
+from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import Responses, Settings, choices
 from tasks.kinds.tagging import TaggedText, Tagging
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+    from pipelines.encoded import EncodedRows
     from pipelines.intent import IntentPreprocessor
     from pipelines.splits import Splits
     from pipelines.tagged import TaggedExample
@@ -61,6 +63,10 @@ class Intent(Tagging):
 
         found = IntentPreprocessor.adapt(settings.preprocessing, train, settings.decoding)
         return self.extended(found, settings)
+
+    def weighted(self, settings: Settings, train: EncodedRows) -> EncodedRows:
+        """Each intent counts alike in its loss, with ``--class-weight balanced``."""
+        return with_class_weights(train, settings.model, ("intents",))
 
     def build(
         self, settings: Settings, preprocessor: IntentPreprocessor, counts: WordCounts

@@ -13,6 +13,7 @@ from models.keyword_config import KeywordConfig
 from models.metric import Metric
 from pipelines.keyword_watch import KeywordDecoding
 from tasks.kinds.audio import Hearing, RecordedSounds
+from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import keras_tuner
 
     from pipelines.audio_examples import SoundExample
+    from pipelines.encoded import EncodedRows
     from pipelines.keyword import KeywordPreprocessor
     from pipelines.keyword_watch import KeywordWatch
     from pipelines.live import Answering
@@ -73,6 +75,10 @@ class Keyword(Hearing):
         from pipelines.keyword import KeywordPreprocessor
 
         return KeywordPreprocessor.adapt(settings.preprocessing, train)
+
+    def weighted(self, settings: Settings, train: EncodedRows) -> EncodedRows:
+        """Each class counts alike in the loss, with ``--class-weight balanced``."""
+        return with_class_weights(train, settings.model, ("label",))
 
     def build(
         self, settings: Settings, preprocessor: KeywordPreprocessor, counts: None

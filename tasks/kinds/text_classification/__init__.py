@@ -16,6 +16,7 @@ from pipelines.encodings import ENCODING_HELP
 from pipelines.synthetic import synthetic_reviews
 from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
 from pipelines.text_examples import TextExample
+from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
 from tasks.kinds.pretrained import encoder_words
 from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
@@ -125,6 +126,10 @@ class TextClassification(Task):
             f"of longer ones the {kept} is read (--truncate {encoder.truncate})"
         )
         return replace(found, notes=(*found.notes, note))
+
+    def weighted(self, settings: Settings, train: EncodedRows) -> EncodedRows:
+        """Each label counts alike in the losses of both paths, with ``--class-weight balanced``."""
+        return with_class_weights(train, settings.model, ("answer", "deep", "wide"))
 
     def build(
         self,
