@@ -31,8 +31,9 @@ from models.memory import (
     gradient_norm,
     gradient_reach,
     learn,
-    memory_layer,
     memory_network,
+    new_weights,
+    normal_recurrence,
     saturated,
 )
 from pipelines.synthetic_memory import adding_problem, copy_task
@@ -47,33 +48,19 @@ BASELINES = {"adding": 1 / 6, "copy": float(np.log(8))}
 COUNT = 5  # symbols to copy
 
 
-def gaussian(radius: float) -> dict:
-    """Independent normal recurrent weights with this spectral radius, as units grow (Girko).
-
-    As a config: an initializer draws its seed where it is made, before that of the training is set.
-    """
-    return {"class_name": "RandomNormal", "config": {"stddev": radius / np.sqrt(UNITS)}}
-
-
-def with_forget_bias(weights: CellWeights, value: float) -> CellWeights:
-    """The same LSTM with another bias of its forget gate."""
-    bias = weights.bias.copy()
-    bias[weights.units : 2 * weights.units] = value
-    return CellWeights(weights.cell, weights.kernel, weights.recurrent, bias)
-
-
 def beginnings() -> dict[str, tuple]:
     """What reach is measured of: cell, arguments of the layer, size of the input, forget bias."""
+    normal = partial(normal_recurrence, units=UNITS)
     radii = (0.35, 0.5, 0.9, 1.0, 1.5)
-    found = {f"tanh, normal, radius {r}": ("tanh", gaussian(r), 1.0, None) for r in radii}
+    found = {f"tanh, normal, radius {r}": ("tanh", normal(r), 1.0, None) for r in radii}
     found |= {
-        "tanh, normal, radius 1.5, input x 0.1": ("tanh", gaussian(1.5), 0.1, None),
+        "tanh, normal, radius 1.5, input x 0.1": ("tanh", normal(1.5), 0.1, None),
         "tanh, Glorot": ("tanh", "glorot_uniform", 1.0, None),
         "tanh, orthogonal (Keras)": ("tanh", "orthogonal", 1.0, None),
         "tanh, orthogonal, input x 0.1": ("tanh", "orthogonal", 0.1, None),
         "tanh, orthogonal, input x 0.01": ("tanh", "orthogonal", 0.01, None),
-        "ReLU, normal, radius 1": ("relu", gaussian(1.0), 1.0, None),
-        "ReLU, normal, radius 2": ("relu", gaussian(2.0), 1.0, None),
+        "ReLU, normal, radius 1": ("relu", normal(1.0), 1.0, None),
+        "ReLU, normal, radius 2": ("relu", normal(2.0), 1.0, None),
         "ReLU, orthogonal (Keras)": ("relu", "orthogonal", 1.0, None),
         "ReLU, identity": ("relu", "identity", 1.0, None),
         "LSTM, forget bias 0": ("lstm", "orthogonal", 1.0, 0.0),
@@ -92,13 +79,11 @@ def reach(options: argparse.Namespace) -> list[dict]:
         found = []
         for seed in range(options.seeds):
             keras.utils.set_random_seed(seed)
-            layer = memory_layer(
-                cell, UNITS, recurrent_initializer=recurrent, kernel_initializer="glorot_uniform"
+            weights = new_weights(
+                cell, UNITS, 8, recurrent_initializer=recurrent, kernel_initializer="glorot_uniform"
             )
-            layer.build((None, None, 8))
-            weights = CellWeights.of(layer)
             if forget is not None:
-                weights = with_forget_bias(weights, forget)
+                weights = weights.with_forget_bias(forget)
             x = scale * np.random.default_rng(seed).normal(size=(8, max(DISTANCES), 8))
             one = gradient_reach(weights, x)
             found.append([one.hidden, one.state, one.typical])
@@ -154,7 +139,11 @@ def clipping(options: argparse.Namespace) -> list[dict]:
 def silent(options: argparse.Namespace) -> list[dict]:
     """One row for each initialisation and rate: silent ReLU units before and after training."""
     rows = []
-    starts = {"identity": "identity", "orthogonal": "orthogonal", "normal, radius 1": gaussian(1.0)}
+    starts = {
+        "identity": "identity",
+        "orthogonal": "orthogonal",
+        "normal, radius 1": normal_recurrence(1.0, UNITS),
+    }
     for name, recurrent in starts.items():
         for rate in (0.001, 0.01, 0.1):
             make = partial(adding_problem, length=50, draw=np.random.default_rng(0))

@@ -9,7 +9,7 @@ derivative is one matrix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -55,6 +55,12 @@ class CellWeights:
             )
         arrays = (np.asarray(w, np.float64) for w in layer.get_weights())
         return cls(cell, *arrays, relu=activation == "relu")
+
+    def with_forget_bias(self, value: float) -> CellWeights:
+        """The same LSTM with another bias of its forget gate; sigmoid(value) of c is kept."""
+        bias = self.bias.copy()
+        bias[self.units : 2 * self.units] = value
+        return replace(self, bias=bias)
 
     @property
     def units(self) -> int:

@@ -56,6 +56,26 @@ def memory_layer(cell: str, units: int, **changes) -> keras.layers.Layer:
     return settings.pop("class")(units, **settings)
 
 
+def new_weights(cell: str, units: int, features: int, **changes) -> CellWeights:
+    """Weights that a layer begins with, by Keras's random seed.
+
+    Args:
+        cell: one of ``LAYERS``.
+        units: width of h.
+        features: width of the input.
+        changes: arguments of the Keras layer.
+    """
+    layer = memory_layer(cell, units, **changes)
+    layer.build((None, None, features))
+    return CellWeights.of(layer)
+
+
+def normal_recurrence(radius: float, units: int) -> dict:
+    """An initializer: independent normal weights whose spectral radius comes near ``radius`` as
+    units grow (the circular law, Girko 1984)."""
+    return {"class_name": "RandomNormal", "config": {"stddev": radius / units**0.5}}
+
+
 @dataclass(frozen=True)
 class Reach:
     """Norms of the derivative of the last state by the state ``d`` steps before it.

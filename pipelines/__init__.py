@@ -18,5 +18,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "TextClassificationPreprocessor": "pipelines.text_classification",
         "load_preprocessor": "pipelines.preprocessor",
         "bucketed_batches": "pipelines.batching",
+        "adding_problem": "pipelines.synthetic_memory",
+        "copy_task": "pipelines.synthetic_memory",
     },
 )

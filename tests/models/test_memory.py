@@ -13,15 +13,15 @@ from models.memory import (
     learn,
     memory_layer,
     memory_network,
+    new_weights,
+    normal_recurrence,
     saturated,
 )
 
 
-def weights_of(cell, **changes):
+def weights_of(cell):
     keras.utils.set_random_seed(0)
-    layer = memory_layer(cell, 6, **changes)
-    layer.build((None, None, 2))
-    return CellWeights.of(layer)
+    return new_weights(cell, 6, 2)
 
 
 def test_without_input_tanh_shrinks_by_its_recurrent_weights_alone():
@@ -121,3 +121,14 @@ def test_a_training_that_diverges_ends():
 def test_the_seed_alone_decides_the_first_weights():
     first, second = weights_of("relu"), weights_of("relu")
     np.testing.assert_array_equal(first.kernel, second.kernel)
+
+
+def test_recurrence_has_the_radius_that_was_asked_for():
+    keras.utils.set_random_seed(0)
+    found = new_weights("tanh", 300, 1, recurrent_initializer=normal_recurrence(0.5, 300))
+    assert np.abs(np.linalg.eigvals(found.recurrent)).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_forget_bias_is_that_of_the_forget_gate():
+    weights = weights_of("lstm").with_forget_bias(3.0)
+    np.testing.assert_array_equal(weights.bias, np.repeat([0.0, 3.0, 0.0, 0.0], 6))
