@@ -39,7 +39,7 @@ def linear_sound_baseline(
 
     Returns:
         ``{"name", "validation": {"accuracy", "macro_f1"}, "test": {"accuracy", "macro_f1",
-        "majority_class"}}``.
+        "majority_class"}}``, and of test its classes as ``"answers"``.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -61,4 +61,5 @@ def linear_sound_baseline(
         "name": "logistic regression over the mean, deviation and range of frames",
         "validation": scores(best, validation),
         "test": {**scores(best, test), "majority_class": majority},
+        "answers": best.predict(test[0]).tolist(),
     }

@@ -58,7 +58,7 @@ def linear_text_baseline(
 
     Returns:
         ``{"name", "validation": {"accuracy", "macro_f1"}, "test": {"accuracy", "macro_f1",
-        "majority_class"}}``.
+        "majority_class"}}``, and of test its labels as ``"answers"``.
     """
     makers = classifiers(CLASSIFIERS, metric)
     variants = [found for name in FEATURES for found in _variants(name, makers, train, validation)]
@@ -73,10 +73,12 @@ def linear_text_baseline(
         vectorizer = _vectorizer(best.features, texts)
         classifier = makers[best.classifier]().fit(vectorizer.transform(texts), labels)
         majority = DummyClassifier(strategy="most_frequent").fit(texts, labels)
+        answers = list(map(str, classifier.predict(vectorizer.transform(test[0]))))
         result["test"] = {
-            **label_scores(test[1], classifier.predict(vectorizer.transform(test[0]))),
+            **label_scores(test[1], answers),
             "majority_class": float(majority.score(*test)),
         }
+        result["answers"] = answers
     return result
 
 

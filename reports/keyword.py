@@ -1,4 +1,4 @@
-"""Sounds as pictures: what is taken for what, and what the wrongly answered ones look like."""
+"""Sounds as pictures: what the wrongly answered ones look like."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipelines.audio_features import AudioFeatures
-from reports.tagging import confusion
+from reports.axes import Frame, Scale
+from reports.drawing import Drawing, shortened
+from reports.plots import heat, stacked
 
-MOST_SHOWN = 12
+MOST_SHOWN, COLUMNS = 12, 2
 
 
 def draw_keywords(
     preprocessor: Any, examples: Sequence[Any], guesses: Sequence[str], directory: Path
 ) -> list[str]:
-    """Writes ``confusion.png``, and ``spectrograms.png`` of sounds that were answered wrongly, or
-    of some others where all are right."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Writes ``spectrograms.svg`` of sounds that were answered wrongly, or of some others where all
+    are right."""
     truth = [one.target for one in examples]
     wrong = [i for i, pair in enumerate(zip(truth, guesses, strict=True)) if pair[0] != pair[1]]
     shown = (wrong or list(range(len(examples))))[:MOST_SHOWN]
@@ -28,18 +28,14 @@ def draw_keywords(
         truth[i] if truth[i] == guesses[i] else f"{truth[i]}, taken for {guesses[i]}" for i in shown
     ]
     sounds = [examples[i].at(preprocessor.features.rate) for i in shown]
-    figures = {
-        "confusion.png": confusion(truth, guesses),
-        "spectrograms.png": spectrograms(preprocessor.features, sounds, titles),
-    }
-    for name, figure in figures.items():
-        figure.savefig(directory / name, dpi=110)
-    return list(figures)
+    drawing = spectrograms(preprocessor.features, sounds, titles)
+    drawing.save_svg(directory / "spectrograms.svg")
+    return ["spectrograms.svg"]
 
 
 def spectrograms(
     features: AudioFeatures, sounds: Sequence[np.ndarray], titles: Sequence[str]
-) -> Figure:
+) -> Drawing:
     """The frames of sounds as the model gets them, before they are standardised.
 
     Args:
@@ -47,24 +43,34 @@ def spectrograms(
         sounds: ``<float32>[n]`` each, at the rate of the model.
         titles: one of each.
     """
-    columns = min(4, max(1, len(sounds)))
-    rows = -(-max(1, len(sounds)) // columns)
-    figure = Figure(figsize=(3 * columns, 2.2 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, samples, title in zip(grid, sounds, titles, strict=False):
-        draw_frames(axes, features, samples)
-        axes.set_title(title, fontsize=9)
-    for axes in grid[len(sounds) :]:
-        axes.axis("off")
-    return figure
+    drawn = [
+        spectrogram(features, samples, title)[0]
+        for samples, title in zip(sounds, titles, strict=True)
+    ]
+    return stacked("spectrograms", drawn, COLUMNS)
 
 
-def draw_frames(axes: Any, features: AudioFeatures, samples: np.ndarray) -> None:
-    """One spectrogram: seconds to the right, bands upwards."""
+def spectrogram(
+    features: AudioFeatures, samples: np.ndarray, title: str, size: tuple[float, float] = (250, 150)
+) -> tuple[Drawing, Frame]:
+    """One spectrogram, seconds to the right, bands upwards; and the frame that it fills.
+
+    Args:
+        features: samples to frames.
+        samples: ``<float32>[n]``, at the rate of the model.
+        title: above it.
+        size: width and height of the drawing.
+    """
     filled = int(features.filled(len(samples)))
     frames = features.frames(np.pad(samples, (0, filled - len(samples))))
-    seconds = len(frames) * features.frame_hop / features.rate
-    extent = (0, max(seconds, 1e-3), 0, features.width)
-    axes.imshow(frames.T, origin="lower", aspect="auto", extent=extent, cmap="magma")
-    axes.set_xlabel("seconds", fontsize=8)
-    axes.tick_params(labelsize=7)
+    seconds = max(len(frames) * features.frame_hop / features.rate, 1e-3)
+    drawing = Drawing(*size, title or "spectrogram")
+    frame = Frame(4, 24, size[0] - 12, size[1] - 46, Scale(0, seconds), Scale(0, features.width))
+    if len(frames):
+        drawing.image((frame.left, frame.top), frame.width, frame.height, heat(frames.T[::-1]))
+    drawing.text((4, 16), shortened(title, int(size[0] / 6.5)), "foreground", bold=True)
+    for position, word in frame.x.ticks(3 if size[0] < 300 else 8):
+        anchor = "start" if position < 0.05 else "end" if position > 0.95 else "middle"
+        drawing.text((frame.across(position), size[1] - 8), word, size=10.5, anchor=anchor)
+    drawing.text((size[0] - 8, size[1] - 8), "s", size=10.5, anchor="end")
+    return drawing, frame

@@ -54,11 +54,28 @@ pre,code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans M
 pre{background:var(--panel);border-radius:6px;padding:9px 13px;margin:2px 0 0;white-space:pre-wrap;
  overflow-wrap:anywhere;user-select:all}
 .wide{overflow-x:auto;max-width:100%}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:8px 36px;
+ align-items:start}
+.pair>*{min-width:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:12px;
+ align-items:start}
+.card{border:1px solid var(--grid);border-radius:8px;padding:10px 14px;font-size:14px;min-width:0;
+ overflow-wrap:anywhere}
+.card .input{white-space:pre-wrap}
+.card .labels{color:var(--muted);font-size:13px;margin-top:6px}
+.card .labels b{color:var(--foreground)}
+.rest{margin-top:12px}
+.rest summary{margin-bottom:12px;color:var(--accent)}
+.card dl{margin:8px 0 0;display:grid;grid-template-columns:max-content 1fr;gap:2px 10px}
+.card dt{color:var(--muted);font-size:12px;line-height:21px}
+.card dd{margin:0}
+mark{background:var(--shade);color:inherit;border-radius:3px;padding:0 1px;opacity:.95}
 .tall{max-height:571px;overflow:auto;border-bottom:1px solid var(--line)}
 figure{margin:0 0 22px}
 figure img{max-width:100%;background:#fff;border-radius:6px;padding:4px}
 figcaption{color:var(--muted);font-size:13px}
-.chart{display:block;max-width:100%;height:auto;min-width:720px;font-family:inherit}
+.chart{display:block;max-width:100%;height:auto;font-family:inherit}
+.chart[width="1120"]{min-width:720px}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:5px 11px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid);
  white-space:nowrap}
@@ -74,13 +91,15 @@ th[aria-sort=ascending]::after{content:" \\2191"}
 th[aria-sort=descending]::after{content:" \\2193"}
 details pre{user-select:text;max-height:300px;overflow:auto}
 summary{cursor:pointer}
+.more[open] summary{color:var(--muted);margin-bottom:8px}
 tbody tr:hover td,tr.on td{background:var(--panel)}
 .chart [data-t]{cursor:pointer}
 .chart .on{opacity:1}
 .chart path.on{stroke:var(--foreground);stroke-width:3}
 .chart circle.on{fill:var(--foreground);stroke:var(--background);stroke-width:2}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
-@media (max-width:700px){main{padding:18px 16px 40px}h1{font-size:24px}}
+@media (max-width:700px){main{padding:18px 16px 40px}h1{font-size:24px}section{margin-top:32px}
+ .facts{grid-template-columns:1fr 1fr;gap:8px}.fact{padding:9px 12px}.fact .value{font-size:21px}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}nav{display:none}
  .tall{max-height:none;border:0}.wide,.tall{overflow:visible}.chart{min-width:0}table{font-size:8.5px}
  th,td{white-space:normal;padding-right:6px}.tall th{position:static}
@@ -270,6 +289,14 @@ def collapsible(text: str, max_length: int = 160) -> Html:
     return Html(
         f"<details><summary>{escape(short)}</summary><pre>{escape(text)}</pre></details>"
     )  # fmt: skip
+
+
+def folded(text: str, max_length: int = 280) -> Html:
+    """A text; of a long one its beginning, which expands to the whole."""
+    if len(text) <= max_length:
+        return escape(text)
+    short = f"{text[: max_length - 1].rstrip()}…"
+    return Html(f'<details class="more"><summary>{escape(short)}</summary>{escape(text)}</details>')
 
 
 def _is_number(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ _STEPS = tuple(
 )  # fmt: skip
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 # From silence to loud, dark to light: the ends and the middle of a ramp like matplotlib's "magma".
+SHADES = 65
 _HEAT = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], float)
 
 
@@ -263,5 +264,33 @@ def heat(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     low, high = (float(np.min(values)), float(np.max(values))) if values.size else (0.0, 1.0)
     place = (values - low) / ((high - low) or 1.0)
+    place = np.round(place * (SHADES - 1)) / (SHADES - 1)
     knots = np.linspace(0, 1, len(_HEAT))
     return np.stack([np.interp(place, knots, _HEAT[:, c]) for c in range(3)], -1).astype(np.uint8)
+
+
+def stacked(
+    title: str, drawings: Sequence[Drawing], columns: int = 1, gap: float = 14.0
+) -> Drawing:
+    """Drawings as one, in rows from left to right.
+
+    Args:
+        title: of the whole.
+        drawings: each keeps its size.
+        columns: how many are next to each other.
+        gap: pixels between them.
+    """
+    rows = [drawings[i : i + columns] for i in range(0, len(drawings), columns)]
+    widths = [sum(one.width for one in row) + gap * (len(row) - 1) for row in rows]
+    heights = [max(one.height for one in row) for row in rows]
+    whole = Drawing(max(widths, default=1), sum(heights) + gap * max(0, len(rows) - 1) or 1, title)
+    top = 0.0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0.0
+        for one in row:
+            for mark in one.marks:
+                points = tuple((x + left, y + top) for x, y in mark.points)
+                whole.marks.append(replace(mark, points=points))
+            left += one.width + gap
+        top += height + gap
+    return whole

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.metric import Metric
 from reports.axes import counted, duration, score_text
+from reports.drawing import inside_page
+from reports.intervals import Compared
+from reports.judged_report import by_class, how_sure, mistakes
 from reports.learning import History, curves, read_history, written_texts
 from reports.page import (
     NumberText,
@@ -22,30 +23,18 @@ from reports.page import (
     settings,
     table,
 )
+from reports.reported_run import (
+    ReportedRun,
+    exported,
+    interval_text,
+    intervals_of,
+    settings_of,
+    verdict,
+    words,
+)
 from reports.tables import artifact_notes, artifact_rows, score_rows
 
 PARTS = ("test", "validation")
-
-
-@dataclass(frozen=True)
-class ReportedRun:
-    """Plain data about a run from which its page is made.
-
-    Attributes:
-        path: the run's directory, which holds ``metrics.json``, ``history.csv`` and so on.
-        config: content of ``config.json``: task, data, model, preprocessor, seed.
-        finished: whether the trained model is there.
-        kind: kind of the task; "" if this installation does not have the task.
-        metric: metric of the task; None if this installation does not have the task.
-        headline: metrics of test that the page begins with, if they are measured.
-    """
-
-    path: Path
-    config: Mapping[str, Any]
-    finished: bool
-    kind: str = ""
-    metric: Metric | None = None
-    headline: Sequence[str] = ()
 
 
 def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
@@ -56,7 +45,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         lines: for each next step, a description and the command.
     """
     config, main = run.config, run.metric
-    result, about = _read(run.path / "metrics.json"), _read(run.path / "environment.json")
+    result, about = run.read("metrics.json"), run.read("environment.json")
     history = read_history(run.path / "history.csv")
     data = config["data"] if isinstance(config["data"], dict) else {}
     examples = result.get("examples") or {}
@@ -67,9 +56,20 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         if examples else "",
         f"seed {config['seed']}",
     ]  # fmt: skip
-    head = [facts(_facts(result, history, run)), paragraph(_unfinished(run, history), "note")]
+    judged = run.judged()
+    sure = intervals_of(judged)
+    head = [
+        facts(_facts(result, history, run, sure)),
+        paragraph(_unfinished(run, history), "note"),
+    ]
+    about_answers = [
+        ("By class", by_class(judged)),
+        ("Worst mistakes", mistakes(judged)),
+        ("How sure, how long", how_sure(judged, main)),
+    ] if judged else []  # fmt: skip
     sections = [
-        ("Scores", _scores(result, main)),
+        ("Scores", _scores(result, main, sure)),
+        *about_answers,
         ("Learning curves", curves(history, result, main)),
         ("Written along training", written_texts(run.path / "samples.jsonl")),
         ("Pictures", _pictures(run.path / "pictures")),
@@ -78,16 +78,14 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         ("Settings", _settings(config)),
         ("Environment", [settings(_environment(about))]),
     ]
-    path = run.path.resolve()
-    within = path.name in ("model", "best") or path.name.startswith("run-")
-    title = "/".join(path.parts[-2:] if within else path.parts[-1:])
-    return page(
-        "Seqloom run", f"{config['task']}: {title}", " · ".join(filter(None, parts)), head, sections
-    )
+    return page("Seqloom run", run.title, " · ".join(filter(None, parts)), head, sections)
 
 
 def _facts(
-    result: Mapping[str, Any], history: History, run: ReportedRun
+    result: Mapping[str, Any],
+    history: History,
+    run: ReportedRun,
+    sure: Mapping[str, Compared],
 ) -> list[tuple[str, Any, Any]]:
     boxes: list[tuple[str, Any, Any]] = []
     baseline, main = result.get("baseline") or {}, run.metric
@@ -99,8 +97,11 @@ def _facts(
     for part, name in names:
         scores = metrics[part]
         other = (baseline.get(part) or {}).get(name)
-        more = f"baseline {score_text(other)}" if other is not None else ""
-        boxes.append((f"{_words(name)} on {part}", score_text(scores[name]), more))
+        known = interval_text(sure[name].model) if part == "test" and name in sure else ""
+        told = [known, f"baseline {score_text(other)}" if other is not None else ""]
+        boxes.append((
+            f"{words(name)} on {part}", score_text(scores[name]), "; ".join(filter(None, told))
+        ))  # fmt: skip
     if result.get("parameters"):
         boxes.append(("Parameters", result["parameters"], "trained"))
     seconds = result.get("seconds") or sum(row.get("seconds", 0.0) for row in history)
@@ -121,7 +122,9 @@ def _unfinished(run: ReportedRun, history: History) -> str:
     )
 
 
-def _scores(result: Mapping[str, Any], main: Metric | None) -> list[str]:
+def _scores(
+    result: Mapping[str, Any], main: Metric | None, sure: Mapping[str, Compared]
+) -> list[str]:
     """One row per metric: the main metric first, metrics only of the baseline last."""
     if not result.get("metrics"):
         return []
@@ -131,72 +134,74 @@ def _scores(result: Mapping[str, Any], main: Metric | None) -> list[str]:
         cells = found.setdefault(row["metric"], {})
         for who in ("model", "baseline"):
             cells[row["part"], who] = row[who]
+    for name, one in sure.items():  # what baselines did not say themselves
+        if name in found and one.baseline and found[name].get(("test", "baseline")) is None:
+            found[name]["test", "baseline"] = one.baseline.score
     first = main.name if main else ""
     names = sorted(found, key=lambda name: (name != first, ("test", "model") not in found[name]))
     columns = [(part, who) for part in ("test", "validation") for who in ("model", "baseline")]
     columns = [c for c in columns if any(cells.get(c) is not None for cells in found.values())]
     rows = [
-        {"metric": _words(name)}
+        {"metric": words(name)}
         | {f"{c[0]}: {c[1]}": NumberText(score_text(found[name].get(c))) for c in columns}
         for name in names
     ]
+    rows = [_with_intervals(row, sure.get(name)) for row, name in zip(rows, names, strict=True)]
     top = 0 if first in found else None
     told = [paragraph(remark) for remark in result.get("remarks", ())]
-    return [paragraph(_verdict(result, main)), *told, table(rows, top=top)]
+    how = "Intervals are those of 95 %: what 1,000 resamplings of the test part give."
+    return [
+        paragraph(verdict(result, main, sure)),
+        *told,
+        table(rows, top=top),
+        paragraph(how if sure else ""),
+    ]
 
 
-def _verdict(result: Mapping[str, Any], main: Metric | None) -> str:
-    baseline = result.get("baseline")
-    if not baseline or main is None:
-        return "" if baseline else "No baseline was measured here."
-    part = next((p for p in ("test", "validation") if main.name in baseline.get(p, {})), None)
-    score = (result["metrics"].get(part) or {}).get(main.name)
-    name = f"The baseline is {baseline.get('name', 'another model')}"
-    if part is None or score is None:
-        return f"{name}."
-    other = baseline[part][main.name]
-    ahead = score - other if main.mode == "max" else other - score
-    word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
-    by = f" by {score_text(abs(ahead))}" if ahead else ""
-    return f"{name}; on {part} the model's {_words(main.name)} is {word}{by}."
+def _with_intervals(row: dict[str, Any], known: Compared | None) -> dict[str, Any]:
+    """The row with the intervals of test behind the scores of test."""
+    if known is None:
+        return row
+    more = {
+        "test: model": ("test: 95 %", interval_text(known.model)),
+        "test: baseline": ("difference: 95 %", interval_text(known.difference)),
+    }
+    found = {}
+    for name, value in row.items():
+        found[name] = value
+        if name in more:
+            found[more[name][0]] = NumberText(more[name][1])
+    return found
 
 
 def _pictures(directory: Path) -> list[str]:
     parts = []
+    for path in sorted(directory.glob("*.svg")):  # escaped by whoever drew them
+        drawn = inside_page(path.read_text("utf-8"))
+        title = f"<figcaption>{escape(words(path.stem))}</figcaption>"
+        parts.append(f'<figure class="wide">{title}{drawn}</figure>\n')
+    parts = ['<div class="pair">', *parts, "</div>\n"] if parts else []
     for path in sorted(directory.glob("*.png")):
-        words = _words(path.stem)
+        name = escape(words(path.stem))
         content = base64.b64encode(path.read_bytes()).decode("ascii")
         parts.append(
-            f'<figure><img src="data:image/png;base64,{content}" alt="{escape(words)}">'
-            f"<figcaption>{escape(words)}</figcaption></figure>\n"
+            f'<figure><img src="data:image/png;base64,{content}" alt="{name}">'
+            f"<figcaption>{name}</figcaption></figure>\n"
         )
     for path in sorted(directory.glob("*.html")):  # fragments, escaped by whoever wrote them
-        parts.append(f"<h3>{escape(_words(path.stem))}</h3>\n{path.read_text('utf-8')}\n")
+        parts.append(f"<h3>{escape(words(path.stem))}</h3>\n{path.read_text('utf-8')}\n")
     return parts
 
 
 def _exports(run: ReportedRun) -> list[str]:
-    """The exports in ``bundle``, inside the run, or next to it if one command made both."""
-    for bundle in (run.path / "bundle", run.path.resolve().parent / "bundle"):
-        manifest = _read(bundle / "manifest.json")
-        # A bundle next to the run may be another run's.
-        if manifest.get("artifacts") and manifest.get("config") == run.config:
-            break
-    else:
+    result = exported(run)
+    if result is None:
         return []
-    result = {
-        "metric": run.metric.name if run.metric else "",
-        "keras": manifest.get("keras") or {},
-        "artifacts": {name: {"bytes": 0, **item} for name, item in manifest["artifacts"].items()},
-        "bundle": bundle.name,
-    }
     rows = [
         {name: NumberText(value) if name not in WORDS else value for name, value in row.items()}
         for row in artifact_rows(result)
     ]
-    text = (
-        f"Version {manifest.get('version')}, each format compared with Keras on held-out examples."
-    )
+    text = f"Version {result['version']}, each format compared with Keras on held-out examples."
     return [
         paragraph(text),
         table(rows),
@@ -210,40 +215,16 @@ WORDS = ("format", "precision", "status", "path")
 def _settings(config: Mapping[str, Any]) -> list[str]:
     parts = []
     for name, title in (("model", "Model"), ("preprocessor", "Preprocessor"), ("data", "Data")):
-        values = _flat(config.get(name))
+        values = settings_of(config.get(name))
         if values:
             parts += [f"<h3>{title}</h3>", settings(values)]
     return parts
 
 
-def _flat(values: Any) -> dict[str, Any]:
-    """Settings with nested dicts flattened; settings that are None are left out."""
-    found: dict[str, Any] = {}
-    for name, value in values.items() if isinstance(values, dict) else ():
-        if isinstance(value, dict):
-            found.update(_flat(value))
-        elif value is not None:
-            found[name] = json.dumps(value) if isinstance(value, list) else value
-    return found
-
-
 def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
-    values = _flat(about)
+    values = settings_of(about)
     if "data_fingerprint" in values:
         values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
     if "seed" in values:
         values["seed"] = str(values["seed"])  # an identifier: no thousands separators
     return values
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _words(name: str) -> str:
-    return str(name).replace("_", " ")

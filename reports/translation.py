@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipelines.subwords import SPACE
+from reports.drawing import Drawing
+from reports.plots import bars, matrix, stacked
 
-BLUE, GREY = "#2c6fad", "#8a8f98"
 MOST_TOKENS, SHOWN = 40, 4
 
 
 def draw_translations(
     responses: Mapping[str, Any], references: Sequence[str], directory: Path
 ) -> list[str]:
-    """Writes ``attention.png`` of the first few short translations, and ``by_length.png``.
+    """Writes ``attention.svg`` of the first few short translations, and ``by_length.svg``.
 
     Args:
         responses: of ``serving_default``: ``text``, ``source_tokens``, ``target_tokens`` and
@@ -27,7 +27,7 @@ def draw_translations(
         directory: made if need be.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    figures = {"by_length.png": by_length(responses, references)}
+    drawings = {"by_length.svg": by_length(responses, references)}
     shown = [
         i for i, weights in enumerate(responses["attention"])
         if np.size(weights) and max(np.shape(weights)) <= MOST_TOKENS
@@ -35,55 +35,53 @@ def draw_translations(
     if shown:
         parts = ("source_tokens", "target_tokens", "attention")
         rows = [tuple(responses[part][i] for part in parts) for i in shown]
-        figures["attention.png"] = attention_maps(rows)
-    for name, figure in figures.items():
-        figure.savefig(directory / name, dpi=110)
-    return sorted(figures)
+        drawings["attention.svg"] = attention_maps(rows)
+    for name, drawing in drawings.items():
+        drawing.save_svg(directory / name)
+    return sorted(drawings)
 
 
-def attention_maps(rows: Sequence[tuple[Any, Any, Any]]) -> Figure:
+def attention_maps(rows: Sequence[tuple[Any, Any, Any]]) -> Drawing:
     """Heat maps, one below the other.
 
     Args:
         rows: of each the source's tokens, the target's tokens and the attention ``<float32>[target,
             source]``: how much each written token looked at each one read.
     """
-    sizes = [1.3 + 0.2 * len(target) for _, target, _ in rows]
-    width = 2.0 + 0.24 * max(len(source) for source, _, _ in rows)
-    figure = Figure((width, sum(sizes)), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(len(rows), 1, height_ratios=sizes))
-    for ax, (source, target, weights) in zip(axes, rows, strict=True):
-        ax.imshow(np.asarray(weights), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        ax.set_xticks(range(len(source)), [_shown(one) for one in source], rotation=60, fontsize=7)
-        ax.set_yticks(range(len(target)), [_shown(one) for one in target], fontsize=7)
-        ax.set(xlabel="read", ylabel="written")
-    axes[0].set_title("share of each written token's attention", fontsize=9, loc="left")
-    return figure
+    drawn = [
+        matrix(
+            "attention",
+            [_shown(one) for one in target],
+            [_shown(one) for one in source],
+            np.asarray(weights, float).reshape(len(target), len(source)),
+            names=("written", "read; darker where a written token looked"),
+            cell=18,
+        )
+        for source, target, weights in rows
+    ]
+    return stacked("attention", drawn)
 
 
 def _shown(token: bytes | str) -> str:
     text = token.decode("utf-8", "replace") if isinstance(token, bytes) else token
-    # A space is seen as a low line; two dollars would be set as a formula by Matplotlib.
-    text = text.replace(SPACE, "_").replace(" ", "_").replace("$", r"\$")
+    text = text.replace(SPACE, "_").replace(" ", "_")  # a space is seen as a low line
     return text if text.isprintable() else "?"
 
 
-def by_length(responses: Mapping[str, Any], references: Sequence[str]) -> Figure:
+def by_length(responses: Mapping[str, Any], references: Sequence[str]) -> Drawing:
     """chrF of the translations by the length of what was read, in five groups of equal size."""
     import sacrebleu
 
     lengths = np.array([len(tokens) for tokens in responses["source_tokens"]])
     order = np.argsort(lengths, kind="stable")
-    groups = [group for group in np.array_split(order, 5) if len(group)]
-    scores, names = [], []
-    for group in groups:
+    groups: dict[str, list[int]] = {}
+    for group in (group for group in np.array_split(order, 5) if len(group)):
+        name = f"{lengths[group].min()} to {lengths[group].max()}"
+        groups.setdefault(name, []).extend(group.tolist())
+    scores = {}
+    for name, group in groups.items():
         texts = [responses["text"][i].decode("utf-8", "replace") for i in group]
-        scores.append(sacrebleu.corpus_chrf(texts, [[references[i] for i in group]]).score)
-        names.append(f"{lengths[group].min()} to {lengths[group].max()}")
-    figure = Figure((4.6, 2.8), layout="constrained")
-    ax = figure.subplots()
-    ax.bar(range(len(groups)), scores, color=BLUE)
-    ax.set_xticks(range(len(groups)), names, fontsize=8)
-    ax.set(xlabel="tokens read", ylabel="chrF")
-    ax.spines[["top", "right"]].set_visible(False)
-    return figure
+        wanted = [references[i] for i in group]
+        scores[name] = sacrebleu.corpus_chrf(texts, [wanted]).score
+    words = {name: f"{score:.1f}" for name, score in scores.items()}
+    return bars("chrF by length", scores, top=100.0, words=words, axis="chrF by tokens read")

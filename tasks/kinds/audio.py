@@ -14,6 +14,7 @@ from tasks.kinds.contract import DataOptions, Task
 if TYPE_CHECKING:
     from models.audio import Frames
     from pipelines.audio import Sound
+    from pipelines.audio_examples import SoundExample
     from pipelines.audio_sources import SoundReading
 
 
@@ -27,6 +28,14 @@ class RecordedSounds(Config):
     test_where: str = text("", "which sounds are the test part, as in take=0-4 or speaker=theo")
     validation_where: str = text("", "which sounds are the validation part, likewise")
     longest: float = number(60.0, 0.1, 86_400.0, "seconds above which a training sound is left out")
+
+
+def named(example: SoundExample, number: int) -> str:
+    """How a person finds a sound again: its file and part, or its number among those of test."""
+    if not example.path:
+        return f"sound {number}"
+    part = f" from {example.start:g} s" if example.start else ""
+    return f"{example.path}{part}"
 
 
 @dataclass(frozen=True, kw_only=True)

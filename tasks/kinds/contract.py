@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.live import Answering, Live
     from pipelines.preprocessor import Preprocessor
     from pipelines.splits import Splits
+    from reports.judged import Judged
 
 # Response tensors of many examples; those whose rows differ in length are lists of arrays.
 Responses = dict[str, Any]
@@ -262,7 +263,31 @@ class Task(Explained, ABC):
 
     @abstractmethod
     def baseline(self, preprocessor: Preprocessor, splits: Splits) -> dict[str, Any]:
-        """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a simple one."""
+        """``{"name", "validation": {metric: value}, "test": {metric: value}}`` of a simple one.
+
+        With ``"answers"``, its answers to test's examples, ``judged`` compares both one by one;
+        they are not kept.
+        """
+
+    def judged(
+        self,
+        preprocessor: Preprocessor,
+        responses: Responses,
+        examples: Sequence[Any],
+        others: Any = None,
+    ) -> Judged | None:
+        """How each test example was answered: what a report's intervals and mistakes are made of.
+
+        Args:
+            preprocessor: of the run.
+            responses: what ``serving_default`` answered.
+            examples: of test.
+            others: the ``"answers"`` of ``baseline``, if it gave any.
+
+        Returns:
+            None where a kind does not tell; its report then has no intervals.
+        """
+        return None
 
     def remarks(
         self,

@@ -13,7 +13,7 @@ from common.files import write_text
 from tasks.stages.run_directory import Run
 
 if TYPE_CHECKING:
-    from reports.run_report import ReportedRun
+    from reports.reported_run import ReportedRun
     from tuning.leaderboard import TrialRow
 
 
@@ -44,7 +44,7 @@ def reported_run(run: Run) -> ReportedRun:
     Raises:
         DataError: ``config.json`` is missing or incomplete.
     """
-    from reports.run_report import ReportedRun
+    from reports.reported_run import ReportedRun
 
     config = run.config()
     try:

@@ -82,7 +82,7 @@ def train(
         result = {
             "run": str(run.path),
             "task": task.name,
-            **judge(task, done.model, done.preprocessor, splits, run.path / "pictures", tell),
+            **judge(task, done.model, done.preprocessor, splits, run.path, tell),
             "parameters": done.parameters,
             "epochs": len(done.history.rows),
             "best_epoch": done.history.best_epoch + 1,
@@ -229,22 +229,30 @@ def judge(
     model: keras.Model,
     preprocessor: Preprocessor,
     splits: Splits,
-    pictures: Path | None = None,
+    directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Metrics on validation and test, the baseline's, and remarks; draws test's pictures."""
+    """Metrics on validation and test, the baseline's, and remarks.
+
+    With a directory, ``pictures/`` and ``judged/`` of test are written there.
+    """
     metrics, started = {}, time.perf_counter()
     tell("judging the model on validation and test")
     for part in ("validation", "test"):
         examples = getattr(splits, part)
         responses = keras_responses(task, model, preprocessor, preprocessor.raw(examples))
         metrics[part] = task.evaluate(preprocessor, responses, examples)
-    if pictures is not None:
-        task.pictures(preprocessor, responses, examples, pictures)
-    judged = time.perf_counter()
-    tell(f"judged in {judged - started:.0f} s; now its baseline is fitted")
+    if directory is not None:
+        task.pictures(preprocessor, responses, examples, directory / "pictures")
+    answered = time.perf_counter()
+    tell(f"judged in {answered - started:.0f} s; now its baseline is fitted")
     baseline = task.baseline(preprocessor, splits)
-    tell(f"baseline fitted in {time.perf_counter() - judged:.0f} s: {baseline['name']}")
+    tell(f"baseline fitted in {time.perf_counter() - answered:.0f} s: {baseline['name']}")
+    others = baseline.pop("answers", None)
+    if directory is not None:
+        judged = task.judged(preprocessor, responses, examples, others)
+        if judged is not None:
+            judged.save(directory / "judged")
     remarks = task.remarks(preprocessor, metrics, baseline)
     return {"metrics": metrics, "baseline": baseline, "remarks": remarks}
 

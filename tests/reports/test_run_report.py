@@ -10,7 +10,8 @@ import pytest
 
 from models.metric import Metric
 from reports.learning import learning_curves, read_history, with_exponentials
-from reports.run_report import ReportedRun, run_page
+from reports.reported_run import ReportedRun
+from reports.run_report import run_page
 from tests.reports.search_files import Whole
 
 PNG = base64.b64decode(

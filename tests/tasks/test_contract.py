@@ -26,6 +26,7 @@ from models.training import for_model, make_variables
 from pipelines.program import DEFAULT, NEXT
 from pipelines.ragged import as_lists, instances, split
 from pipelines.responses import readable, respond
+from reports.judged import matrix_of, read_judged, value
 from serving.comparing import differences
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
@@ -273,6 +274,23 @@ def test_a_trial_which_has_no_scores_yet_has_its_remarks_too(trained):
     for metrics in (trained.run.read_json("metrics.json")["metrics"], {}):
         remarks = trained.task.remarks(trained.run.preprocessor(), metrics, None)
         assert all(isinstance(line, str) and line.strip() for line in remarks)
+
+
+def test_judged_examples_add_up_to_the_reported_scores(trained):
+    judged = read_judged(trained.run.path / "judged")
+    if judged is None:
+        pytest.skip(f"{trained.task.kind} does not tell how each example was answered")
+    result = trained.run.read_json("metrics.json")
+    assert trained.task.metric.name in judged.examples[0].sums
+    for name in judged.examples[0].sums:
+        form = judged.forms.get(name, "")
+        sides = [[one.sums for one in judged.examples], [one.baseline for one in judged.examples]]
+        for who, rows in zip((result["metrics"], result["baseline"]), sides, strict=True):
+            if name in who["test"] and all(name in row for row in rows):
+                found = value(matrix_of(rows, name, form).sum(0), form)
+                # Nothing answered where something was wanted: no ratio, and reported as 0.
+                assert np.nan_to_num(found) == pytest.approx(who["test"][name], rel=1e-4, abs=1e-5)
+    assert any(judged.examples[0].baseline)
 
 
 def test_each_answer_reads_as_one_line(trained):

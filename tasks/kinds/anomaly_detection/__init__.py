@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import keras_tuner
 
     from pipelines.answer_files import AskedFile
+    from reports.judged import Judged
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,19 @@ class AnomalyDetection(SeriesTask):
         from tasks.kinds.anomaly_detection.baseline import anomaly_baselines
 
         return anomaly_baselines(preprocessor, splits)
+
+    def judged(
+        self,
+        preprocessor: AnomalyPreprocessor,
+        responses: Responses,
+        examples: Sequence[SeriesExample],
+        others: Mapping[str, Sequence[np.ndarray]] | None = None,
+    ) -> Judged:
+        """Stretches of the series, with their alarms and errors, and the baseline's."""
+        from tasks.kinds.anomaly_detection.judged_stretches import judged_stretches_of
+
+        raised = [preprocessor.raised(responses, i) for i in range(len(examples))]
+        return judged_stretches_of(preprocessor, responses["expected"], raised, examples, others)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``series: 3 of 64 rows are anomalies; the highest score at TIME: 4.2; 1 alarm: 1 for b``.

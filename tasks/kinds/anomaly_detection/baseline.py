@@ -51,13 +51,7 @@ def label_scores(
     """
     windows = [one.series.windows for one in examples]
 
-    def raised(threshold: float) -> list[np.ndarray]:
-        return [
-            alarms(_judged(np.asarray(mine) >= threshold, one.first), quiet)
-            for one, mine in zip(examples, scores, strict=True)
-        ]
-
-    flags = raised(1.0)
+    flags = _raised(scores, examples, 1.0, quiet)
     if alarmed is not None:
         flags = [_judged(mine, one.first) for one, mine in zip(examples, alarmed, strict=True)]
     rows = sum(len(one.series) - one.first for one in examples)
@@ -85,11 +79,26 @@ def label_scores(
     result["nab_best"] = max(
         result["nab_standard"],
         *(
-            _number(nab_score(list(zip(raised(threshold), windows, strict=True)), "standard"))
+            _number(
+                nab_score(
+                    list(zip(_raised(scores, examples, threshold, quiet), windows, strict=True)),
+                    "standard",
+                )
+            )
             for threshold in THRESHOLDS
         ),
     )
     return {**{name: float(value) for name, value in result.items()}, "alarms": count}
+
+
+def _raised(
+    scores: Sequence[np.ndarray], examples: Sequence[SeriesExample], threshold: float, quiet: int
+) -> list[np.ndarray]:
+    """Alarms of each series at a threshold: ``<bool>[time]`` each."""
+    return [
+        alarms(_judged(np.asarray(mine) >= threshold, one.first), quiet)
+        for one, mine in zip(examples, scores, strict=True)
+    ]
 
 
 def _auc_pr(scores: Sequence[np.ndarray], examples: Sequence[SeriesExample]) -> float:
@@ -132,7 +141,7 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
         "moving_mad": moving_mad,
         "seasonal_residual": lambda values, train: seasonal_residual(values, train, season),
     }
-    table, every = splits.train.table, {}
+    table, every, raised = splits.train.table, {}, {}
     for name, method in methods.items():
         scores = []
         for one, offset in zip(splits.test, table.offsets[:-1], strict=True):
@@ -141,6 +150,7 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
             threshold = robust_threshold(found[:train], "evt", ALARM_RATE)
             scores.append(found / max(threshold, 1e-12))
         every[name] = label_scores(scores, splits.test, pre.quiet)
+        raised[name] = _raised(scores, splits.test, 1.0, pre.quiet)
     best = max(every, key=lambda name: every[name].get("auc_pr", 0.0))
     kept = ("f1", "auc_pr", "nab_standard", "nab_best")
     others = {
@@ -158,6 +168,7 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
             **every[best],
             **others,
         },
+        "answers": {"expected": last_rows, "raised": raised[best]},
     }
 
 

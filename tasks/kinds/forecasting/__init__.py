@@ -21,8 +21,10 @@ from tasks.kinds.series import SeriesReading, SeriesTask, synthetic_rows, with_c
 if TYPE_CHECKING:
     import keras
     import keras_tuner
+    import numpy as np
 
     from pipelines.answer_files import AskedFile
+    from reports.judged import Judged
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # Intervals that are reported: their share, and the places of their ends among LEVELS.
@@ -167,6 +169,18 @@ class Forecasting(SeriesTask):
         from tasks.kinds.forecasting.baseline import forecast_baselines
 
         return forecast_baselines(preprocessor, splits, INTERVALS, self.metric.name)
+
+    def judged(
+        self,
+        preprocessor: ForecastPreprocessor,
+        responses: Responses,
+        examples: Windows,
+        others: np.ndarray | None = None,
+    ) -> Judged:
+        """Each window with its forecast, and the baseline's errors."""
+        from tasks.kinds.forecasting.judged_windows import judged_windows
+
+        return judged_windows(preprocessor, responses["mean"], examples, others)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``series from TIME: column 3.1 [2.0, 4.2], ... after 24 steps 2.9 [...]``."""

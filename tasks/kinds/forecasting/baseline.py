@@ -79,6 +79,7 @@ def forecast_baselines(
         "name": best.replace("_", " "),
         "validation": scores[best]["validation"],
         "test": {**scores[best]["test"], **every},
+        "answers": found[best]["test"],
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import text
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.intent import IntentPreprocessor
     from pipelines.splits import Splits
     from pipelines.tagged import TaggedExample
+    from reports.judged import Judged
     from tasks.kinds.word_vectors import WordCounts
 
 
@@ -144,6 +144,22 @@ class Intent(Tagging):
 
         return frame_baseline(preprocessor, splits)
 
+    def judged(
+        self,
+        preprocessor: IntentPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+        others: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+    ) -> Judged:
+        """Each sentence with its intent and slots, and the baseline's."""
+        from tasks.kinds.intent.judging import judged_frames
+        from tasks.kinds.tagging.scoring import answered_tags
+
+        probabilities = responses["intent_probabilities"]
+        intents = [preprocessor.intents[i] for i in probabilities.argmax(1)]
+        answers = intents, answered_tags(responses)
+        return judged_frames(examples, answers, probabilities.max(1), others)
+
     def remarks(
         self,
         preprocessor: IntentPreprocessor,
@@ -156,22 +172,6 @@ class Intent(Tagging):
             f"Probabilities of intents were calibrated on validation (temperature "
             f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P.",
         ]
-
-    def pictures(
-        self,
-        preprocessor: IntentPreprocessor,
-        responses: Responses,
-        examples: Sequence[TaggedExample],
-        directory: Path,
-    ) -> list[str]:
-        """Those of tagging, and which intent is taken for which."""
-        from reports.tagging import confusion
-
-        names = super().pictures(preprocessor, responses, examples, directory)
-        guesses = [preprocessor.intents[i] for i in responses["intent_probabilities"].argmax(1)]
-        figure = confusion([one.intent for one in examples], guesses)
-        figure.savefig(directory / "intents.png", dpi=110)
-        return [*names, "intents.png"]
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``intent 97%: book a table for [two party_size]``."""

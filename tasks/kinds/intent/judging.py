@@ -13,10 +13,15 @@ from pipelines.splits import Splits
 from pipelines.tagged import TaggedExample
 from tasks.kinds.tagging.baseline import linear_tags
 from tasks.kinds.tagging.scoring import span_f1
+from tasks.kinds.tagging.showing import bracketed, tag_sums
 from tasks.kinds.tagging.validating import validated
 
 if TYPE_CHECKING:
     import keras
+
+    from reports.judged import Judged
+
+Frames = tuple[Sequence[str], Sequence[Sequence[str]]]  # intents, and tags
 
 
 def frame_scores(
@@ -69,4 +74,52 @@ def frame_baseline(
         "name": f"logistic regression over words and pairs + {name}",
         "validation": found[0],
         "test": found[1],
+        "answers": (intents[1], tags[1]),
     }
+
+
+def frame_sums(one: TaggedExample, intent: str, tags: Sequence[str]) -> dict[str, Sequence[float]]:
+    """What ``frame_scores`` of one sentence are made of."""
+    slots, right = tag_sums(one.tags, tags, True), one.intent == intent
+    names = {"f1": "slot_f1", "precision": "slot_precision", "recall": "slot_recall"}
+    return {
+        "frame_accuracy": (right and tuple(one.tags) == tuple(tags), 1),
+        "intent_accuracy": (right, 1),
+        **{new: slots[old] for old, new in names.items()},
+    }
+
+
+def judged_frames(
+    examples: Sequence[TaggedExample],
+    answers: Frames,
+    confidences: Sequence[float],
+    others: Frames | None = None,
+) -> Judged:
+    """Each sentence with its intent and slots, beside the right ones.
+
+    Args:
+        examples: of test.
+        answers: of the model.
+        confidences: probability of each answered intent.
+        others: answers of the baseline, if known.
+    """
+    from reports.judged import Judged, JudgedExample, calibration_bins, class_counts, paired
+
+    rows = []
+    for i, (one, intent, tags) in enumerate(zip(examples, *answers, strict=True)):
+        sums = frame_sums(one, intent, tags)
+        wrong = sums["slot_f1"][1] - sums["slot_f1"][0] + 2 * (one.intent != intent)
+        rows.append(JudgedExample(
+            one.text or " ".join(one.tokens),
+            f"{one.intent}: {bracketed(one.tokens, one.tags, True)}",
+            f"{intent}: {bracketed(one.tokens, tags, True)}",
+            sums, loss=wrong, length=len(one.tokens), confidence=float(confidences[i]),
+            baseline={} if others is None else frame_sums(one, others[0][i], others[1][i]),
+        ))  # fmt: skip
+    truth = [one.intent for one in examples]
+    right = [a == b for a, b in zip(truth, answers[0], strict=True)]
+    return Judged(
+        rows, "tokens", labels=paired(truth, answers[0]),
+        classes=class_counts(truth, answers[0]),
+        calibration=calibration_bins(confidences, right), text=True,
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from common.config import Config, number
 from models.keyword_config import KeywordConfig
 from models.metric import Metric
 from pipelines.keyword_watch import KeywordDecoding
-from tasks.kinds.audio import Hearing, RecordedSounds
+from tasks.kinds.audio import Hearing, RecordedSounds, named
 from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.keyword_watch import KeywordWatch
     from pipelines.live import Answering
     from pipelines.splits import Splits
+    from reports.judged import Judged
 
 DECISIONS = 16  # that are made together in a file
 UNCHANGED = MappingProxyType({
@@ -135,7 +136,28 @@ class Keyword(Hearing):
             return frame_statistics(rows), preprocessor.label_ids(examples)
 
         parts = map(part, (splits.train, splits.validation, splits.test))
-        return linear_sound_baseline(*parts, metric=self.metric.name)
+        found = linear_sound_baseline(*parts, metric=self.metric.name)
+        return {**found, "answers": [preprocessor.labels[i] for i in found["answers"]]}
+
+    def judged(
+        self,
+        preprocessor: KeywordPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+        others: Sequence[str] | None = None,
+    ) -> Judged:
+        """Each sound by its name, with its class, and the baseline's class."""
+        from reports.judged import judged_labels
+
+        return judged_labels(
+            [named(one, i) for i, one in enumerate(examples, 1)],
+            [one.target for one in examples],
+            [label.decode("utf-8") for label in responses["label"]],
+            responses["probabilities"].max(1),
+            [round(one.sound().seconds, 2) for one in examples],
+            "seconds",
+            others,
+        )
 
     def pictures(
         self,

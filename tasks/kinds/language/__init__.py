@@ -24,9 +24,11 @@ from tasks.kinds.language.beginning import begin, check_beginning, sized, units_
 if TYPE_CHECKING:
     import keras
     import keras_tuner
+    import numpy as np
 
     from pipelines.language import LanguagePreprocessor
     from pipelines.splits import Splits
+    from reports.judged import Judged
 
 
 MOST_SHOWN, MOST_UNITS = 12, 600  # of the page of surprises
@@ -168,6 +170,20 @@ class Language(Task):
         from tasks.kinds.language.scoring import ngram_scores
 
         return ngram_scores(preprocessor, splits)
+
+    def judged(
+        self,
+        preprocessor: LanguagePreprocessor,
+        responses: Responses,
+        examples: Sequence[str],
+        others: Sequence[np.ndarray] | None = None,
+    ) -> Judged:
+        """Stretches of the documents, with what their units cost the model and the n-grams."""
+        from tasks.kinds.language.scoring import judged_stretches
+
+        rows = [[unit.decode("utf-8", "replace") for unit in row] for row in responses["tokens"]]
+        spaced = preprocessor.units.spaced
+        return judged_stretches(rows, responses["log_probabilities"], spaced, others)
 
     def remarks(
         self,

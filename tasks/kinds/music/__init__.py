@@ -20,10 +20,12 @@ from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task
 if TYPE_CHECKING:
     import keras
     import keras_tuner
+    import numpy as np
 
     from pipelines.answer_files import AskedFile
     from pipelines.music import MusicPreprocessor
     from pipelines.splits import Splits
+    from reports.judged import Judged
 
 SHOWN = 16  # steps of an answer in one line
 
@@ -136,6 +138,19 @@ class Music(Task):
         from tasks.kinds.music.baseline import markov_scores
 
         return markov_scores(splits)
+
+    def judged(
+        self,
+        preprocessor: MusicPreprocessor,
+        responses: Responses,
+        examples: Sequence[PianoRoll],
+        others: Sequence[np.ndarray] | None = None,
+    ) -> Judged:
+        """Each piece, with what its steps cost the model and the baseline."""
+        from tasks.kinds.music.baseline import judged_pieces
+
+        shown = [_shown(piece.steps) for piece in examples]
+        return judged_pieces(shown, responses["log_probabilities"], others)
 
     # ---- people
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.music_baselines import ChordMarkov
 from pipelines.piano_roll import LOWEST, NOTES, PianoRoll
 from pipelines.splits import Splits
+
+if TYPE_CHECKING:
+    from reports.judged import Judged
 
 
 def nll_scores(log_probabilities: Sequence[np.ndarray]) -> dict[str, float]:
@@ -36,8 +39,39 @@ def markov_scores(splits: Splits[PianoRoll]) -> dict[str, Any]:
 
     validation, test = chords(splits.validation), chords(splits.test)
     model = ChordMarkov(NOTES).fit(chords(splits.train)).choose(validation)
-    scored = {
-        name: nll_scores([model.log_probabilities(piece) for piece in part])
-        for name, part in (("validation", validation), ("test", test))
+    each = [[model.log_probabilities(piece) for piece in part] for part in (validation, test)]
+    return {
+        "name": "first-order Markov model of chords",
+        "validation": nll_scores(each[0]),
+        "test": nll_scores(each[1]),
+        "answers": each[1],
     }
-    return {"name": "first-order Markov model of chords", **scored}
+
+
+def judged_pieces(
+    shown: Sequence[str],
+    log_probabilities: Sequence[np.ndarray],
+    others: Sequence[np.ndarray] | None = None,
+) -> Judged:
+    """Each piece with its nats.
+
+    Args:
+        shown: the pieces as a person reads them.
+        log_probabilities: of the steps of each.
+        others: those of the baseline, if known.
+    """
+    from reports.judged import Judged, JudgedExample
+
+    def sums(row: np.ndarray) -> dict[str, Sequence[float]]:
+        nats = -row.astype(np.float64)
+        return {"nll": (nats[1:].sum(), len(nats) - 1), "nll_with_first": (nats.sum(), len(nats))}
+
+    rows = [
+        JudgedExample(
+            text, "", "", sums(row), loss=max(0.0, -float(row.mean())), length=len(row),
+            baseline={} if others is None else sums(others[i]),
+        )
+        for i, (text, row) in enumerate(zip(shown, log_probabilities, strict=True))
+        if len(row)
+    ]  # fmt: skip
+    return Judged(rows, "steps", "pieces")

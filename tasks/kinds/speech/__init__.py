@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.live import Answering, Live
     from pipelines.speech import SpeechPreprocessor
     from pipelines.splits import Splits
+    from reports.judged import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,19 @@ class Speech(Hearing):
         from tasks.kinds.speech.baseline import speech_baseline
 
         return speech_baseline(preprocessor, splits, self.metric)
+
+    def judged(
+        self,
+        preprocessor: SpeechPreprocessor,
+        responses: Responses,
+        examples: Sequence[SoundExample],
+        others: Sequence[str] | None = None,
+    ) -> Judged:
+        """What was said beside what was heard."""
+        from tasks.kinds.speech.scoring import judged_sounds
+
+        heard = [text.decode("utf-8") for text in responses["text"]]
+        return judged_sounds(preprocessor, examples, heard, others)
 
     def pictures(
         self,

@@ -30,10 +30,13 @@ def speech_baseline(
         "Morse code by threshold and timing": lambda one: keyed_text(one.at(rate), rate, CODE),
     }
 
-    def scores(way: str, part: Sequence[SoundExample]) -> dict[str, float]:
-        return error_rates(list(map(preprocessor.said, part)), list(map(ways[way], part)))
+    def scores(part: Sequence[SoundExample], texts: list[str]) -> dict[str, float]:
+        return error_rates(list(map(preprocessor.said, part)), texts)
 
-    found = {way: scores(way, splits.validation) for way in ways}
-    wanted = metric.best(scores[metric.name] for scores in found.values())
+    validation = splits.validation
+    found = {way: scores(validation, list(map(ways[way], validation))) for way in ways}
+    wanted = metric.best(each[metric.name] for each in found.values())
     best = next(way for way in found if found[way][metric.name] == wanted)
-    return {"name": best, "validation": found[best], "test": scores(best, splits.test)}
+    texts = list(map(ways[best], splits.test))
+    test = scores(splits.test, texts)
+    return {"name": best, "validation": found[best], "test": test, "answers": texts}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
     from pipelines.tagged import TaggedExample
     from pipelines.tagging import TaggingPreprocessor
+    from reports.judged import Judged
 
 AUTO = "auto"
 
@@ -221,6 +222,25 @@ class Tagging(Task):
 
         return tagging_baseline(
             preprocessor, splits, lambda part, tags: self.tag_scores(preprocessor, part, tags)
+        )
+
+    def judged(
+        self,
+        preprocessor: TaggingPreprocessor,
+        responses: Responses,
+        examples: Sequence[TaggedExample],
+        others: Sequence[Sequence[str]] | None = None,
+    ) -> Judged:
+        """Each sentence with its tags, and the linear CRF's."""
+        from tasks.kinds.tagging.scoring import answered_tags
+        from tasks.kinds.tagging.showing import judged_sentences
+
+        return judged_sentences(
+            examples,
+            answered_tags(responses),
+            bool(preprocessor.tags.scheme),
+            responses["probabilities"],
+            others,
         )
 
     def remarks(

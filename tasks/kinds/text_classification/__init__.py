@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.encoded import EncodedRows
     from pipelines.splits import Splits
     from pipelines.text_classification import TextClassificationPreprocessor
+    from reports.judged import Judged
     from tasks.kinds.question import Question
 
 
@@ -214,6 +215,26 @@ class TextClassification(Task):
         from tasks.kinds.text_classification.explaining import label_question
 
         return label_question(model, preprocessor, raw, answer, target)
+
+    def judged(
+        self,
+        preprocessor: TextClassificationPreprocessor,
+        responses: Responses,
+        examples: Sequence[Any],
+        others: Sequence[str] | None = None,
+    ) -> Judged:
+        """Each text with its label, how sure the model was, and the baseline's label."""
+        from reports.judged import judged_labels
+
+        return judged_labels(
+            [example.text for example in examples],
+            [example.label for example in examples],
+            [label.decode("utf-8") for label in responses["label"]],
+            responses["probabilities"].max(1),
+            [len(preprocessor.encoder.tokenise(example.text)) for example in examples],
+            "tokens",
+            others,
+        )
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the text``."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.pairs import TextPair
     from pipelines.splits import Splits
     from pipelines.translation import TranslationPreprocessor
+    from reports.judged import Judged
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,21 @@ class Translation(Task):
         return translation_baseline(
             splits, lambda texts, part: self._metrics(preprocessor, texts, part)
         )
+
+    def judged(
+        self,
+        preprocessor: TranslationPreprocessor,
+        responses: Responses,
+        examples: Sequence[TextPair],
+        others: Sequence[str] | None = None,
+    ) -> Judged:
+        """Each text with its translation, and the baseline's."""
+        from tasks.kinds.translation.scoring import bleu_tokens, judged_translations
+
+        texts = [one.decode("utf-8") for one in responses["text"]]
+        lengths = [len(tokens) for tokens in responses["source_tokens"]]
+        tokens = bleu_tokens(preprocessor.target, [pair.target for pair in examples])
+        return judged_translations(examples, texts, lengths, tokens, others)
 
     def pictures(
         self,

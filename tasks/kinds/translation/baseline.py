@@ -36,10 +36,12 @@ def translation_baseline(
     def texts(examples: Sequence[TextPair]) -> list[str]:
         return [joined(word_by_word(table, model, _words(one.source))) for one in examples]
 
+    answers = texts(splits.test)
     return {
         "name": "word by word: IBM model 1 and a trigram model",
         "validation": score(texts(splits.validation), splits.validation),
-        "test": score(texts(splits.test), splits.test),
+        "test": score(answers, splits.test),
+        "answers": answers,
     }
 
 

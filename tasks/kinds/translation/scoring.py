@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.pairs import TextPair
 from pipelines.text import TextEncoder
+
+if TYPE_CHECKING:
+    from reports.judged import Judged
 
 _IDEOGRAPHS = ("\u3400", "\u9fff")
 _MANY = 0.3  # of the characters
@@ -43,6 +46,44 @@ def translation_metrics(
         "chrf": sacrebleu.corpus_chrf(found, [wanted]).score,
         "exact": sum(mine == right for mine, right in zip(found, wanted, strict=True)) / len(found),
     }
+
+
+def judged_translations(
+    examples: Sequence[TextPair],
+    texts: Sequence[str],
+    lengths: Sequence[int],
+    tokens: str,
+    others: Sequence[str] | None = None,
+) -> Judged:
+    """Each text with its translation beside the right one; the worst by chrF.
+
+    Args:
+        examples: of test.
+        texts: of the model.
+        lengths: tokens of each source.
+        tokens: name of sacrebleu's tokenizer.
+        others: texts of the baseline, if known.
+    """
+    import sacrebleu
+
+    from reports.judged import Judged, JudgedExample
+
+    def sums(text: str, target: str) -> dict[str, Sequence[float]]:
+        text, target = " ".join(text.split()), " ".join(target.split())
+        found = sacrebleu.corpus_bleu([text], [[target]], tokenize=tokens, force=True)
+        counts = (*found.counts, *found.totals, found.sys_len, found.ref_len)
+        return {"bleu": counts, "exact": (text == target, 1)}
+
+    rows = [
+        JudgedExample(
+            pair.source, pair.target, text, sums(text, pair.target),
+            loss=100 - sacrebleu.sentence_chrf(text, [pair.target]).score,
+            length=length,
+            baseline={} if others is None else sums(others[i], pair.target),
+        )
+        for i, (pair, text, length) in enumerate(zip(examples, texts, lengths, strict=True))
+    ]  # fmt: skip
+    return Judged(rows, "tokens", forms={"bleu": "bleu"}, text=True)
 
 
 def bleu_signature(tokens: str) -> str:
