@@ -55,6 +55,7 @@ class Task(Explained, ABC):
             gives them on validation and on test, ``baseline`` too.
         monitor: what epochs are chosen by, if that is not the metric.
         headline: metrics of test that a report begins with, if they are measured.
+        hub: what model hubs call the kind, such as "text-classification"; "" if they do not.
         model_module: where the layers are that a saved model holds.
         overfit: see there.
         quick: settings of ``--quick``.
@@ -76,6 +77,7 @@ class Task(Explained, ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     monitor: ClassVar[Metric | None] = None
     headline: ClassVar[tuple[str, ...]] = ()
+    hub: ClassVar[str] = ""
     model_module: ClassVar[str]
     overfit: ClassVar[Overfit]
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.recurrent import rebuilt_without_cudnn
 from tasks.stages.console import load_run
+from tasks.stages.reporting import write_card
 from tasks.stages.run_directory import Run, environment
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def export(
             "environment": environment(),
         },
     )
+    write_card(run, bundle)
     artifacts = manifest["artifacts"]
     for artefact in artifacts.values():
         artefact.pop("sha256")

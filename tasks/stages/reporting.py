@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def report(directory: Path) -> Path:
     """Writes ``report.html`` of a search or of a run into its directory, and says where.
 
+    A finished run gets ``model-card.md`` beside it.
+
     Raises:
         DataError: it is neither.
     """
@@ -31,10 +33,23 @@ def report(directory: Path) -> Path:
 
         run = Run(directory)
         page = run_page(reported_run(run), run_commands(run))
+        if run.finished:
+            write_card(run, directory)
     else:
         raise DataError(f"{directory} is neither a run nor a search; {_instead(directory)}")
     path = directory / "report.html"
     write_text(path, page)
+    return path
+
+
+def write_card(run: Run, directory: Path) -> Path:
+    """Writes ``model-card.md`` of a finished run into its directory or that of its bundle."""
+    from reports.model_card import model_card
+
+    bundle = directory if (directory / "manifest.json").is_file() else None
+    lines = [("Serve it", f"seqloom serve {_quoted(bundle.name)}")] if bundle else run_commands(run)
+    path = directory / "model-card.md"
+    write_text(path, model_card(reported_run(run), lines, bundle))
     return path
 
 
@@ -51,7 +66,8 @@ def reported_run(run: Run) -> ReportedRun:
         task = run.task()
     except DataError:  # this installation does not have the task
         return ReportedRun(run.path, config, run.finished)
-    return ReportedRun(run.path, config, run.finished, task.kind, task.metric, task.headline)
+    told = task.kind, task.metric, task.headline, task.hub
+    return ReportedRun(run.path, config, run.finished, *told)
 
 
 def search_commands(

@@ -54,6 +54,7 @@ class Forecasting(SeriesTask):
     model: ForecastConfig = ForecastConfig()
 
     kind = "forecasting"
+    hub = "time-series-forecasting"
     metrics = (
         Metric("mse", "min", logged="mean_mse"),
         *(Metric(name, "min", each_epoch=False) for name in ("mae", "mase", "quantile_loss")),

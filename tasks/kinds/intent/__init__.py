@@ -46,6 +46,7 @@ class Intent(Tagging):
     decoding: IntentDecoding = IntentDecoding()
 
     kind = "intent"
+    hub = "text-classification"
     metrics = (
         Metric("frame_accuracy", "max", proportion=True),
         Metric("intent_accuracy", "max", proportion=True),

@@ -53,6 +53,7 @@ class Keyword(Hearing):
     decoding: KeywordDecoding = KeywordDecoding()
 
     kind = "keyword"
+    hub = "audio-classification"
     classes: ClassVar[bool] = True
     metrics = (Metric("accuracy", "max", proportion=True), Metric("macro_f1", "max"))
     # Accuracy on a small validation part is 1 long before a model has learnt what it can.

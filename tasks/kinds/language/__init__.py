@@ -54,6 +54,7 @@ class Language(Task):
     judging: LanguageJudging = LanguageJudging()
 
     kind = "language"
+    hub = "text-generation"
     metrics = (
         Metric("perplexity", "min", exponential_of="loss"),
         Metric("bits_per_char", "min", each_epoch=False),

@@ -40,6 +40,7 @@ class Speech(Hearing):
     judging: SpeechJudging = SpeechJudging()
 
     kind = "speech"
+    hub = "automatic-speech-recognition"
     classes: ClassVar[bool] = False
     metrics = (
         Metric("cer", "min"), Metric("wer", "min"), Metric("exact", "max", proportion=True),

@@ -56,6 +56,7 @@ class Tagging(Task):
     model: TaggingConfig = TaggingConfig()
 
     kind = "tagging"
+    hub = "token-classification"
     metrics = (
         Metric("f1", "max"),
         Metric("accuracy", "max"),

@@ -57,6 +57,7 @@ class TextClassification(Task):
     model: TextConfig = TextConfig()
 
     kind = "text classification"
+    hub = "text-classification"
     metrics = (
         Metric("accuracy", "max", logged="answer_accuracy", proportion=True),
         Metric("macro_f1", "max"),

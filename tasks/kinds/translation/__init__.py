@@ -57,6 +57,7 @@ class Translation(Task):
     decoding: TranslationDecoding = TranslationDecoding()
 
     kind = "translation"
+    hub = "translation"
     metrics = (
         Metric("bleu", "max"), Metric("chrf", "max"), Metric("exact", "max", proportion=True),
     )  # fmt: skip
