@@ -10,6 +10,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "recurrent_stack": "models.recurrent",
         "MaskedPooling": "models.pooling",
         "text_classifier": "models.text_classification",
+        "Network": "models.network",
+        "keep_mask": "models.masking",
         "fit": "models.training",
         "CellWeights": "models.cells",
         "gates": "models.cells",

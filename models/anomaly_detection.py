@@ -18,13 +18,20 @@ import numpy as np
 from keras import ops
 
 from models.anomaly_detection_config import AnomalyConfig
-from models.recurrent import CELLS, recurrent_stack
+from models.network import Network, read_sequence
+from models.recurrent import CELLS
 from models.training import compile_model
 
 MIN_SCALE = 1e-3  # standardised units: of a column without any error on train
 
 
-def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) -> keras.Model:
+def core_model(
+    config: AnomalyConfig,
+    columns: int,
+    calendar: int,
+    window: int,
+    network: Network | None = None,
+) -> keras.Model:
     """What is trained: expectations, or reconstructions.
 
     Args:
@@ -32,6 +39,7 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
         columns: that are watched.
         calendar: features of the time of each row; 0 for none.
         window: rows that an autoencoder sees.
+        network: in place of the recurrent stack.
 
     Returns:
         ``previous <float32>[batch, time, columns]``, the rows before, and ``calendar [batch, time,
@@ -42,7 +50,7 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
         ConfigError: settings that do not go together.
     """
     if config.scorer == "autoencoder":
-        return _autoencoder(config, columns, window)
+        return _autoencoder(config, columns, window, network)
     config.check()
     previous = keras.Input((None, columns), name="previous")
     inputs = {"previous": previous}
@@ -52,7 +60,7 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
         seen.append(inputs["calendar"])
     x = keras.layers.Concatenate(name="seen")(seen) if calendar else previous
     x = keras.layers.Dense(config.embedding_dim, "tanh", name="embedding")(x)
-    x = recurrent_stack(x, config)
+    x = read_sequence(x, config, network, causal=True)
     change = keras.layers.Dense(columns, name="change")(x)
     following = keras.layers.Add(name="next")([previous, change])
     # Without a calendar the usual row is always the same one: the bias of a layer of zeros.
@@ -63,10 +71,12 @@ def core_model(config: AnomalyConfig, columns: int, calendar: int, window: int) 
     return keras.Model(inputs, {"next": following, "usual": usual}, name="expectation")
 
 
-def _autoencoder(config: AnomalyConfig, columns: int, window: int) -> keras.Model:
+def _autoencoder(
+    config: AnomalyConfig, columns: int, window: int, network: Network | None
+) -> keras.Model:
     values = keras.Input((window, columns), name="values")
     x = keras.layers.Dense(config.embedding_dim, "tanh", name="embedding")(values)
-    x = recurrent_stack(x, config, return_sequences=False)
+    x = read_sequence(x, config, network, return_sequences=False)
     x = keras.layers.RepeatVector(window, name="repeated")(x)
     x = CELLS[config.cell](config.units, return_sequences=True, name="decoder")(x)
     y = keras.layers.Dense(columns, name="head")(x)

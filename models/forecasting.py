@@ -15,7 +15,8 @@ import keras
 from keras import ops
 
 from models.forecasting_config import ForecastConfig
-from models.recurrent import CELLS, recurrent_stack
+from models.network import VECTOR, Network, read_sequence
+from models.recurrent import CELLS
 from models.training import compile_model
 from models.window_layers import (
     ColumnsToRows,
@@ -57,13 +58,16 @@ class WindowShape:
         return 1 + len(self.quantiles)
 
 
-def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
+def forecaster(
+    config: ForecastConfig, shape: WindowShape, network: Network | None = None
+) -> keras.Model:
     """A model from ``values <float32>[batch, lookback, inputs]`` to the future.
 
     Args:
         config: the whole of it.
         shape: of the windows. With ``known`` columns there is a second input,
             ``known <float32>[batch, lookback + horizon, known]``.
+        network: in place of the recurrent stack; with head segment it reads the segments.
 
     Returns:
         A model to ``mean <float32>[batch, horizon, targets]`` and ``quantiles [batch, horizon,
@@ -84,7 +88,7 @@ def forecaster(config: ForecastConfig, shape: WindowShape) -> keras.Model:
     if config.normalise != "none":
         level, scale = WindowLevel(config.normalise, name="level")(values)
         x = Normalize(name="normalize")([values, level, scale])
-    y = HEADS[config.head](config, shape, x, known)
+    y = HEADS[config.head](config, shape, x, known, network)
     if config.linear:
         y = keras.layers.Add(name="paths")([y, _linear_path(config, shape, x)])
     if level is not None:
@@ -102,7 +106,7 @@ def compile_forecaster(model: keras.Model, config: ForecastConfig, levels: Seque
     compile_model(model, config, loss, {"mean": [mse]})
 
 
-def _segment_head(config, shape: WindowShape, x, known):
+def _segment_head(config, shape: WindowShape, x, known, network):
     """SegRNN; with joint channels a segment holds all columns."""
     size, count = config.segment, shape.lookback // config.segment
     future = -(-shape.horizon // size)
@@ -114,6 +118,13 @@ def _segment_head(config, shape: WindowShape, x, known):
     width = size * (shape.inputs if joint else 1)
     x = keras.layers.Reshape((count, width), name="segments")(x)
     x = keras.layers.Dense(config.embedding_dim, "relu", name="embedding")(x)
+    if network is not None:
+        if known is not None:
+            past, _ = _known_segments(config, shape, known, count, future, columns)
+            x = keras.layers.Add(name="with_known_past")([x, past])
+        x = network(x, config, VECTOR)
+        outputs = shape.outputs * (shape.targets // columns)
+        return _whole_future(config, shape, x, known, columns, outputs)
     cells = [
         CELLS[config.cell](
             config.units, return_sequences=True, return_state=True, name=f"{config.cell}_{depth}"
@@ -162,10 +173,15 @@ def _known_segments(config, shape: WindowShape, known, count: int, future: int, 
     return copies(past), SegmentsToRows(name="known_rows")(ahead)
 
 
-def _direct_head(config, shape: WindowShape, x, known):
+def _direct_head(config, shape: WindowShape, x, known, network):
     """Step by step over the past, all of the future from the last state."""
     x, columns, outputs = _step_inputs(config, shape, x, known)
-    x = recurrent_stack(x, config, return_sequences=False)
+    x = read_sequence(x, config, network, return_sequences=False)
+    return _whole_future(config, shape, x, known, columns, outputs)
+
+
+def _whole_future(config, shape: WindowShape, x, known, columns: int, outputs: int):
+    """All of the future from one vector of each row, and what is known of it."""
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     if known is not None:
         ahead = keras.layers.Flatten(name="known_ahead")(known[:, shape.lookback :])
@@ -176,10 +192,10 @@ def _direct_head(config, shape: WindowShape, x, known):
     return _by_column(shape, y, columns)
 
 
-def _encoder_decoder_head(config, shape: WindowShape, x, known):
+def _encoder_decoder_head(config, shape: WindowShape, x, known, network):
     """Reads step by step, then writes step by step from the last state and what is known."""
     x, columns, outputs = _step_inputs(config, shape, x, known)
-    x = recurrent_stack(x, config, return_sequences=False)
+    x = read_sequence(x, config, network, return_sequences=False)
     y = keras.layers.RepeatVector(shape.horizon, name="context")(x)
     if known is not None:
         ahead = _for_columns(known[:, shape.lookback :], columns, "known_ahead_rows")

@@ -15,6 +15,7 @@ from keras import ops
 from models.crf import whole_scores
 from models.intent_config import IntentConfig
 from models.masking import MaskedBy
+from models.network import Network
 from models.pooling import MaskedPooling
 from models.tagging import Vectors, encoded_sentence, sentence_inputs, tag_loss, tag_scores
 from models.training import compile_model
@@ -30,6 +31,7 @@ def intent_model(
     counts: np.ndarray,
     intents: int,
     vectors: Vectors | None = None,
+    network: Network | None = None,
 ) -> keras.Model:
     """A compiled model: arguments as for ``models.tagging.tagger``, and the number of intents.
 
@@ -38,7 +40,7 @@ def intent_model(
         <float32>[batch, intents]}``, scores and logits.
     """
     inputs = sentence_inputs(forms, slots)
-    encoded = encoded_sentence(inputs, config, sizes, counts, vectors)
+    encoded = encoded_sentence(inputs, config, sizes, counts, vectors, network)
     scores = tag_scores(inputs, encoded, config, tags, scheme, int(counts.sum()))
     pooled = MaskedPooling(config.pooling, name="pooling")(
         MaskedBy(name="tokens")([encoded, inputs["words"]])

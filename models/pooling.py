@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from models.network import EITHER, Network, read_sequence
 from models.recurrent import recurrent_stack
 from models.text_classification_config import TextConfig
 
@@ -62,8 +63,14 @@ class MaskedPooling(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind}
 
 
-def pooled_stack(x: keras.KerasTensor, config: TextConfig) -> keras.KerasTensor:
-    """The recurrent stack and its pooling: ``[batch, time, features]`` to ``[batch, width]``."""
+def pooled_stack(
+    x: keras.KerasTensor, config: TextConfig, network: Network | None = None
+) -> keras.KerasTensor:
+    """The recurrent stack and its pooling: ``[batch, time, features]`` to ``[batch, width]``.
+
+    A network of the user's own gives the vector, or a sequence that is pooled.
+    """
     if config.pooling == "last":
-        return recurrent_stack(x, config, return_sequences=False)
-    return MaskedPooling(config.pooling, name="pooling")(recurrent_stack(x, config))
+        return read_sequence(x, config, network, return_sequences=False)
+    y = recurrent_stack(x, config) if network is None else network(x, config, EITHER)
+    return y if len(y.shape) == 2 else MaskedPooling(config.pooling, name="pooling")(y)

@@ -17,7 +17,7 @@ from keras import ops
 from models.crf import CRF, whole_scores
 from models.embedding import word_embedding
 from models.masking import MaskedBy
-from models.recurrent import recurrent_stack
+from models.network import Network, read_sequence
 from models.tagging_config import TaggingConfig
 from models.tagging_layers import (
     PAIRS,
@@ -77,6 +77,7 @@ def encoded_sentence(
     sizes: Mapping[str, int],
     counts: np.ndarray,
     vectors: Vectors | None,
+    network: Network | None = None,
 ) -> keras.KerasTensor:
     """Words and what they look like, read by the recurrent stack.
 
@@ -86,6 +87,7 @@ def encoded_sentence(
         sizes: largest number plus one of words, characters and forms.
         counts: ``<int>[words]``, how often training has each word.
         vectors: see ``word_embedding``.
+        network: in place of the recurrent stack.
 
     Returns:
         ``<float32>[batch, time, width]``, with the mask of the words.
@@ -109,7 +111,7 @@ def encoded_sentence(
     x = keras.layers.Concatenate(name="words_and_forms")(parts) if len(parts) > 1 else parts[0]
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)  # (B, T, E)
     x = MaskedBy(name="mask")([x, words])
-    x = recurrent_stack(x, config)  # (B, T, W)
+    x = read_sequence(x, config, network)  # (B, T, W)
     return keras.layers.Dropout(config.dropout, name="head_dropout")(x)
 
 
@@ -155,6 +157,7 @@ def tagger(
     scheme: str,
     counts: np.ndarray,
     vectors: Vectors | None = None,
+    network: Network | None = None,
 ) -> keras.Model:
     """A compiled tagger: arguments are those of the functions above.
 
@@ -162,7 +165,7 @@ def tagger(
         A model from ``sentence_inputs`` to ``{"tags": <float32>[batch, time, tags]}``.
     """
     inputs = sentence_inputs(forms, slots)
-    encoded = encoded_sentence(inputs, config, sizes, counts, vectors)
+    encoded = encoded_sentence(inputs, config, sizes, counts, vectors, network)
     scores = tag_scores(inputs, encoded, config, tags, scheme, int(counts.sum()))
     model = keras.Model(inputs, {"tags": scores}, name="tagger")
     compile_model(model, config, {"tags": tag_loss(model)}, {})

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from models.embedding import word_embedding
 from models.label_metrics import label_scores
 from models.masking import MaskedBy
+from models.network import Network
 from models.pooling import pooled_stack
 from models.text_classification_config import TextConfig
 from models.training import compile_model
@@ -68,6 +69,7 @@ def text_classifier(
     classes: int,
     tables: WideTables | None = None,
     vectors: tuple[np.ndarray, np.ndarray] | None = None,
+    network: Network | None = None,
 ) -> keras.Model:
     """Embedding, recurrent stack, pooling and logits, with the linear n-gram path next to it.
 
@@ -78,6 +80,7 @@ def text_classifier(
         tables: n-grams of the training texts, for the linear path and, in scripts without spaces,
             for the pairs of letters that are embedded; None leaves both out.
         vectors: see ``word_embedding``.
+        network: in place of the recurrent stack.
 
     Returns:
         A model from ``tokens <int32>[batch, time]`` to logits ``<float32>[batch, classes]``:
@@ -99,7 +102,7 @@ def text_classifier(
         x = keras.layers.Concatenate(name="letters_and_pairs")([x, pairs])  # (B, T, 2E)
         x = MaskedBy(name="mask")([x, tokens])
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
-    x = pooled_stack(x, config)  # (B, W)
+    x = pooled_stack(x, config, network)  # (B, W)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     logits = {"deep": keras.layers.Dense(classes, dtype="float32", name="deep")(x)}  # (B, C)
     if words is not None and config.wide != "none":

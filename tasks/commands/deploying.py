@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +96,8 @@ def export(
         raise DataError("--examples and --custom-objects go with a saved Keras model, not a run")
     found = Run(required(source, RUN, finished=True))
     bundle = bundle_for(out or source / "bundle", found.config()["task"])
+    # What the layers of a user's own network cannot be written as was said before it was trained.
+    options = replace(options, lenient=not formats and found.network() is not None)
     splits = load_run(found, data)
     load_tensorflow()
     from tasks.stages.exporting import export as stage

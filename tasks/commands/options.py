@@ -32,6 +32,14 @@ MaxTime = Annotated[
 OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
 
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:FUNCTION",
+        help="your function (x, config) -> tensor in place of the recurrent layers",
+    ),
+]
+
 # Of searching.
 Trials = Annotated[int, typer.Option(min=1, help="greatest number of trials")]
 Target = Annotated[float | None, typer.Option(help="stop at a validation score as good as this")]

@@ -40,6 +40,7 @@ def tune(
     stall_after: o.Stall = "10m",
     extend: o.Extend = False,
     metric: o.MetricName = None,
+    network: o.OwnNetwork = None,
     settings: o.Set = None,
     data_seed: o.DataSeed = 0,
     seed: o.Seed = 0,
@@ -48,10 +49,11 @@ def tune(
 ) -> None:
     """Search cell, direction, depth, sizes, dropout and learning rate. Run again to go on."""
     from tasks.stages.beginning import search_place
+    from tasks.stages.networks import with_network
     from tasks.stages.trainers import start_fork_server
     from tuning.strategy_names import check_strategy
 
-    chosen = task_by(task, metric)
+    chosen = with_network(task_by(task, metric), network)
     check_strategy(strategy)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     start = chosen.with_settings(chosen.settings, changes)

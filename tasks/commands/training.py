@@ -46,6 +46,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="greatest number of epochs")] = None,
     metric: o.MetricName = None,
+    network: o.OwnNetwork = None,
     settings: o.Set = None,
     like: Annotated[
         Path | None, typer.Option(help="run or trial whose settings, data and seed to take")
@@ -62,8 +63,9 @@ def train(
         "epochs": epochs,
     }  # fmt: skip
     from tasks.stages.beginning import Choices, begin, way_to_go_on
+    from tasks.stages.networks import with_network
 
-    chosen = task_by(task, metric)
+    chosen = with_network(task_by(task, metric), network)
     reading, changes = sorted_flags(chosen, task_flags(own.args, settings), own)
     changes |= {name: value for name, value in flags.items() if value is not None}
     choices = Choices(data, reading, changes, like, seed, data_seed)
@@ -148,6 +150,7 @@ def run(
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="small models, few epochs")] = False,
     metric: o.MetricName = None,
+    network: o.OwnNetwork = None,
     settings: o.Set = None,
     data_seed: o.DataSeed = 0,
     seed: o.Seed = 0,
@@ -156,11 +159,12 @@ def run(
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
     from tasks.stages.directories import WHOLE, place_for
+    from tasks.stages.networks import with_network
     from tasks.stages.run_directory import next_free
     from tasks.stages.trainers import start_fork_server
     from tuning.strategy_names import check_strategy
 
-    chosen = task_by(task, metric)
+    chosen = with_network(task_by(task, metric), network)
     check_strategy(strategy)
     most = seconds(max_time, "--max-time")
     base = chosen.settings

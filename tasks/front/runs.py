@@ -134,7 +134,7 @@ class TrainedRun:
     def export(
         self,
         out: str | Path | None = None,
-        formats: Sequence[str] = ("savedmodel", "onnx"),
+        formats: Sequence[str] | None = None,
         precisions: Sequence[str] = ("fp32",),
         max_loss: float = 0.01,
         data: str | None = None,
@@ -143,14 +143,18 @@ class TrainedRun:
 
         Args:
             out: the bundle; ``bundle`` in the run if None.
-            formats: savedmodel, onnx, tensorrt, triton.
+            formats: savedmodel, onnx, tensorrt, triton; the first two if None, as far as a network
+                of the user's own can be written so.
             precisions: fp32, fp16, int8.
             max_loss: share of the metric that fp16 or int8 may lose.
             data: where the run's data is now, if it was moved.
         """
         from serving.export import ExportOptions
 
-        options = ExportOptions(tuple(formats), tuple(precisions), max_loss)
+        lenient = formats is None and self._run.network() is not None
+        options = ExportOptions(
+            tuple(formats or ("savedmodel", "onnx")), tuple(precisions), max_loss, lenient=lenient
+        )
         bundle = bundle_for(Path(out) if out else self.path / "bundle", self.task.name)
         splits = load_run(self._run, data)
         load_tensorflow()

@@ -15,6 +15,7 @@ from common.config import Config
 from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.metric import Metric
+from models.network import Network
 from tasks.kinds.question import Explained
 from tasks.kinds.settings import DataOptions, Overfit, Settings
 
@@ -50,6 +51,8 @@ class Task(Explained, ABC):
         decoding: how model outputs become answers, by default; changeable in each request.
         judging: further ways of `seqloom evaluate` to judge a model, none by default.
         chosen_by: name of the metric that decides, one of ``metrics``; the first if "".
+        network: a function of the user's own in place of the recurrent stack; see
+            ``models.network``.
         kind: what sort of problem it is; the folder below ``tasks/kinds``.
         metrics: scores by which configurations may be chosen, the usual one first. ``evaluate``
             gives them on validation and on test, ``baseline`` too.
@@ -58,6 +61,8 @@ class Task(Explained, ABC):
         hub: what model hubs call the kind, such as "text-classification"; "" if they do not.
         model_module: where the layers are that a saved model holds.
         overfit: see there.
+        takes_network: whether it builds its model with one; those that carry states from step to
+            step do not.
         quick: settings of ``--quick``.
         hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
         answer_formats: extensions that ``write_answers`` takes besides those of tables.
@@ -72,6 +77,7 @@ class Task(Explained, ABC):
     decoding: Config = Config()
     judging: Config = Config()
     chosen_by: str = ""
+    network: Network | Callable[..., Any] | None = None
 
     kind: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
@@ -80,6 +86,7 @@ class Task(Explained, ABC):
     hub: ClassVar[str] = ""
     model_module: ClassVar[str]
     overfit: ClassVar[Overfit]
+    takes_network: ClassVar[bool] = False
     quick: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"units": 32, "embedding_dim": 32, "epochs": 3}
     )
@@ -93,6 +100,13 @@ class Task(Explained, ABC):
                 f"{self.name} has no metric {self.chosen_by!r} to choose by; there are: "
                 f"{', '.join(names)}"
             )
+        if self.network is not None:
+            if not self.takes_network:
+                raise ConfigError(
+                    f"task {self.name!r} takes no network of its own: its layers hand states on "
+                    "from step to step; docs/own_models.md says which tasks take one"
+                )
+            object.__setattr__(self, "network", Network.of(self.network))
 
     # ---- settings
 

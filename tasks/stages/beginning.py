@@ -86,6 +86,8 @@ def begin(
     """
     run = Run(place_for(Path(out) if out else next_free(Path("runs"), task.name), RUN))
     base, before, seed = pattern(task, choices.like)
+    if choices.like is not None and task.network is None:
+        task = replace(task, network=Run(choices.like).network())
     data_seed = before.seed if choices.data_seed is None else choices.data_seed
     reading, changes, source = dict(choices.reading or {}), choices.settings or {}, choices.data
     if source is None:
@@ -94,6 +96,7 @@ def begin(
     seed = seed if choices.seed is None else choices.seed
     if resume:
         settings, before, seed = resumed(task, run, changes)
+        task = run.task()
         # The fingerprint decides whether it is the same data, not how its place is spelled.
         data = before if choices.data is None else replace(before, source=choices.data)
         old = run.config()["data"]["source"]

@@ -20,6 +20,7 @@ from serving.errors import ServingError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.estimating import Estimate, exactly
 from tasks.stages.exporting import export
+from tasks.stages.networks import built
 from tasks.stages.run_directory import Run
 from tasks.stages.training import prepare, train
 from tasks.stages.trials import drawn_settings
@@ -48,7 +49,7 @@ def estimate(
     began = time.perf_counter()
     ready = prepare(task, settings, splits)
     prepared = time.perf_counter() - began
-    model = task.build(settings, ready.preprocessor, ready.counts)
+    model = built(task, settings, ready)
     batches = ready.train.training_batches(settings.model.batch_size, 0)
     count = batches.steps
     sample = for_model(batches.one(0), model).shard(max(1, count // 8), 0).take(8)

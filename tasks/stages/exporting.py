@@ -57,7 +57,7 @@ def export(
         cores,
         preprocessor,
         bundle,
-        options or ExportOptions(),
+        options or ExportOptions(lenient=task.network is not None),
         HeldOut(raw, score, task.metric),
         manifest={
             "name": task.name,
@@ -81,4 +81,5 @@ def export(
         "metric": task.metric.name,
         "keras": manifest["keras"],
         "artifacts": artifacts,
+        **({"refused": manifest["refused"]} if "refused" in manifest else {}),
     }

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import tasks
 from common.errors import DataError
-from common.files import write_json, writing
+from common.files import write_json, write_text, writing
+from models.network import Network
+from models.own_code import fingerprint
 from pipelines.preprocessor import Preprocessor, load_preprocessor
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.places import located, recorded
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # Of config.json; a run of another format cannot be read.
 FORMAT = 2
+# The user's own network, as it was when the training began.
+NETWORK_FILE = "network.py"
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 
@@ -71,6 +75,12 @@ class Run:
             "metric": task.metric.name,
             "seed": seed,
         }
+        if task.network is not None:
+            write_text(self.path / NETWORK_FILE, task.network.source)
+            config["network"] = {
+                "function": task.network.name,
+                "fingerprint": fingerprint(task.network.source),
+            }
         write_json(self.path / "config.json", config)
 
     def config(self) -> dict[str, Any]:
@@ -98,9 +108,32 @@ class Run:
             ) from error
 
     def task(self) -> Task:
-        """The task that was trained, with the metric that it was chosen by."""
+        """The task that was trained, with the metric that it was chosen by and the network that it
+        was given."""
         config = self.config()
-        return replace(tasks.get(config["task"]), chosen_by=config.get("metric", ""))
+        metric, network = config.get("metric", ""), self.network()
+        return replace(tasks.get(config["task"]), chosen_by=metric, network=network)
+
+    def network(self) -> Network | None:
+        """The user's own network that was trained; None for the task's.
+
+        Raises:
+            DataError: its copy is not what the training began with.
+        """
+        about = self.config().get("network")
+        if about is None:
+            return None
+        path = self.path / NETWORK_FILE
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}, the run's own network, cannot be read: {error}") from error
+        if fingerprint(source) != about["fingerprint"]:
+            raise DataError(
+                f"{path} has changed since the training began; restore it: it is the run's copy, "
+                "and another network is trained with --network and another --out"
+            )
+        return Network(source, about["function"], str(path))
 
     def settings(self) -> Settings:
         """The settings that were trained with."""
@@ -146,7 +179,10 @@ class Run:
         """The trained model, not compiled."""
         import keras
 
-        register_layers(self.task().model_module)
+        task = self.task()
+        register_layers(task.model_module)
+        if task.network is not None:
+            task.network.function  # noqa: B018  the layers of its source are known then
         if not self.finished:
             raise DataError(
                 f"{self.path} holds no finished training; "
@@ -209,9 +245,26 @@ def resumed(task: Task, run: Run, changes: Mapping[str, Any]) -> tuple[Settings,
         raise DataError(
             f"--resume: {run.path} was begun with --metric {metric}; give none, or that"
         )
+    check_network(task, run)
     if task.with_settings(settings, changes) != settings:
         raise DataError(f"--resume: {run.path} was begun with other settings; give none, or those")
     return settings, run.data(), config["seed"]
+
+
+def check_network(task: Task, run: Run) -> None:
+    """Refuses to go on with another network than the run was begun with; none given is the same.
+
+    Raises:
+        DataError: they differ.
+    """
+    begun = run.network()
+    if task.network is None or task.network == begun:
+        return
+    was = f"with the network {begun.label}" if begun else "without a network of its own"
+    raise DataError(
+        f"--resume: {run.path} was begun {was}; now {task.network.place} is "
+        f"{task.network.label}: give none, or another --out"
+    )
 
 
 def environment() -> dict[str, Any]:

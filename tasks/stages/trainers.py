@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.places import absolute
@@ -29,6 +30,8 @@ def trainer_spec(
             "settings": settings.to_dict(),
             "fingerprint": fingerprint,
             "metric": task.metric.name,
+            # The source itself: other machines need not see the file.
+            **({"network": asdict(task.network)} if task.network else {}),
         },
     )
 

@@ -16,6 +16,7 @@ from models.recurrent import rebuilt_without_cudnn
 from models.training import History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.console import load_run
+from tasks.stages.networks import built, network_notes
 from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 from tasks.stages.writing import sample
@@ -74,7 +75,9 @@ def train(
         ready = prepare(task, settings, splits)
         if run.exists:
             run.check_vectors(ready.vectors_fingerprint)
-        notes = list(getattr(ready.counts, "notes", ()))
+        notes = [
+            *getattr(ready.counts, "notes", ()), *network_notes(task, settings, ready)
+        ]  # fmt: skip
         for note in notes:
             tell(note)
         samples = _samples(task, settings, run, ready.preprocessor)
@@ -192,7 +195,7 @@ def fit_run(
 
     keras.utils.set_random_seed(seed)
     with _policy(settings):
-        model = task.build(settings, ready.preprocessor, ready.counts)
+        model = built(task, settings, ready)
     # Only now: settings that the model refuses leave nothing behind. In this order: a run exists
     # from its config.json on, and its fingerprint is then known.
     run.save_environment(seed, ready.splits.fingerprint, ready.vectors_fingerprint)

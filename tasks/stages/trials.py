@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hparams
 import tasks
 from common.errors import DataError
 from common.files import write_json
+from models.network import Network
 from models.recurrent import rebuilt_without_cudnn
 from pipelines.program import DEFAULT
 from serving.comparing import latency
@@ -76,6 +77,7 @@ class TaskTrainer:
         settings: those that the search does not choose, by group.
         fingerprint: of the examples where the search began.
         metric: name of the metric that decides; the task's usual one if "".
+        network: the user's own, the fields of ``models.network.Network``; None without.
 
     Raises:
         DataError: the examples here are not those of the search.
@@ -90,8 +92,10 @@ class TaskTrainer:
         settings: dict[str, dict[str, Any]],
         fingerprint: str,
         metric: str = "",
+        network: dict[str, str] | None = None,
     ) -> None:
-        self.task = replace(tasks.get(task), chosen_by=metric)
+        own = Network(**network) if network else None
+        self.task = replace(tasks.get(task), chosen_by=metric, network=own)
         self.data = DataOptions(source, data_seed, reading)
         self.settings = self.task.settings_of(settings)
         splits = self.task.load(self.data)

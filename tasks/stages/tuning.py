@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.estimating import Work
+from tasks.stages.networks import network_notes
 from tasks.stages.places import place_names
 from tasks.stages.trainers import trainer_spec
 from tuning.leaderboard import TrialLimits, TrialRow, best_row
@@ -85,6 +86,12 @@ def tune(
         raise locked_error(directory)
     task.check(settings, data)
     splits = splits or task.load(data)
+    if task.network is not None:
+        from tasks.stages.training import prepare
+
+        # Here, not in each trial: what is wrong with it is said once.
+        for note in network_notes(task, settings, prepare(task, settings, splits)):
+            tell(f"note: {note}")
     data = data.in_files(directory / "data")
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
     settings = task.with_settings(settings, {"epochs": options.epochs})
@@ -99,6 +106,7 @@ def tune(
         "task": task.name,
         "data": asdict(data),
         "data_fingerprint": splits.fingerprint,
+        "network": task.network and task.network.label,
         **settings.to_dict(),
         **asdict(plan),
         "proportion_of": len(splits.validation) if task.metric.proportion else None,

@@ -70,6 +70,7 @@ class AnomalyDetection(SeriesTask):
     metrics = (Metric("mae", "min", logged="next_mae"),)
     headline = ("alarms", "recall", "f1")
     model_module = "models.anomaly_detection"
+    takes_network = True
     overfit = Overfit(
         0.15, epochs=120, settings={"dropout": 0.0, "learning_rate": 0.01, "average": 0.0}
     )
@@ -125,7 +126,7 @@ class AnomalyDetection(SeriesTask):
 
         pre = preprocessor
         calendar = 2 * HARMONICS * len(pre.calendar)
-        model = core_model(settings.model, len(pre.columns), calendar, pre.window)
+        model = core_model(settings.model, len(pre.columns), calendar, pre.window, self.network)
         compile_expectation(model, settings.model)
         return model
 

@@ -60,6 +60,7 @@ class Forecasting(SeriesTask):
         *(Metric(name, "min", each_epoch=False) for name in ("mae", "mase", "quantile_loss")),
     )
     model_module = "models.forecasting"
+    takes_network = True
     # The network alone must be able to, without a linear path or a baseline next to it.
     overfit = Overfit(0.05, epochs=100, settings={
         "dropout": 0.0, "linear": False, "learning_rate": 0.01, "average": 0.0, "blend": False,
@@ -112,7 +113,7 @@ class Forecasting(SeriesTask):
         shape = WindowShape(
             pre.lookback, pre.horizon, columns, targets, pre.known_width, pre.levels
         )
-        model = forecaster(settings.model, shape)
+        model = forecaster(settings.model, shape, self.network)
         compile_forecaster(model, settings.model, pre.levels)
         return model
 

@@ -55,6 +55,7 @@ class Intent(Tagging):
         Metric("slot_recall", "max", each_epoch=False),
     )
     model_module = "models.intent"
+    takes_network = True
     # A slot more is a frame less: frames are best with the likeliest tags.
     fits_offset = False
 
@@ -80,6 +81,7 @@ class Intent(Tagging):
         model = intent_model(
             config, features.sizes, features.forms_per_word, features.slots,
             tags.names, tags.scheme, counts.counts, len(preprocessor.intents), counts.vectors,
+            self.network,
         )  # fmt: skip
         return counts.begin(model, config)
 

@@ -59,6 +59,7 @@ class Keyword(Hearing):
     # Accuracy on a small validation part is 1 long before a model has learnt what it can.
     monitor = Metric("loss", "min")
     model_module = "models.keyword"
+    takes_network = True
     quick = MappingProxyType({**Hearing.quick, "layers": 1})
     overfit = Overfit(0.95, epochs=30, settings=UNCHANGED)
 
@@ -89,7 +90,7 @@ class Keyword(Hearing):
         from models.keyword import keyword_model
 
         classes = len(preprocessor.labels)
-        return keyword_model(settings.model, classes, self.frames(preprocessor))
+        return keyword_model(settings.model, classes, self.frames(preprocessor), self.network)
 
     def search_space(self, hp: keras_tuner.HyperParameters, settings: Settings) -> Settings:
         """Cell, direction, depth, sizes, pooling, convolution, augmentation and learning rate."""

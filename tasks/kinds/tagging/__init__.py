@@ -64,6 +64,7 @@ class Tagging(Task):
         Metric("recall", "max", each_epoch=False),
     )
     model_module = "models.tagging"
+    takes_network = True
     fits_offset: ClassVar[bool] = True
     # The network alone must be able to, without the linear model beside it.
     overfit = Overfit(0.95, epochs=40, settings=MappingProxyType({
@@ -119,7 +120,7 @@ class Tagging(Task):
         config = counts.sized(settings.model)
         model = tagger(
             config, features.sizes, features.forms_per_word, features.slots,
-            tags.names, tags.scheme, counts.counts, counts.vectors,
+            tags.names, tags.scheme, counts.counts, counts.vectors, self.network,
         )  # fmt: skip
         return counts.begin(model, config)
 

@@ -63,6 +63,7 @@ class TextClassification(Task):
         Metric("macro_f1", "max"),
     )
     model_module = "models.text_classification"
+    takes_network = True
     # The network alone must be able to, without the linear path next to it.
     overfit = Overfit(0.95, settings=MappingProxyType({
         "dropout": 0.0, "token_dropout": 0.0, "wide": "none", "learning_rate": 0.01,
@@ -144,7 +145,9 @@ class TextClassification(Task):
 
         vocabulary, classes = len(preprocessor.encoder.vocabulary), len(preprocessor.labels)
         config = counts.sized(settings.model)
-        model = text_classifier(config, vocabulary, classes, counts.tables, counts.vectors)
+        model = text_classifier(
+            config, vocabulary, classes, counts.tables, counts.vectors, self.network
+        )
         compile_classifier(model, config)
         return counts.begin(model, config)
 
