@@ -8,7 +8,8 @@ from keras import layers
 from pipelines.program import DEFAULT
 from serving.client import Client
 from serving.runtime.server import running
-from tests.test_cli import answer, assert_refused, call, here  # noqa: F401 a fixture
+from tests.tasks.test_own_network import assert_refused_at_last
+from tests.test_cli import answer, call, here  # noqa: F401 a fixture
 
 OWN = """
 import keras
@@ -58,7 +59,7 @@ def test_a_saved_model_is_exported_predicts_and_is_served(saved, here):  # noqa:
     assert answer(*export, "--format", "onnx")["version"] == 2
     saved.save("other.keras")
     refused = call("export", "other.keras", *export[2:], "--out", "weather-bundle")
-    assert_refused(refused, ["is a bundle of weather, not of other"])
+    assert_refused_at_last(refused, ["is a bundle of weather, not of other"])
 
 
 BAD = {
@@ -82,13 +83,13 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(saved, here, c
     flags, parts = BAD[case]
     (here / "bad.py").write_text("import keras\nunknown\n")
     np.savez(here / "y.npz", other=WINDOWS)
-    assert_refused(call("export", "weather.keras", *flags), parts)
+    assert_refused_at_last(call("export", "weather.keras", *flags), parts)
     assert not (here / "weather-bundle").exists()
 
 
 def test_a_file_that_is_not_there_and_one_of_a_run_are_named(here):  # noqa: F811
-    assert_refused(call("export", "gone.keras"), ["gone.keras: there is no such file"])
+    assert_refused_at_last(call("export", "gone.keras"), ["gone.keras: there is no such file"])
     (here / "run").mkdir()
     for name in ("config.json", "model.keras"):
         (here / "run" / name).write_text("{}")
-    assert_refused(call("export", "run/model.keras"), ["seqloom export run"])
+    assert_refused_at_last(call("export", "run/model.keras"), ["seqloom export run"])
