@@ -16,6 +16,7 @@ from common.errors import ConfigError
 from models.config import RecurrentConfig
 from models.metric import Metric
 from models.network import Network
+from tasks.kinds.own_network import own_network
 from tasks.kinds.question import Explained
 from tasks.kinds.settings import DataOptions, Overfit, Settings
 
@@ -51,8 +52,7 @@ class Task(Explained, ABC):
         decoding: how model outputs become answers, by default; changeable in each request.
         judging: further ways of `seqloom evaluate` to judge a model, none by default.
         chosen_by: name of the metric that decides, one of ``metrics``; the first if "".
-        network: a function of the user's own in place of the recurrent stack; see
-            ``models.network``.
+        network: a function of the user's own in place of the recurrent stack.
         kind: what sort of problem it is; the folder below ``tasks/kinds``.
         metrics: scores by which configurations may be chosen, the usual one first. ``evaluate``
             gives them on validation and on test, ``baseline`` too.
@@ -61,8 +61,7 @@ class Task(Explained, ABC):
         hub: what model hubs call the kind, such as "text-classification"; "" if they do not.
         model_module: where the layers are that a saved model holds.
         overfit: see there.
-        takes_network: whether it builds its model with one; those that carry states from step to
-            step do not.
+        takes_network: whether it builds its model with one.
         quick: settings of ``--quick``.
         hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
         answer_formats: extensions that ``write_answers`` takes besides those of tables.
@@ -100,13 +99,7 @@ class Task(Explained, ABC):
                 f"{self.name} has no metric {self.chosen_by!r} to choose by; there are: "
                 f"{', '.join(names)}"
             )
-        if self.network is not None:
-            if not self.takes_network:
-                raise ConfigError(
-                    f"task {self.name!r} takes no network of its own: its layers hand states on "
-                    "from step to step; docs/own_models.md says which tasks take one"
-                )
-            object.__setattr__(self, "network", Network.of(self.network))
+        object.__setattr__(self, "network", own_network(self))
 
     # ---- settings
 

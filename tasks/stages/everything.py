@@ -49,7 +49,7 @@ def estimate(
     began = time.perf_counter()
     ready = prepare(task, settings, splits)
     prepared = time.perf_counter() - began
-    model = built(task, settings, ready)
+    model = built(task, settings, ready.preprocessor, ready.counts)
     batches = ready.train.training_batches(settings.model.batch_size, 0)
     count = batches.steps
     sample = for_model(batches.one(0), model).shard(max(1, count // 8), 0).take(8)

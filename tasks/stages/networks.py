@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError, SeqloomError
 from models.network import Network
@@ -13,7 +13,7 @@ from tasks.stages.console import load_tensorflow
 if TYPE_CHECKING:
     import keras
 
-    from tasks.stages.training import Ready
+    from pipelines.preprocessor import Preprocessor
 
 
 def with_network(task: Task, text: str | None) -> Task:
@@ -30,14 +30,14 @@ def with_network(task: Task, text: str | None) -> Task:
     return replace(task, network=Network.parsed(text))
 
 
-def built(task: Task, settings: Settings, ready: Ready) -> keras.Model:
+def built(task: Task, settings: Settings, preprocessor: Preprocessor, counts: Any) -> keras.Model:
     """The compiled model, with a sentence where the user's own network does not fit into it.
 
     Raises:
         ConfigError: see ``Network``; or Keras refuses it among the other layers.
     """
     try:
-        return task.build(settings, ready.preprocessor, ready.counts)
+        return task.build(settings, preprocessor, counts)
     except SeqloomError:
         raise
     except ValueError as error:  # Keras's own, such as two layers of one name
@@ -48,7 +48,9 @@ def built(task: Task, settings: Settings, ready: Ready) -> keras.Model:
         raise ConfigError(f"network {place} does not fit into the model: {text}") from error
 
 
-def network_notes(task: Task, settings: Settings, ready: Ready) -> list[str]:
+def network_notes(
+    task: Task, settings: Settings, preprocessor: Preprocessor, counts: Any
+) -> list[str]:
     """Builds the model once, and says what its layers cannot be exported as.
 
     Raises:
@@ -61,7 +63,7 @@ def network_notes(task: Task, settings: Settings, ready: Ready) -> list[str]:
     if getattr(settings.model, "encoder", ""):
         raise ConfigError("--encoder gives weights to the recurrent layers, not to a --network")
     place = task.network.place
-    model = built(task, settings, ready)
+    model = built(task, settings, preprocessor, counts)
     try:
         cores = task.cores(model)
     except SeqloomError as error:

@@ -75,9 +75,8 @@ def train(
         ready = prepare(task, settings, splits)
         if run.exists:
             run.check_vectors(ready.vectors_fingerprint)
-        notes = [
-            *getattr(ready.counts, "notes", ()), *network_notes(task, settings, ready)
-        ]  # fmt: skip
+        own = network_notes(task, settings, ready.preprocessor, ready.counts)
+        notes = [*getattr(ready.counts, "notes", ()), *own]
         for note in notes:
             tell(note)
         samples = _samples(task, settings, run, ready.preprocessor)
@@ -195,7 +194,7 @@ def fit_run(
 
     keras.utils.set_random_seed(seed)
     with _policy(settings):
-        model = built(task, settings, ready)
+        model = built(task, settings, ready.preprocessor, ready.counts)
     # Only now: settings that the model refuses leave nothing behind. In this order: a run exists
     # from its config.json on, and its fingerprint is then known.
     run.save_environment(seed, ready.splits.fingerprint, ready.vectors_fingerprint)

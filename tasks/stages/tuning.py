@@ -90,7 +90,8 @@ def tune(
         from tasks.stages.training import prepare
 
         # Here, not in each trial: what is wrong with it is said once.
-        for note in network_notes(task, settings, prepare(task, settings, splits)):
+        ready = prepare(task, settings, splits)
+        for note in network_notes(task, settings, ready.preprocessor, ready.counts):
             tell(f"note: {note}")
     data = data.in_files(directory / "data")
     # In a trial, as in a training of its own, the learning rate is made for the epochs there are.
