@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -27,6 +27,26 @@ class Command(TyperCommand):
             if others := commands_with(ctx, getattr(error, "option_name", "")):
                 error.message = f"{error.message.rstrip('.')}; it is a flag of {others}."
             raise
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """As Typer's; where a command takes the flags of a task, these too."""
+        found = super().shell_complete(ctx, incomplete)
+        if not self.context_settings.get("ignore_unknown_options"):
+            return found
+        from tasks.commands.completion import own_flags
+
+        there = {one.value for one in found}
+        own = [pair for pair in own_flags(ctx, incomplete) if pair[0] not in there]
+        return [*found, *(completion_item(*pair) for pair in own)]
+
+
+def completion_item(value: str, meaning: str) -> Any:
+    """A word that a shell completes."""
+    try:
+        from typer._click.shell_completion import CompletionItem
+    except ImportError:  # a Typer that imports click and has no copy of it
+        from click.shell_completion import CompletionItem
+    return CompletionItem(value, help=meaning or None)
 
 
 class WithInputs(Command):
@@ -92,8 +112,36 @@ class Application(typer.Typer):
 app = Application(
     help="Recurrent sequence models from raw data to a served model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="--debug with any command shows the traceback of an error.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    import platform
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    try:
+        number = version("seqloom")
+    except PackageNotFoundError:
+        number = "of a clone that is not installed"
+    print(f"seqloom {number} in {Path(__file__).resolve().parents[2]}")
+    print(f"Python {platform.python_version()} at {sys.executable}")
+    raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="of Seqloom and of Python"
+        ),
+    ] = False,
+) -> None:
+    """Recurrent sequence models from raw data to a served model."""

@@ -23,6 +23,7 @@ from tasks.commands.arguments import (
     task_flags,
     unknown_flag,
 )
+from tasks.commands.completion import BUNDLES, RUNS, one_of, places
 from tasks.stages.console import load_run, load_tensorflow, print_json, show, tell
 from tasks.stages.durations import seconds
 from tasks.stages.next_steps import command, predicting, show_next
@@ -38,14 +39,24 @@ def export(
         typer.Argument(
             metavar="RUN_OR_MODEL.keras",
             help="a finished run, or any saved Keras model; or, to --verify, a bundle",
+            autocompletion=places(RUNS, BUNDLES),
         ),
     ],
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="savedmodel, onnx, tensorrt or triton; repeatable"),
+        typer.Option(
+            "--format",
+            help="savedmodel, onnx, tensorrt or triton; repeatable",
+            autocompletion=one_of("savedmodel", "onnx", "tensorrt", "triton"),
+        ),
     ] = None,
     precisions: Annotated[
-        list[str] | None, typer.Option("--precision", help="fp32, fp16 or int8; repeatable")
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            help="fp32, fp16 or int8; repeatable",
+            autocompletion=one_of("fp32", "fp16", "int8"),
+        ),
     ] = None,
     max_loss: Annotated[
         float, typer.Option(min=0.0, help="share of the metric that fp16 or int8 may lose")
@@ -115,7 +126,12 @@ def export(
 )
 def predict(
     own: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="RUN_OR_BUNDLE", help="what answers")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_BUNDLE", help="what answers", autocompletion=places(RUNS, BUNDLES)
+        ),
+    ],
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...")] = None,
     file: Annotated[
         Path | None, typer.Option(help="more inputs: txt (one a line), csv, tsv or jsonl; .gz too")
@@ -238,10 +254,21 @@ def _check_known(ctx: typer.Context, flags: Collection[str], known: Collection[s
 )
 def serve(
     own: typer.Context,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="bundle or SavedModel")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="bundle or SavedModel", autocompletion=places(BUNDLES)
+        ),
+    ],
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8501,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8500,
-    backend: Annotated[str | None, typer.Option(help="onnx, savedmodel or tensorrt")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx, savedmodel or tensorrt",
+            autocompletion=one_of("onnx", "savedmodel", "tensorrt"),
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="of the model; the bundle's own if absent")
     ] = None,

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="one of `seqloom tasks`")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]
+from tasks.commands.completion import RUNS, one_of, places, task_names
+
+TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="one of `seqloom tasks`", autocompletion=task_names),
+]
+RunPath = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="directory of a finished run", autocompletion=places(RUNS)),
+]
 SOURCES = "synthetic, tfds:NAME, a directory or a file"
 OF_DATA_SEED = "of splits that are made, and of synthetic data"
 OF_SEED = "of weights, dropout and the order of examples"
@@ -24,7 +32,13 @@ MetricName = Annotated[
     str | None,
     typer.Option("--metric", help="what decides, where not the task's usual; see `tasks TASK`"),
 ]
-Strategy = Annotated[str, typer.Option(help="random, bayesian, hyperband or grid")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="random, bayesian, hyperband or grid",
+        autocompletion=one_of("random", "bayesian", "hyperband", "grid"),
+    ),
+]
 MaxTime = Annotated[
     str | None, typer.Option(help="of the search: 90s, 30m or 2h; a trial under way ends early")
 ]

@@ -11,6 +11,7 @@ from common.files import check_writable
 from tasks.commands import options as o
 from tasks.commands.app import app
 from tasks.commands.arguments import sorted_flags, task_by, task_flags
+from tasks.commands.completion import RUNS, SEARCHES, places
 from tasks.stages.console import load_noted, load_tensorflow, print_json, show_leaderboard
 from tasks.stages.durations import seconds
 from tasks.stages.next_steps import command, show_next
@@ -89,7 +90,12 @@ def tune(
 
 @app.command(epilog="Example: seqloom leaderboard runs/sentiment-search-1 --max-latency 2")
 def leaderboard(
-    search: Annotated[Path, typer.Argument(metavar="SEARCH", help="directory of a search")],
+    search: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SEARCH", help="directory of a search", autocompletion=places(SEARCHES)
+        ),
+    ],
     max_latency: o.MaxLatency = None,
     max_parameters: o.MaxParameters = None,
     pareto: o.Pareto = None,
@@ -111,7 +117,12 @@ def leaderboard(
 
 @app.command(epilog="Example: seqloom report runs/sentiment-search-1")
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="RUN_OR_SEARCH", help="what to show")],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_SEARCH", help="what to show", autocompletion=places(RUNS, SEARCHES)
+        ),
+    ],
     as_json: o.AsJson = False,
 ) -> None:
     """Write a page with plots that opens anywhere: report.html in the run or search."""

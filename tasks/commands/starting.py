@@ -8,13 +8,19 @@ import typer
 
 from tasks.commands import options as o
 from tasks.commands.app import app
+from tasks.commands.completion import kind_names
 from tasks.stages.console import print_json
 
 
 @app.command(epilog="Example: seqloom new topic --kind text_classification")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="of the task")],
-    kind: Annotated[str, typer.Option(help="what sort of task it is; of --new-kind, its name")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="what sort of task it is; of --new-kind, its name", autocompletion=kind_names
+        ),
+    ],
     new_kind: Annotated[
         bool, typer.Option("--new-kind", help="also write the kind: a labeller of sequences")
     ] = False,

@@ -13,6 +13,7 @@ from common.errors import DataError
 from tasks.commands import options as o
 from tasks.commands.app import STARTED, app
 from tasks.commands.arguments import sorted_flags, task_by, task_flags
+from tasks.commands.completion import RUNS, one_of, places
 from tasks.stages.console import (
     baseline_note,
     load_noted,
@@ -38,7 +39,12 @@ def train(
     task: o.TaskName,
     own: typer.Context,
     data: Annotated[str | None, typer.Option(help=f"{o.SOURCES}; synthetic if absent")] = None,
-    cell: Annotated[str | None, typer.Option(help="simple_rnn, lstm or gru")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            help="simple_rnn, lstm or gru", autocompletion=one_of("simple_rnn", "lstm", "gru")
+        ),
+    ] = None,
     layers: Annotated[int | None, typer.Option(help="recurrent layers, 1 to 4")] = None,
     units: Annotated[int | None, typer.Option(help="hidden size of each direction")] = None,
     bidirectional: Annotated[
@@ -49,7 +55,10 @@ def train(
     network: o.OwnNetwork = None,
     settings: o.Set = None,
     like: Annotated[
-        Path | None, typer.Option(help="run or trial whose settings, data and seed to take")
+        Path | None,
+        typer.Option(
+            help="run or trial whose settings, data and seed to take", autocompletion=places(RUNS)
+        ),
     ] = None,
     data_seed: Annotated[int | None, typer.Option(min=0, help=f"{o.OF_DATA_SEED}; 0")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help=f"{o.OF_SEED}; 0")] = None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tasks.stages.run_directory import environment
 
 Row = dict[str, str]
+CUDA = "CUDAExecutionProvider"
 
 
 def examine() -> list[Row]:
@@ -19,17 +20,17 @@ def examine() -> list[Row]:
     rows = [_row("python", "ok", f"{facts['python']} at {sys.executable}")]
     for name, version in facts["packages"].items():
         rows.append(_row(name, "ok" if version else "broken", version or f"pip install {name}"))
-    checks: dict[str, Callable[[], tuple[str, str]]] = {
-        "GPU": _gpu,
-        "TensorRT": _tensorrt,
-        "ONNX Runtime providers": _providers,
-        "TFDS cache": _tfds,
-        "disk": _disk,
-        "memory": _memory,
-    }
-    for name, check in checks.items():
-        rows.append(_row(name, *check()))
-    return rows
+    rest = {"TFDS cache": _tfds, "disk": _disk, "memory": _memory}
+    return [*rows, *examine_gpu(), *_rows(rest)]
+
+
+def examine_gpu() -> list[Row]:
+    """The rows of ``examine`` about what would use a GPU: training, the server, TensorRT."""
+    return _rows({"GPU": _gpu, "TensorRT": _tensorrt, "ONNX Runtime providers": _providers})
+
+
+def _rows(checks: Mapping[str, Callable[[], tuple[str, str]]]) -> list[Row]:
+    return [_row(name, *check()) for name, check in checks.items()]
 
 
 def _row(check: str, status: str, detail: str) -> Row:
@@ -42,7 +43,10 @@ def _gpu() -> tuple[str, str]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         return "ok", ", ".join(gpu.name for gpu in gpus)
-    return "absent", f"TensorFlow computes on {os.cpu_count()} CPU cores"
+    here = f"TensorFlow computes on {os.cpu_count()} CPU cores"
+    if not tf.test.is_built_with_cuda():
+        return "absent", f"{here}; it is built without CUDA, so no GPU would be used"
+    return "absent", f"{here}; train, tune and run would use a GPU (pip install 'seqloom[gpu]')"
 
 
 def _tensorrt() -> tuple[str, str]:
@@ -61,7 +65,9 @@ def _tensorrt() -> tuple[str, str]:
 def _providers() -> tuple[str, str]:
     import onnxruntime
 
-    return "ok", ", ".join(onnxruntime.get_available_providers())
+    found = onnxruntime.get_available_providers()
+    more = "" if CUDA in found else "; serve and predict BUNDLE use a GPU with onnxruntime-gpu"
+    return "ok", ", ".join(found) + more
 
 
 def _tfds() -> tuple[str, str]:

@@ -193,7 +193,7 @@ def fit_run(
     from models.progress import TrainingProgress
 
     keras.utils.set_random_seed(seed)
-    with _policy(settings):
+    with policy(settings):
         model = built(task, settings, ready.preprocessor, ready.counts)
     # Only now: settings that the model refuses leave nothing behind. In this order: a run exists
     # from its config.json on, and its fingerprint is then known.
@@ -305,7 +305,7 @@ def evaluate(
 
 
 @contextmanager
-def _policy(settings: Settings) -> Iterator[None]:
+def policy(settings: Settings) -> Iterator[None]:
     """Layers made within compute in 16 bits where that was asked for."""
     import keras
     import tensorflow as tf
