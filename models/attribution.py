@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -21,7 +22,8 @@ import tensorflow as tf
 
 from models.stepwise import wrapped_calls
 
-POINTS = (16, 32, 64, 128, 256, 512)  # of the integral, until it is complete
+POINTS = 16  # of the Gauss-Legendre rule on each piece of the path
+MOST_POINTS = 1024  # of all pieces together
 TOLERANCE = 0.01  # share of the difference of the scores that attributions may miss it by
 ROWS = 64  # points that go through the model together
 
@@ -82,9 +84,29 @@ class Attribution:
     def complete(self) -> bool:
         """Whether that is within ``TOLERANCE``."""
         difference = abs(self.score - self.baseline_score)
-        # Of a difference that is as good as none, rounding is no small share.
-        rounding = 1e-4 * max(1.0, abs(self.score), abs(self.baseline_score))
-        return abs(self.residual) <= max(TOLERANCE * difference, rounding)
+        return abs(self.residual) <= max(TOLERANCE * difference, _rounding(self))
+
+
+def _rounding(found: Attribution) -> float:
+    """What may be missed where the scores hardly differ: rounding is then no small share."""
+    return 1e-4 * max(1.0, abs(found.score), abs(found.baseline_score))
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A part of the path: its ends, the integral of the gradients over it, and what the
+    attributions miss of the change of the score."""
+
+    first: float
+    last: float
+    gradients: Mapping[str, np.ndarray]
+    missed: float
+
+    @property
+    def halves(self) -> list[tuple[float, float]]:
+        """Both, by their ends."""
+        middle = (self.first + self.last) / 2
+        return [(self.first, middle), (middle, self.last)]
 
 
 def integrated_gradients(
@@ -92,9 +114,12 @@ def integrated_gradients(
     inputs: Mapping[str, np.ndarray],
     score: Score,
     baselines: Mapping[str, np.ndarray] | None = None,
-    points: tuple[int, ...] = POINTS,
+    most_points: int = MOST_POINTS,
 ) -> Attribution:
     """Attributions of one example.
+
+    The path is cut in half, and again, where attributions miss the change of the score by most:
+    completeness holds for each piece of it.
 
     Args:
         model: of a dict of named inputs.
@@ -102,23 +127,24 @@ def integrated_gradients(
         score: takes the model's outputs, gives ``<float32>[batch]``.
         baselines: of inputs that are floating-point numbers: those that are named here are
             explained, the others are held as they are.
-        points: of the integral; the next number is tried while it is not complete.
+        most_points: of the integral.
     """
     path = _Path(model, inputs, score, baselines or {})
-    ends = path.scores(np.array([0.0, 1.0]))
-    for count in points:
-        gradients = path.mean_gradients(count)
-        entries = {
-            name: Entry(
-                path.values[name].numpy()[0], path.baselines[name].numpy()[0],
-                gradients[name], path.arguments.get(name, ()),
-            )
-            for name in path.values
-        }  # fmt: skip
-        found = Attribution(entries, float(ends[1]), float(ends[0]), count)
-        if found.complete:
-            break
-    return found
+    pieces = path.pieces([(0.0, 1.0)])
+    while True:
+        found = path.attribution(
+            {name: sum(one.gradients[name] for one in pieces) for name in path.values},
+            POINTS * len(pieces),
+        )
+        allowed = max(TOLERANCE * abs(found.score - found.baseline_score), _rounding(found))
+        if sum(abs(one.missed) for one in pieces) <= allowed:
+            return found
+        worst = max(abs(one.missed) for one in pieces)
+        bad = [one for one in pieces if abs(one.missed) >= worst / 8]
+        if POINTS * (len(pieces) + len(bad)) > most_points:
+            return found
+        halves = [half for one in bad for half in one.halves]
+        pieces = [one for one in pieces if one not in bad] + path.pieces(halves)
 
 
 def gradients_at(
@@ -132,13 +158,8 @@ def gradients_at(
     Arguments are those of ``integrated_gradients``.
     """
     path = _Path(model, inputs, score, baselines or {})
-    ends, gradients = path.scores(np.array([0.0, 1.0])), path.gradients(np.array([1.0]))
-    entries = {
-        name: Entry(path.values[name].numpy()[0], path.baselines[name].numpy()[0],
-                    gradients[name][0], path.arguments.get(name, ()))
-        for name in path.values
-    }  # fmt: skip
-    return Attribution(entries, float(ends[1]), float(ends[0]), 1)
+    gradients = path.gradients(np.array([1.0]))
+    return path.attribution({name: one[0] for name, one in gradients.items()}, 1)
 
 
 def log_odds(logits: tf.Tensor, place: int) -> tf.Tensor:
@@ -243,15 +264,51 @@ class _Path:
         found = tape.gradient(total, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return {name: np.asarray(one) for name, one in found.items()}
 
-    def mean_gradients(self, count: int) -> dict[str, np.ndarray]:
-        """Along the path, by the Gauss-Legendre rule with so many points."""
-        places, weights = np.polynomial.legendre.leggauss(count)
-        total: dict[str, Any] = dict.fromkeys(self.values, 0.0)
-        for first in range(0, count, ROWS):
-            part = slice(first, first + ROWS)
-            for name, found in self.gradients((places[part] + 1) / 2).items():
-                total[name] = total[name] + np.tensordot(weights[part] / 2, found, 1)
-        return total
+    def pieces(self, ends: list[tuple[float, float]]) -> list[_Piece]:
+        """Parts of the path, each by the Gauss-Legendre rule."""
+        places, weights = np.polynomial.legendre.leggauss(POINTS)
+        edges = np.array(ends)
+        scores = np.concatenate([
+            self.scores(edges.ravel()[i : i + ROWS]) for i in range(0, edges.size, ROWS)
+        ]).reshape(edges.shape)  # fmt: skip
+        found, together = [], ROWS // POINTS
+        for i in range(0, len(edges), together):
+            part = edges[i : i + together]
+            middle, half = part.mean(1, keepdims=True), (part[:, 1:] - part[:, :1]) / 2
+            gradients = self.gradients((middle + half * places).ravel())
+            for j, (first, last) in enumerate(part.tolist()):
+                rows = slice(j * POINTS, (j + 1) * POINTS)
+                mine = {
+                    name: np.tensordot(weights * half[j, 0], one[rows], 1)
+                    for name, one in gradients.items()
+                }
+                change = float(scores[i + j, 1] - scores[i + j, 0])
+                found.append(_Piece(first, last, mine, change - self.total(mine)))
+        return found
+
+    def total(self, gradients: Mapping[str, np.ndarray]) -> float:
+        """Sum of the attributions by these gradients."""
+        return float(sum(
+            np.vdot(gradients[name], np.asarray(value - self.baselines[name])[0])
+            for name, value in self.values.items()
+        ))  # fmt: skip
+
+    def attribution(self, gradients: Mapping[str, np.ndarray], points: int) -> Attribution:
+        """What the integral of the gradients over the whole path says."""
+        ends = self.ends
+        entries = {
+            name: Entry(
+                self.values[name].numpy()[0], self.baselines[name].numpy()[0],
+                gradients[name], self.arguments.get(name, ()),
+            )
+            for name in self.values
+        }  # fmt: skip
+        return Attribution(entries, float(ends[1]), float(ends[0]), points)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Scores at the baseline and at the input."""
+        return self.scores(np.array([0.0, 1.0]))
 
 
 def _tensors(args: tuple, kwargs: Mapping[str, Any]) -> list[Any]:

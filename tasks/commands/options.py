@@ -44,6 +44,12 @@ MaxTime = Annotated[
 ]
 # Each kind of task has flags of its own; `seqloom tasks TASK` lists them, the task checks them.
 OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+Insight = Annotated[
+    bool,
+    typer.Option(
+        "--insight", help="states, gates and gradients for TensorBoard; an epoch takes longer"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
 
 OwnNetwork = Annotated[

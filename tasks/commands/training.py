@@ -64,6 +64,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help=f"{o.OF_SEED}; 0")] = None,
     out: o.Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    insight: o.Insight = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Train one configuration and evaluate it beside its baseline."""
@@ -88,7 +89,7 @@ def train(
     with way_to_go_on(start.run):
         result = stage(
             start.task, start.data, start.settings, start.run,
-            seed=start.seed, splits=start.splits, tell=tell, spent=spent,
+            seed=start.seed, splits=start.splits, tell=tell, spent=spent, insight=insight,
         )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
     path, raw = start.run.path, start.run.preprocessor().raw(start.splits.validation[:20])
@@ -164,6 +165,7 @@ def run(
     data_seed: o.DataSeed = 0,
     seed: o.Seed = 0,
     out: o.Out = None,
+    insight: o.Insight = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Everything: tune, train the best, evaluate, export, check parity, serve, query."""
@@ -204,7 +206,9 @@ def run(
     )
     display = SearchDisplay(directory / "search", options.trials)
     try:
-        result = run_everything(chosen, where, start, options, directory, display, splits, STARTED)
+        result = run_everything(
+            chosen, where, start, options, directory, display, splits, STARTED, insight
+        )
     except KeyboardInterrupt:
         if (directory / "search" / "best" / "model.keras").is_file():
             tell(f"the best model so far is {directory / 'search' / 'best'}: predict, export it")

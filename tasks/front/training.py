@@ -28,6 +28,7 @@ def train(
     seed: int | None = None,
     data_seed: int | None = None,
     metric: str = "",
+    insight: bool = False,
     **settings: Any,
 ) -> TrainedRun:
     """Trains one model and judges it beside its baseline; ``seqloom train`` from Python.
@@ -42,6 +43,7 @@ def train(
         seed: of weights, dropout and the order of examples; 0 if None.
         data_seed: of splits that are made and of synthetic data; 0 if None.
         metric: what decides, such as "macro_f1"; that of ``like`` or the task's usual one if "".
+        insight: also write states, gates and gradients of each epoch for TensorBoard.
         **settings: any of ``seqloom.settings(task)``, such as ``cell="gru"``, ``units=128``,
             ``text_column="body"``.
 
@@ -58,7 +60,7 @@ def train(
     with way_to_go_on(start.run):
         stage(
             start.task, start.data, start.settings, start.run,
-            seed=start.seed, splits=start.splits, tell=tell,
+            seed=start.seed, splits=start.splits, tell=tell, insight=insight,
         )  # fmt: skip
     return TrainedRun(start.run.path)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import ConfigError, DataError
-from pipelines.program import DEFAULT
+from pipelines.program import DEFAULT, with_defaults
 
 if TYPE_CHECKING:
     import keras
@@ -96,7 +96,9 @@ class Explained:
 
 def model_inputs(preprocessor: Any, model: keras.Model, raw: Any) -> dict[str, np.ndarray]:
     """The tensors of a model for one raw input, as ``serving_default`` encodes it."""
-    encoded = preprocessor.programs[DEFAULT].encode(preprocessor.to_request([raw]))
+    program = preprocessor.programs[DEFAULT]
+    request = with_defaults(program.signature["inputs"], preprocessor.to_request([raw]))
+    encoded = program.encode(request)
     return {name: encoded[name] for name in model.input if name in encoded}
 
 

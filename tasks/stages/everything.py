@@ -75,6 +75,7 @@ def run_everything(
     display: SearchDisplay,
     splits: Splits | None = None,
     started: float | None = None,
+    insight: bool = False,
 ) -> dict[str, Any]:
     """Tunes, trains the best, evaluates, exports, checks parity, serves and asks one question.
 
@@ -90,6 +91,7 @@ def run_everything(
         display: shows a person what happens now.
         splits: the examples, where the caller has read them already.
         started: ``time.perf_counter()`` when the process started; the time counts from there.
+        insight: of the training of the best, see ``tasks.stages.training.train``.
     """
     started, tell = started or time.perf_counter(), display.tell
     splits = splits or task.load(data)
@@ -116,7 +118,9 @@ def run_everything(
         rows = read_search(directory / "search").rows
         left = times.after_search(rows)
         tell(f"training the best of {result['trials']['completed']} trials; {left} left")
-        result |= train(task, data, best, run, seed=options.seed, splits=splits, tell=tell)
+        result |= train(
+            task, data, best, run, seed=options.seed, splits=splits, tell=tell, insight=insight
+        )
     tell(f"exporting, and comparing each export with Keras; {times.after_training()} left")
     result |= export(run, bundle, splits=splits)
     tell("serving, and asking one question over REST")

@@ -40,6 +40,7 @@ def train(
     title: str = "train",
     tell: Callable[[str], None] = lambda _: None,
     spent: float = 0.0,
+    insight: bool = False,
 ) -> dict[str, Any]:
     """Trains, evaluates beside the baseline, and fills the run's directory.
 
@@ -55,6 +56,7 @@ def train(
         title: of the progress display.
         tell: takes a line about what is done after the last epoch.
         spent: seconds that the caller took to read the examples.
+        insight: also write states, gates and gradients for TensorBoard, see ``models.insight``.
 
     Returns:
         The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline... Of them
@@ -79,8 +81,9 @@ def train(
         notes = [*getattr(ready.counts, "notes", ()), *own]
         for note in notes:
             tell(note)
-        samples = _samples(task, settings, run, ready.preprocessor)
-        done = fit_run(task, data, settings, run, ready, seed=seed, title=title, callbacks=samples)
+        watchers = _samples(task, settings, run, ready.preprocessor)
+        watchers += [_insight(task, settings, run, ready)] if insight else []
+        done = fit_run(task, data, settings, run, ready, seed=seed, title=title, callbacks=watchers)
         result = {
             "run": str(run.path),
             "task": task.name,
@@ -110,6 +113,16 @@ def _samples(
         return []
     path = run.path / "samples.jsonl"
     return [SampleFile(path, lambda model: sample(task, model, preprocessor, wanted))]
+
+
+def _insight(task: Task, settings: Settings, run: Run, ready: Ready) -> keras.callbacks.Callback:
+    """What writes the states and gradients of each epoch for TensorBoard."""
+    from models.insight import Insight
+
+    batches = ready.validation.batches(2 * settings.model.batch_size)
+    plain = {name: value for group in settings.to_dict().values() for name, value in group.items()}
+    words = task.vocabularies(ready.preprocessor)
+    return Insight(run.path / "tensorboard", batches, words, {"task": task.name, **plain})
 
 
 @dataclass(frozen=True)

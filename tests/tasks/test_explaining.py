@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 import tasks
 from common.errors import ConfigError, DataError
 from models.attribution import integrated_gradients
+from models.stepwise import stepwise
+from pipelines.responses import readable
 from reports.explanation import coloured_text
 from tasks.commands.every import app
 from tasks.kinds.contract import Task
@@ -138,6 +140,52 @@ def test_the_command_writes_a_page_a_table_and_a_picture(sentiment, tmp_path, ca
     assert "Integrated gradients with" in capsys.readouterr().out
     assert whole._repr_html_().startswith("<style>")
     assert explain(explainer, text).to_dict() == whole.to_dict()
+
+
+TARGETS = {
+    "anomaly": "40", "forecast": "2", "intent": "1", "keyword": "1", "language": "", "music": "3",
+    "speech": "1", "tagging": "2", "translation": "1",
+}  # fmt: skip
+
+
+# The quick one stays: the others go through the same functions with their own models.
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name == "forecast" else pytest.mark.slow) for name in TARGETS
+])  # fmt: skip
+def test_every_kind_explains_itself(name, tmp_path, capsys):
+    changes = {"keyword": {"layers": 1}, "forecast": {"lookback": 96, "horizon": 6}}.get(name, {})
+    source = "synthetic:1200" if name in ("anomaly", "forecast") else "synthetic:64"
+    run, raw = untrained(name, tmp_path / "run", source, **changes)
+    explainer, one = Explainer(run), raw[0]
+    if name == "anomaly":
+        one = {key: np.asarray(value)[:80] if key != "series" else value for key, value in
+               one.items()}  # fmt: skip
+    model, preprocessor = explainer.answerer.model, explainer.answerer.preprocessor
+    for target in dict.fromkeys(("", TARGETS[name])):
+        found = explainer.explain(one, target)
+        assert found.complete, found.check()
+        assert found.attributions.sum() == pytest.approx(
+            found.score - found.baseline_score, rel=0.02, abs=1e-3
+        )
+        assert np.abs(found.attributions).max() > 0
+        assert np.isfinite(found.attributions).all()
+        assert "what is not by step" not in found.parts
+        assert found.layers
+    write_explanations([found], tmp_path / "page.html", run.path)
+    write_explanations([found], tmp_path / "page.csv", run.path)
+    found.drawing().save_png(tmp_path / "page.png")
+    json.dumps(found.to_dict())
+    shown_explanation(found)
+    answer = readable(explainer._program, preprocessor, [one])[0]
+    question = run.task().question(model, preprocessor, one, answer, "")
+    wanted = model(dict(question.inputs), training=False)
+    with stepwise(model):
+        got = model(dict(question.inputs), training=False)
+    for key, values in wanted.items():
+        np.testing.assert_allclose(values, got[key], atol=2e-4, rtol=1e-4)
+    if name != "language":
+        with pytest.raises(DataError, match="--target none of these"):
+            explainer.explain(one, "none of these")
 
 
 def test_two_components_of_states_on_a_line():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pipelines.answer_files import AskedFile
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,19 @@ class AnomalyDetection(SeriesTask):
 
         raised = [preprocessor.raised(responses, i) for i in range(len(examples))]
         return judged_stretches_of(preprocessor, responses["expected"], raised, examples, others)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: AnomalyPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The score of a row, by the columns of it and of the rows before."""
+        from tasks.kinds.anomaly_detection.explaining import anomaly_question
+
+        return anomaly_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``series: 3 of 64 rows are anomalies; the highest score at TIME: 4.2; 1 alarm: 1 for b``.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipelines.answer_files import AskedFile
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # Intervals that are reported: their share, and the places of their ends among LEVELS.
@@ -183,6 +184,19 @@ class Forecasting(SeriesTask):
         from tasks.kinds.forecasting.judged_windows import judged_windows
 
         return judged_windows(preprocessor, responses["mean"], examples, others)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: ForecastPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The mean forecast of a column, by all columns and times."""
+        from tasks.kinds.forecasting.explaining import forecast_question
+
+        return forecast_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``series from TIME: column 3.1 [2.0, 4.2], ... after 24 steps 2.9 [...]``."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
     from pipelines.tagged import TaggedExample
     from reports.judged import Judged
+    from tasks.kinds.question import Question
     from tasks.kinds.word_vectors import WordCounts
 
 
@@ -175,6 +176,19 @@ class Intent(Tagging):
             f"Probabilities of intents were calibrated on validation (temperature "
             f"{preprocessor.temperature:.2f}); --reject-below P answers no intent below P.",
         ]
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: IntentPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-odds of the intent, or of a token's tag, by all tokens."""
+        from tasks.kinds.intent.explaining import intent_question
+
+        return intent_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``intent 97%: book a table for [two party_size]``."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.live import Answering
     from pipelines.splits import Splits
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 DECISIONS = 16  # that are made together in a file
 UNCHANGED = MappingProxyType({
@@ -181,6 +182,19 @@ class Keyword(Hearing):
         from pipelines.keyword_watch import KeywordWatch
 
         return KeywordWatch(preprocessor, model.run, decoding, batch=DECISIONS)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: KeywordPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-odds of a class, by bands and frames."""
+        from tasks.kinds.keyword.explaining import keyword_question
+
+        return keyword_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the file``."""

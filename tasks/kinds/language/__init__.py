@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.language import LanguagePreprocessor
     from pipelines.splits import Splits
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 
 MOST_SHOWN, MOST_UNITS = 12, 600  # of the page of surprises
@@ -216,6 +217,23 @@ class Language(Task):
         tokens = [[one.decode("utf-8", "replace") for one in row[:MOST_UNITS]] for row in rows]
         nats = responses["log_probabilities"]
         return draw_language(tokens, nats, preprocessor.units.spaced, directory)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: LanguagePreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-probability of the unit that follows, by all units before."""
+        from tasks.kinds.language.explaining import unit_question
+
+        return unit_question(model, preprocessor, raw, answer, target)
+
+    def vocabularies(self, preprocessor: LanguagePreprocessor) -> dict[str, Sequence[str]]:
+        """The words of the embedding."""
+        return {"embedding": preprocessor.units.names}
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``perplexity 3.21: the text``, its lines behind one another."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.music import MusicPreprocessor
     from pipelines.splits import Splits
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 SHOWN = 16  # steps of an answer in one line
 
@@ -153,6 +154,19 @@ class Music(Task):
         return judged_pieces(shown, responses["log_probabilities"], others)
 
     # ---- people
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: MusicPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-probability of a step, by the notes before it."""
+        from tasks.kinds.music.explaining import step_question
+
+        return step_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``nll 7.912 a step: C3 E4 G4 | ...``."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.speech import SpeechPreprocessor
     from pipelines.splits import Splits
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +211,19 @@ class Speech(Hearing):
                 "away, or train with --no-bidirectional"
             )
         return Listener(preprocessor, model)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: SpeechPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-probability of what was heard, by bands and frames."""
+        from tasks.kinds.speech.explaining import speech_question
+
+        return speech_question(model, preprocessor, raw, answer, target)
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``text``, and the file."""

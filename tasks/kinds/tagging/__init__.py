@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.tagged import TaggedExample
     from pipelines.tagging import TaggingPreprocessor
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 AUTO = "auto"
 
@@ -276,6 +277,23 @@ class Tagging(Task):
 
         tokens, gold = [one.tokens for one in examples], [one.tags for one in examples]
         return draw_tags(preprocessor, tokens, gold, answered_tags(responses), directory)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: TaggingPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-odds of one token's tag, by all tokens."""
+        from tasks.kinds.tagging.explaining import tag_question
+
+        return tag_question(model, preprocessor, raw, answer, target)
+
+    def vocabularies(self, preprocessor: TaggingPreprocessor) -> dict[str, Sequence[str]]:
+        """The words of the embedding."""
+        return {"embedding": ("(padding)", "(unknown)", *preprocessor.features.words)}
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``word/TAG word/TAG``, or of spans ``[Ann Lee PER] met [Bob PER]``."""

@@ -240,6 +240,12 @@ class TextClassification(Task):
             others,
         )
 
+    def vocabularies(
+        self, preprocessor: TextClassificationPreprocessor
+    ) -> dict[str, Sequence[str]]:
+        """The words of the embedding."""
+        return {"embedding": preprocessor.encoder.vocabulary}
+
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the text``."""
         text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipelines.splits import Splits
     from pipelines.translation import TranslationPreprocessor
     from reports.judged import Judged
+    from tasks.kinds.question import Question
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,26 @@ class Translation(Task):
         from reports.translation import draw_translations
 
         return draw_translations(responses, [pair.target for pair in examples], directory)
+
+    def question(
+        self,
+        model: keras.Model,
+        preprocessor: TranslationPreprocessor,
+        raw: Any,
+        answer: Mapping[str, Any],
+        target: str,
+    ) -> Question:
+        """The log-probability of the translation or of a token, by the tokens of both sides."""
+        from tasks.kinds.translation.explaining import token_question
+
+        return token_question(model, preprocessor, raw, answer, target)
+
+    def vocabularies(self, preprocessor: TranslationPreprocessor) -> dict[str, Sequence[str]]:
+        """The words of the embedding."""
+        return {
+            "source_table": preprocessor.source.vocabulary,
+            "target_table": preprocessor.target.vocabulary,
+        }
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """The translation; of several the others behind it with their scores."""
