@@ -82,7 +82,7 @@ def train(
         for note in notes:
             tell(note)
         watchers = _samples(task, settings, run, ready.preprocessor)
-        watchers += [_insight(task, settings, run, ready)] if insight else []
+        watchers += [insight_callback(task, settings, run, ready)] if insight else []
         done = fit_run(task, data, settings, run, ready, seed=seed, title=title, callbacks=watchers)
         result = {
             "run": str(run.path),
@@ -115,7 +115,9 @@ def _samples(
     return [SampleFile(path, lambda model: sample(task, model, preprocessor, wanted))]
 
 
-def _insight(task: Task, settings: Settings, run: Run, ready: Ready) -> keras.callbacks.Callback:
+def insight_callback(
+    task: Task, settings: Settings, run: Run, ready: Ready
+) -> keras.callbacks.Callback:
     """What writes the states and gradients of each epoch for TensorBoard."""
     from models.insight import Insight
 
