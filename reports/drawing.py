@@ -190,8 +190,10 @@ class Drawing:
             head: elements before those of the drawing.
         """
         body = "\n".join(map(_element, self.marks))
+        # On a phone it scrolls rather than that its letters shrink to nothing.
+        least = f' style="min-width:{0.68 * self.width:.0f}px"' if self.width > 560 else ""
         return (
-            f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" fill="none" role="img" '
+            f'<svg class="chart"{least} xmlns="http://www.w3.org/2000/svg" fill="none" role="img" '
             f'viewBox="0 0 {self.width:g} {self.height:g}" width="{self.width:g}" '
             f'height="{self.height:g}" aria-label="{escape(clean(self.title))}">'
             f"{head}\n{body}\n</svg>"

@@ -68,6 +68,7 @@ class Judged:
         calibration: of each bin of promised probabilities their sum, how many were right, how many
             there are.
         text: whether the truth and the answer are texts to be read beside each other, no labels.
+        graded: whether answers are better or worse, as forecasts are, and not right or wrong.
     """
 
     examples: Sequence[JudgedExample]
@@ -78,6 +79,7 @@ class Judged:
     classes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     calibration: Sequence[tuple[float, int, int]] = ()
     text: bool = False
+    graded: bool = False
 
     def save(self, directory: Path, part: str = "test") -> None:
         """Writes ``<part>.jsonl``, a row for each example, and ``<part>.json``, the rest.
@@ -90,7 +92,8 @@ class Judged:
         spoken = set(order[:MOST_TEXTS])
         about = {
             "examples": len(self.examples), "every": step, "length": self.length,
-            "things": self.things, "forms": dict(self.forms), "text": self.text,
+            "things": self.things, "forms": dict(self.forms),
+            "text": self.text, "graded": self.graded,
             "labels": [list(row) for row in self.labels],
             "classes": {name: list(counts) for name, counts in self.classes.items()},
             "calibration": [list(row) for row in self.calibration],
@@ -140,6 +143,7 @@ def read_judged(directory: Path, part: str = "test") -> Judged | None:
             examples, about["length"], about["things"], about["forms"],
             [(a, b, n) for a, b, n in about["labels"]], about["classes"],
             [(a, b, n) for a, b, n in about["calibration"]], about["text"],
+            about["graded"],
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None

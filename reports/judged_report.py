@@ -18,6 +18,7 @@ from reports.page import Html, NumberText, escape, folded, paragraph, svg_figure
 from reports.plots import NARROW, bars, matrix
 
 MOST_MISTAKES, SHOWN_AT_ONCE, MOST_SHOWN_LABELS = 24, 8, 20
+MIN_SHARE = 0.01  # of all answers, for a bin that the line of the calibration goes through
 _WORDS = re.compile(r"\s+|[^\W\d_]+|\d+|.", re.DOTALL)
 _DIFFERENT = 0.3  # of texts with less in common, everything would be marked
 
@@ -28,18 +29,21 @@ _DIFFERENT = 0.3  # of texts with less in common, everything would be marked
 def mistakes(judged: Judged) -> list[str]:
     """The worst answers beside the truth, as far as their words were kept."""
     worst = sorted((one for one in judged.examples if one.loss > 0), key=lambda one: -one.loss)
-    shown = [one for one in worst if one.input or one.answer][:MOST_MISTAKES]
+    # Neighbours in a series share most of their rows: one of each block shows more.
+    apart = {("block", one.block) if one.block is not None else i: one
+             for i, one in reversed(list(enumerate(worst))) if one.input or one.answer}  # fmt: skip
+    shown = sorted(apart.values(), key=lambda one: -one.loss)[:MOST_MISTAKES]
     if not shown:
         return []
-    told = any(one.truth or one.answer for one in shown)
     judged_ones = f"{len(judged.examples):,} {judged.things}"
-    if told and not _is_graded(judged):
+    if not judged.graded:
         head = f"{len(worst):,} of {judged_ones} were answered wrongly"
         order = "most certain" if shown[0].confidence is not None and not judged.text else "worst"
         text = f"{head}; the {order} first."
     else:
-        text = f"Of {judged_ones} those that were foretold worst."
-    cards = [_card(one, judged.text) for one in shown]
+        text = f"Of {judged_ones} those that were answered worst"
+        text += ", one of each stretch of time." if shown[0].block is not None else "."
+    cards = [_card(one, judged) for one in shown]
     first, rest = "".join(cards[:SHOWN_AT_ONCE]), "".join(cards[SHOWN_AT_ONCE:])
     parts = [paragraph(text), f'<div class="cards">{first}</div>\n']
     if rest:
@@ -49,14 +53,9 @@ def mistakes(judged: Judged) -> list[str]:
     return parts
 
 
-def _is_graded(judged: Judged) -> bool:
-    """Whether every example is wrong to some degree, as forecasts are."""
-    return all(one.loss > 0 for one in judged.examples)
-
-
-def _card(one: JudgedExample, text: bool) -> str:
+def _card(one: JudgedExample, judged: Judged) -> str:
     rows = []
-    if one.confidence is not None and not text:
+    if one.confidence is not None and not judged.text:
         words = f"true: <b>{escape(one.truth)}</b> · answered: <b>{escape(one.answer)}</b>"
         return (
             f'<div class="card"><div class="input" dir="auto">{folded(one.input)}</div>'
@@ -64,7 +63,7 @@ def _card(one: JudgedExample, text: bool) -> str:
         )
     if one.truth or one.answer:
         truth, answer = (escape(one.truth), escape(one.answer))
-        if text:
+        if judged.text and not judged.graded:
             truth, answer = marked(one.truth, one.answer)
         sure = f" ({one.confidence:.0%})" if one.confidence is not None else ""
         rows = [("true", truth), (f"answered{sure}", answer)]
@@ -172,7 +171,9 @@ def calibration(judged: Judged) -> list[str]:
     frame = Frame(58, 36, 400, 220, Scale(0, 1), Scale(0, 1))
     frame.draw(drawing, "share that is right", "probability that was promised")
     drawing.line([frame.at(0, 0), frame.at(1, 1)], Style("muted", dash=(5, 4)))
-    drawing.line([frame.at(p / n, r / n) for p, r, n in bins], Style("accent", width=1.5))
+    many = [frame.at(p / n, r / n) for p, r, n in bins if n >= MIN_SHARE * total]
+    if len(many) > 1:
+        drawing.line(many, Style("accent", width=1.5))
     for promised, right, count in bins:
         tip = f"promised {promised / count:.1%}, right {right / count:.1%}, {count:,} answers"
         at = frame.at(promised / count, right / count)

@@ -57,6 +57,7 @@ pre{background:var(--panel);border-radius:6px;padding:9px 13px;margin:2px 0 0;wh
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:8px 36px;
  align-items:start}
 .pair>*{min-width:0}
+.pair>.full{grid-column:1/-1}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:12px;
  align-items:start}
 .card{border:1px solid var(--grid);border-radius:8px;padding:10px 14px;font-size:14px;min-width:0;
@@ -75,7 +76,6 @@ figure{margin:0 0 22px}
 figure img{max-width:100%;background:#fff;border-radius:6px;padding:4px}
 figcaption{color:var(--muted);font-size:13px}
 .chart{display:block;max-width:100%;height:auto;font-family:inherit}
-.chart[width="1120"]{min-width:720px}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:5px 11px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid);
  white-space:nowrap}

@@ -117,7 +117,7 @@ def matrix(
     """
     size = 11.0
     left = 26 + max((text_width(shortened(name, 22), size) for name in rows), default=0)
-    above = 30 + 0.8 * max((text_width(shortened(name, 22), size) for name in columns), default=0)
+    above = 40 + 0.8 * max((text_width(shortened(name, 22), size) for name in columns), default=0)
     overhang = 0.5 * text_width(shortened(columns[-1], 22), size) if columns else 0
     width = max(left + cell * len(columns) + overhang + 12, 30 + text_width(names[1], 12) + left)
     drawing = Drawing(width, above + cell * len(rows) + 10, title)

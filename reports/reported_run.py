@@ -114,6 +114,8 @@ def verdict(result: Mapping[str, Any], main: Metric | None, sure: Mapping[str, C
         return f"{name}."
     other = baseline[part][main.name]
     ahead = score - other if main.mode == "max" else other - score
+    if abs(ahead) < 1e-6 * abs(other):
+        ahead = 0.0  # of a model that hands all to its baseline
     word = "better" if ahead > 0 else "worse" if ahead < 0 else "neither better nor worse"
     by = f" by {score_text(abs(ahead))}" if ahead else ""
     chance = chance_text(sure[main.name]) if part == "test" and main.name in sure else ""

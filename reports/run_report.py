@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
     about_answers = [
         ("By class", by_class(judged)),
         ("Worst mistakes", mistakes(judged)),
-        ("How sure, how long", how_sure(judged, main)),
+        ("Calibration and length", how_sure(judged, main)),
     ] if judged else []  # fmt: skip
     sections = [
         ("Scores", _scores(result, main, sure)),
@@ -147,9 +148,13 @@ def _scores(
         for name in names
     ]
     rows = [_with_intervals(row, sure.get(name)) for row, name in zip(rows, names, strict=True)]
+    empty = {key for key in rows[0] if not any(row.get(key) for row in rows)}
+    rows = [{key: value for key, value in row.items() if key not in empty} for row in rows]
     top = 0 if first in found else None
     told = [paragraph(remark) for remark in result.get("remarks", ())]
     how = "Intervals are those of 95 %: what 1,000 resamplings of the test part give."
+    if not any(one.model.is_known for one in sure.values()):
+        how = "The test part has too few independent examples to say how sure its scores are."
     return [
         paragraph(verdict(result, main, sure)),
         *told,
@@ -179,7 +184,9 @@ def _pictures(directory: Path) -> list[str]:
     for path in sorted(directory.glob("*.svg")):  # escaped by whoever drew them
         drawn = inside_page(path.read_text("utf-8"))
         title = f"<figcaption>{escape(words(path.stem))}</figcaption>"
-        parts.append(f'<figure class="wide">{title}{drawn}</figure>\n')
+        width = re.search(r' width="([\d.]+)"', drawn)
+        full = " full" if width and float(width[1]) > 560 else ""
+        parts.append(f'<figure class="wide{full}">{title}{drawn}</figure>\n')
     parts = ['<div class="pair">', *parts, "</div>\n"] if parts else []
     for path in sorted(directory.glob("*.png")):
         name = escape(words(path.stem))

@@ -66,7 +66,7 @@ def transitions(preprocessor: TaggingPreprocessor, counts: Mapping[str, int]) ->
          for b, x in zip(columns, row, strict=True)]
         for a, row in zip(rows, values, strict=True)
     ]  # fmt: skip
-    about = ("from", f"to; the deepest colour is a score of {most:.1f}")
+    about = ("from", f"to; the deepest colour is a score of {most:.2g}")
     return matrix("transitions", rows, columns, values / most, tips=tips, names=about, cell=20)
 
 

@@ -55,7 +55,7 @@ def judged_stretches_of(
                 sums, loss=mistakes if labelled else sums["mae"][0] / sums["mae"][1],
                 baseline=other,
             ))  # fmt: skip
-    return Judged(rows, things="stretches", text=labelled)
+    return Judged(rows, things="stretches", text=labelled, graded=not labelled)
 
 
 def _stretches(one: SeriesExample) -> list[tuple[int, int]]:

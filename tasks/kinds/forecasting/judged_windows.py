@@ -49,7 +49,7 @@ def judged_windows(
             loss=float(ours["mse"][i]), block=int(blocks[i]),
             baseline={} if theirs is None else {k: (float(v[i]), 1) for k, v in theirs.items()},
         ))  # fmt: skip
-    return Judged(rows, things="windows", text=True)
+    return Judged(rows, things="windows", text=True, graded=True)
 
 
 def _errors(

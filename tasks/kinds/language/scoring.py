@@ -89,8 +89,10 @@ def judged_stretches(
         for first in range(0, len(nats), STRETCH):
             part = slice(first, first + STRETCH)
             text = (" " if spaced else "").join(units[part])
+            whole = len(nats[part]) > STRETCH // 4  # the last unit of a document tells little
             rows.append(JudgedExample(
-                text, "", "", sums(nats[part]), loss=max(0.0, -float(nats[part].mean())),
+                text, "", "", sums(nats[part]),
+                loss=max(0.0, -float(nats[part].mean())) if whole else 0.0,
                 length=first, baseline={} if others is None else sums(others[i][part]),
             ))  # fmt: skip
-    return Judged(rows, "units before", "stretches", {"perplexity": "exp"})
+    return Judged(rows, "units before", "stretches", {"perplexity": "exp"}, graded=True)

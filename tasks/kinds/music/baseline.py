@@ -74,4 +74,4 @@ def judged_pieces(
         for i, (text, row) in enumerate(zip(shown, log_probabilities, strict=True))
         if len(row)
     ]  # fmt: skip
-    return Judged(rows, "steps", "pieces")
+    return Judged(rows, "steps", "pieces", graded=True)
