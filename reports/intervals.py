@@ -125,6 +125,8 @@ def _percentiles(score: float, scores: np.ndarray) -> Interval:
     if len(scores) < RESAMPLES / 2:
         return Interval(score)
     low, high = np.quantile(scores, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    if low == high:  # of nothing that varies, such as no span at all that is right
+        return Interval(score)
     return Interval(score, float(low), float(high))
 
 

@@ -76,6 +76,7 @@ def run_page(run: ReportedRun, lines: Sequence[tuple[str, str]] = ()) -> str:
         ("Pictures", _pictures(run.path / "pictures")),
         ("Exports", _exports(run)),
         ("Next", [commands(lines)]),
+        ("Data", [settings(_data(config, result, about))]),
         ("Settings", _settings(config)),
         ("Environment", [settings(_environment(about))]),
     ]
@@ -221,17 +222,28 @@ WORDS = ("format", "precision", "status", "path")
 
 def _settings(config: Mapping[str, Any]) -> list[str]:
     parts = []
-    for name, title in (("model", "Model"), ("preprocessor", "Preprocessor"), ("data", "Data")):
+    groups = (("model", "Model"), ("preprocessor", "Preprocessor"), ("decoding", "Decoding"))
+    for name, title in groups:
         values = settings_of(config.get(name))
         if values:
             parts += [f"<h3>{title}</h3>", settings(values)]
     return parts
 
 
+def _data(
+    config: Mapping[str, Any], result: Mapping[str, Any], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where the examples are from, how they were read, how many there are in each part."""
+    values = settings_of(config.get("data"))
+    values |= {f"{part} examples": n for part, n in (result.get("examples") or {}).items()}
+    if about.get("data_fingerprint"):
+        values["fingerprint"] = str(about["data_fingerprint"])[:12]
+    return values
+
+
 def _environment(about: Mapping[str, Any]) -> dict[str, Any]:
     values = settings_of(about)
-    if "data_fingerprint" in values:
-        values["data_fingerprint"] = str(values["data_fingerprint"])[:12]
+    values.pop("data_fingerprint", None)
     if "seed" in values:
         values["seed"] = str(values["seed"])  # an identifier: no thousands separators
     return values

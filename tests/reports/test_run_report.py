@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from models.metric import Metric
+from reports.judged import Judged, JudgedExample
+from reports.judged_report import marked
 from reports.learning import learning_curves, read_history, with_exponentials
 from reports.reported_run import ReportedRun
 from reports.run_report import run_page
@@ -87,7 +89,7 @@ def test_the_page_of_a_run_has_its_scores_and_settings(tmp_path):
     for words in ("sentiment: sentiment-1", "my reviews.csv", "text classification", "8,000 train",
                   "seed 5", "0.7812", "123,456", "1 min 15 s", "3 epochs", "bag of <words>",
                   "on test the model's accuracy is better by 0.0312", "keras 3.15",
-                  "data_fingerprint ffffffffffff ", "error by length"):  # fmt: skip
+                  "fingerprint ffffffffffff ", "error by length"):  # fmt: skip
         assert words in page.text, words
     assert page.rows[:3] == [
         ["metric", "test: model", "test: baseline", "validation: model", "validation: baseline"],
@@ -215,3 +217,83 @@ def test_a_page_begins_with_the_headline_of_the_kind(tmp_path):
     assert names[:3] == [
         ("alarms on test", "12"), ("f1 on test", "0.5000"), ("accuracy on test", "0.7812")
     ]  # fmt: skip
+
+
+HOSTILE = '<script>alert("1")</script>'
+
+
+def write_judged(run, texts, **about):
+    """Forty judged texts, of which the first are wrong, with what their labels say."""
+    rows = [
+        JudgedExample(
+            text, "a <b>", "c", {"accuracy": (i >= len(texts) // 2, 1)}, loss=0.9 - i / 100,
+            length=i % 10, baseline={"accuracy": (i >= 5, 1)}, confidence=0.9,
+        )
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+    more = {
+        "labels": [("a <b>", "c", 20), ("c", "c", 20)], "classes": {"a <b>": (0, 0, 20)},
+        "calibration": [(18.0, 10, 20)], **about,
+    }  # fmt: skip
+    Judged(rows, "tokens", **more).save(run.path / "judged")
+
+
+def test_a_page_tells_how_sure_its_scores_are(tmp_path):
+    run = write_run(tmp_path / "r")
+    assert "Worst mistakes" not in Page(run_page(run)).text
+    write_judged(run, ["bad film"] * 40)
+    page = Page(run_page(run))
+    head, row = page.rows[:2]
+    assert head[:5] == [
+        "metric", "test: model", "test: 95 %", "test: baseline", "difference: 95 %",
+    ]  # fmt: skip
+    low, high = map(float, row[2].split(" to "))
+    # 20 of 40 right: 0.5 -+ 1.96 * sqrt(0.25 / 40) is 0.345 to 0.655.
+    assert (low, high) == (pytest.approx(0.345, abs=0.03), pytest.approx(0.655, abs=0.03))
+    assert "20 of 40" not in page.text  # a loss is what says that an answer is wrong
+    assert "40 of 40 examples were answered wrongly; the most certain first." in page.text
+    assert "so it may be chance" not in page.text
+    assert ["a <b>", "20", "–", "0.000", "0.000"] in page.rows
+    assert "Most often taken for something else: a <b> for c (20)." in page.text
+    # 20 answers with 0.9 on average, half of them right.
+    assert "a probability is off by 40.0%" in page.text
+    assert "accuracy by tokens" in page.text
+
+
+def test_inputs_are_data_in_whatever_script(tmp_path):
+    run = write_run(tmp_path / "r")
+    texts = [HOSTILE, "סרט רע מאוד", "这部电影不好看", "a\u2028b\x00c"] * 10
+    write_judged(run, texts)
+    (run.path / "pictures" / "a.svg").write_text("<svg><path/></svg>", encoding="utf-8")
+    text = run_page(run)
+    page = Page(text)
+    assert HOSTILE not in text
+    assert HOSTILE in page.text
+    assert text.count("<script>") == 1  # the page's own
+    assert "\x00" not in text
+    inputs = [found for tag, found in page.elements if found.get("class") == "input"]
+    assert inputs
+    assert all(found.get("dir") == "auto" for found in inputs)
+    assert len(text.encode()) < 100_000
+
+
+def test_texts_that_differ_are_marked(tmp_path):
+    run = write_run(tmp_path / "r")
+    write_judged(run, ["x"] * 40, text=True)
+    page = Page(run_page(run))
+    assert [tag for tag, _ in page.elements].count("mark") == 0  # nothing in common
+    assert marked("Ann <b> met Bob", "Ann <b> met Eve") == (
+        "Ann &lt;b&gt; met <mark>Bob</mark>", "Ann &lt;b&gt; met <mark>Eve</mark>",
+    )  # fmt: skip
+    assert marked("", "") == ("", "")
+
+
+def test_a_score_of_few_blocks_has_no_interval(tmp_path):
+    run = write_run(tmp_path / "r")
+    rows = [JudgedExample("w", "1", "2", {"accuracy": (1, 1)}, 0.5, block=i % 2) for i in range(40)]
+    Judged(rows, things="windows", text=True, graded=True).save(run.path / "judged")
+    page = Page(run_page(run))
+    assert page.rows[0][:3] == ["metric", "test: model", "test: baseline"]
+    assert "too few independent examples" in page.text
+    # Of two stretches of time one window each is shown.
+    assert sum(found.get("class") == "card" for _, found in page.elements) == 2
