@@ -29,7 +29,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 RATIO = 10
-COMMON = 2000  # training examples of the common label of reviews
+COMMON = 1000  # training examples of the common label of reviews
 FEWEST = 10  # training examples of an intent
 PARTS = ("train", "validation", "test")
 VARIANTS = {

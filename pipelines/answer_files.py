@@ -150,10 +150,11 @@ class AskedFile:
             # There is no header: what was read as one is the first row, under numbered columns.
             cells = [list(rows[0]), *(list(row.values()) for row in rows)]
             rows = [{str(i): cell for i, cell in enumerate(row, 1)} for row in cells]
-        inputs = [str(one).strip() for one in raw[self.typed :]]
+        inputs = [one.values() if isinstance(one, Mapping) else [one] for one in raw[self.typed :]]
         same = len(rows) == len(inputs) and all(
-            text in {str(cell).strip() for cell in row.values()}
-            for text, row in zip(inputs, rows, strict=True)
+            {str(one).strip() for one in texts}
+            <= {"", *(str(cell).strip() for cell in row.values())}
+            for texts, row in zip(inputs, rows, strict=True)
         )
         if not same:
             where = self.rows[0].file if self.rows else "the file"

@@ -39,6 +39,7 @@ from pipelines.records import Records
 from pipelines.splits import PARTS
 from pipelines.text_columns import TextColumns
 from pipelines.text_examples import TextExample, label_name, missing_label
+from pipelines.text_inputs import joined_texts, text_names
 from pipelines.textfile import (
     TextFile,
     encoding_note,
@@ -94,8 +95,8 @@ def read_labelled(
 
     Args:
         layout: the files, or tables in memory.
-        text_column: the text's column; guessed by name if None. For csv and tsv without header
-            both columns may be given as numbers from 1.
+        text_column: the text's column, or several with commas between; guessed by name if None.
+            For csv and tsv without header columns may be given as numbers from 1.
         label_column: the label's column; guessed by name if None.
         encoding: of files that are not UTF-8, as Python names it; guessed if "".
         drop_unlabelled: leave rows out whose label is missing.
@@ -190,12 +191,19 @@ def _refuse_empty(rows: Iterator[Row], name: str, lacks: str = "is empty") -> It
 
 
 def _example(row: Row, text: Any, label: Any, named: bool, reading: _Reading) -> TextExample | None:
-    """Checks one text and its label (`named` by its file); None where there is none to use."""
-    if not isinstance(text, str):
-        what = "null" if text is None else f"{shorten(text)}, not a string"
-        reading.bad(row, "text", f"the text is {what}; give a string or remove the row.")
-        return None
-    text = text.strip()
+    """Checks one text and its label (`named` by its file); None where there is none to use.
+
+    Of several columns the text is a dict, in which only cells are missing that have none.
+    """
+    cells = text if isinstance(text, dict) else {"": text}
+    for column, cell in cells.items():
+        if not isinstance(cell, str):
+            what = "null" if cell is None else f"{shorten(cell)}, not a string"
+            where = f"the text in '{column}'" if column else "the text"
+            reading.bad(row, "text", f"{where} is {what}; give a string or remove the row.")
+            return None
+    cells = {column: _repair(cell.strip(), reading) for column, cell in cells.items()}
+    text = joined_texts(cells.values())
     if not text:
         reading.drop(row, "without text")
         return None
@@ -210,7 +218,8 @@ def _example(row: Row, text: Any, label: Any, named: bool, reading: _Reading) ->
     if not name:
         reading.bad(row, "no label", f"the label is {missing_label(label)}")
         return None
-    return TextExample(_repair(text, reading), _repair(name, reading), row.file, row.line, row.unit)
+    parts = {} if "" in cells else cells
+    return TextExample(text, _repair(name, reading), row.file, row.line, row.unit, parts)
 
 
 def _repair(text: str, reading: _Reading) -> str:
@@ -267,10 +276,21 @@ def _column_pairs(
         if text is None:
             text, label = reading.columns.of(row)
             reading.columns.found = text, label
-        missing = [column for column in (text, label) if column not in row.values]
+        columns = text_names(text, row.values)
+        needed = (*columns, label) if len(columns) == 1 else (label,)  # JSON may leave one out
+        missing = [column for column in needed if column not in row.values]
         if missing:
             there = name_list(list(row.values))
             what = f"there is no '{missing[0]}' here, only {there}; every row needs it."
             reading.bad(row, "column", what)
             continue
-        yield row, row.values[text], row.values[label]
+        if len(columns) > 1:
+            yield row, {name: _cell(row, name) for name in columns}, row.values[label]
+        else:
+            yield row, row.values[text], row.values[label]
+
+
+def _cell(row: Row, name: str) -> Any:
+    """A cell of one of several text columns; "" where there is none."""
+    value = row.values.get(name)
+    return "" if value is None else value

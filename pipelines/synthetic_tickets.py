@@ -17,8 +17,8 @@ from itertools import accumulate
 
 from common.errors import DataError
 from pipelines.draws import Draws
-from pipelines.text_columns import joined_texts
 from pipelines.text_examples import TextExample
+from pipelines.text_inputs import joined_texts
 
 DEFAULT_SIZE = 5000
 MIN_SIZE, MAX_SIZE = 100, 200_000

@@ -1,4 +1,5 @@
-"""Preprocessor of text classification: one text in, one label and its probabilities out."""
+"""Preprocessor of text classification: one text, or texts of several columns, in; one label and its
+probabilities out."""
 
 from __future__ import annotations
 
@@ -13,34 +14,51 @@ from common.errors import DataError
 from pipelines.encoded import EncodedRows
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.ragged import Arrays, Field, Ragged
-from pipelines.text import PAD, TextEncoder, text_request
+from pipelines.text import PAD, TextEncoder
+from pipelines.text_inputs import USUAL, column_requests, input_names, joined_bytes
 
 
 @dataclass(frozen=True)
 class TextClassificationPreprocessor(OneProgram):
-    """A text encoder and the labels in the order of the model's outputs."""
+    """A text encoder and the labels in the order of the model's outputs.
+
+    Attributes:
+        encoder: text to tokens.
+        labels: in the order of the model's outputs.
+        columns: whose texts are joined to one input, see ``pipelines.text_inputs``.
+    """
 
     fields: ClassVar[dict[str, Field]] = {"tokens": Field(PAD, unique=True)}
 
     encoder: TextEncoder
     labels: tuple[str, ...]
+    columns: tuple[str, ...] = USUAL
 
     @classmethod
     def adapt(cls, encoder: TextEncoder, examples: Sequence[Any]) -> TextClassificationPreprocessor:
-        """Learns the vocabulary and the labels from training examples."""
+        """Learns the vocabulary and the labels from training examples, and takes down from which
+        columns their texts are."""
         labels = sorted({example.label for example in examples})
-        return cls(encoder.adapt([example.text for example in examples]), tuple(labels))
+        columns = tuple(examples[0].parts) if examples else ()
+        encoder = encoder.adapt([example.text for example in examples])
+        return cls(encoder, tuple(labels), columns or USUAL)
 
     @property
     def signature(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """``text <string>[batch]`` to ``label`` and ``probabilities``."""
+        """``text <string>[batch]``, or each of several columns, to ``label`` and
+        ``probabilities``."""
         return {
-            "inputs": {"text": {"dtype": "string", "shape": [-1]}},
+            "inputs": {name: {"dtype": "string", "shape": [-1]} for name in self.inputs},
             "outputs": {
                 "label": {"dtype": "string", "shape": [-1]},
                 "probabilities": {"dtype": "float32", "shape": [-1, len(self.labels)]},
             },
         }
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the request tensors."""
+        return input_names(self.columns)
 
     def encoded(self, examples: Sequence[Any]) -> EncodedRows:
         """``tokens``, and the number of the label for each output of the model."""
@@ -48,13 +66,19 @@ class TextClassificationPreprocessor(OneProgram):
         labels = self.label_ids([example.label for example in examples])
         return EncodedRows({"tokens": tokens}, dict.fromkeys(("deep", "wide", "answer"), labels))
 
-    def raw(self, examples: Sequence[Any]) -> list[str]:
-        """The texts."""
-        return [example.text for example in examples]
+    def raw(self, examples: Sequence[Any]) -> list[str | dict[str, str]]:
+        """The texts; of several columns dicts of them."""
+        several = len(self.columns) > 1
+        return [
+            dict(example.parts) if several and set(example.parts) == set(self.columns)
+            else example.text
+            for example in examples
+        ]  # fmt: skip
 
-    def edge_inputs(self) -> list[str]:
-        """No text, one letter, letters that no vocabulary holds."""
-        return ["", "a", "\u16a0\u16a1 \U0001f600"]
+    def edge_inputs(self) -> list[str | dict[str, str]]:
+        """No text, one letter, letters that no vocabulary holds; one column alone."""
+        alone = [{name: "a"} for name in self.columns[1:]]
+        return ["", "a", "\u16a0\u16a1 \U0001f600", *alone]
 
     def validate(self, examples: Sequence[Any]) -> None:
         """Refuses labels that training did not have."""
@@ -71,13 +95,14 @@ class TextClassificationPreprocessor(OneProgram):
             )
         return np.array([ids[label] for label in labels], np.int32)
 
-    def to_request(self, raw: Sequence[str]) -> Arrays:
-        """Texts as ``{"text": <object>[batch]}``; anything that is not text is a DataError."""
-        return {"text": text_request(raw)}
+    def to_request(self, raw: Sequence[Any]) -> Arrays:
+        """Texts, or dicts of the texts of several columns, as ``<object>[batch]`` by input;
+        anything else is a DataError."""
+        return column_requests(raw, self.columns)
 
     def encode(self, request: Arrays) -> Arrays:
-        """``text`` to ``tokens <int32>[batch, time]``."""
-        return {"tokens": self.encoder(list(request["text"]))}
+        """The texts of all columns to ``tokens <int32>[batch, time]``."""
+        return {"tokens": self.encoder(joined_bytes([request[name] for name in self.inputs]))}
 
     def decode(self, outputs: Arrays) -> Arrays:
         """``probabilities <float32>[batch, classes]`` and the likeliest ``label``."""
@@ -105,12 +130,14 @@ class TextClassificationPreprocessor(OneProgram):
     def save(self, directory: Path) -> None:
         """Writes ``preprocessor.json`` and ``vocabulary.json``."""
         encoder = self.encoder.save(directory)
-        save_state(directory, "text_classification", {"encoder": encoder, "labels": self.labels})
+        state = {"encoder": encoder, "labels": self.labels, "columns": self.columns}
+        save_state(directory, "text_classification", state)
 
     @classmethod
     def load(cls, directory: Path, state: dict[str, Any]) -> TextClassificationPreprocessor:
         """Reads back what ``save`` wrote."""
-        return cls(TextEncoder.load(directory, state["encoder"]), tuple(state["labels"]))
+        encoder = TextEncoder.load(directory, state["encoder"])
+        return cls(encoder, tuple(state["labels"]), tuple(state.get("columns", USUAL)))
 
 
 PREPROCESSOR = TextClassificationPreprocessor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.errors import DataError
@@ -12,20 +12,8 @@ from pipelines.missing import is_missing
 from pipelines.readers import DELIMITED, Row, read_rows
 from pipelines.readers.delimited import first_cells
 from pipelines.text_examples import LABEL_NAMES, TEXT_NAMES, label_name
+from pipelines.text_inputs import text_names
 from pipelines.textfile import TextFile
-
-# Between the texts of several columns. It is a token by itself, so that a model sees where one
-# column ends, and a character that people write seldom.
-SEPARATOR = " | "
-
-
-def joined_texts(texts: Iterable[str]) -> str:
-    """The texts of several columns as one; empty ones are left out.
-
-    >>> joined_texts(["no dial tone", "", "since this morning"])
-    'no dial tone | since this morning'
-    """
-    return SEPARATOR.join(text for text in texts if text)
 
 
 @dataclass
@@ -33,7 +21,8 @@ class TextColumns:
     """The columns that are asked for, and those that the training part has.
 
     Attributes:
-        text: name of the text's column as asked for; "" if it is to be found.
+        text: name of the text's column as asked for, or of several with commas between; "" if it
+            is to be found.
         label: likewise of the label's.
         found: (text, label) of the training part; the other parts must have them too.
         header: whether the first row of a csv or tsv file names its columns.
@@ -49,13 +38,13 @@ class TextColumns:
     @property
     def names(self) -> frozenset[str]:
         """Names of columns, in lower case, by which a table is known."""
-        flags = [name.lower() for name in (self.text, self.label) if name]
+        flags = [name.lower() for name in (*text_names(self.text, ()), self.label) if name]
         return frozenset((*TEXT_NAMES, *LABEL_NAMES, *flags))
 
     def find_header(self, source: TextFile) -> None:
         """Finds whether the first row of the training part names the columns, and if not, them."""
         cells = [cell.strip() for cell in first_cells(source)]
-        flags = [flag for flag in (self.text, self.label) if flag]
+        flags = [flag for flag in (*text_names(self.text, cells), self.label) if flag]
         if any(flag in cells for flag in flags):
             return
         if flags and all(flag.isdecimal() for flag in flags):
@@ -82,17 +71,20 @@ class TextColumns:
 
     def of(self, row: Row) -> tuple[str, str]:
         """Returns (text column, label column) of a file: as in train, as asked for, or by name.
+        Of several text columns it is what was asked for, see ``text_names``.
 
         Raises:
             DataError: they are not there, or not plain.
         """
         names = list(row.values)
         text, label = self.found or (self.text, self.label)
-        text = find_column("text", text, TEXT_NAMES, names, row.file)
+        wanted = text_names(text, names)
+        found = [find_column("text", one, TEXT_NAMES, names, row.file) for one in wanted]
+        text = text if len(found) > 1 else found[0]
         label = find_column("label", label, LABEL_NAMES, names, row.file)
-        if text == label:
+        if label in found:
             raise DataError(
-                f"{row.file}: text and label are both the column '{text}'; give two of "
+                f"{row.file}: text and label are both the column '{label}'; give two of "
                 f"{name_list(names)} with --text-column and --label-column."
             )
         return text, label

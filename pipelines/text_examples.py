@@ -28,6 +28,7 @@ class TextExample(Placed):
         text: the text, white space at its ends removed, never empty.
         label: the class, as a string.
         file, line, unit: see ``Placed``.
+        parts: texts by column, where they were read from several; ``text`` is ``joined_texts``.
     """
 
     text: str
@@ -35,6 +36,7 @@ class TextExample(Placed):
     file: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
     unit: str = field(default="line", compare=False, repr=False)
+    parts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def labelled_splits(

@@ -26,6 +26,7 @@ from pipelines.text_examples import (
     label_text,
     labelled_splits,
 )
+from pipelines.text_inputs import joined_texts, text_names
 
 # TFDS tries ten times with doubling pauses: three and a half minutes until it admits that there is
 # no network. Four tries take three seconds.
@@ -49,7 +50,8 @@ def load_tfds(
 
     Args:
         name: "imdb_reviews", "glue/sst2", "my_data/config:1.0.0".
-        text_column: the feature that is the text; by default the supervised input, else by name.
+        text_column: the feature that is the text, or several with commas between; by default the
+            supervised input, else by name.
         label_column: the feature that is the label, found in the same way; class numbers become
             their names.
         seed: which examples are split off for missing parts.
@@ -144,18 +146,19 @@ def _find_features(builder: Any, text: str | None, label: str | None) -> tuple[s
     ):
         found = [wanted or key] if wanted or isinstance(key, str) else []
         found = found or [feature for feature in there if feature.lower() in known]
-        if len(found) != 1 or found[0] not in there:
+        if len(found) != 1 or not set(text_names(found[0], there)) <= set(there):
             raise DataError(
                 f"{builder.info.full_name}: the {role} is not plain among the features "
                 f"{name_list(there)}; name it with --{role}-column."
             )
         chosen.append(found[0])
-    feature = features[chosen[0]]
-    if feature.shape != () or feature.np_dtype != np.object_:  # TFDS's type of a string
-        raise DataError(
-            f"{builder.info.full_name}: the feature '{chosen[0]}' is not text; name another of "
-            f"{name_list(there)} with --text-column."
-        )
+    for name in text_names(chosen[0], there):
+        feature = features[name]
+        if feature.shape != () or feature.np_dtype != np.object_:  # TFDS's type of a string
+            raise DataError(
+                f"{builder.info.full_name}: the feature '{name}' is not text; name another of "
+                f"{name_list(there)} with --text-column."
+            )
     return chosen[0], chosen[1]
 
 
@@ -200,9 +203,12 @@ def _examples(builder: Any, split: str, text: str, label: str, names: Any) -> It
     data = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
     file = f"tfds:{builder.info.full_name} {split}"
     for line, example in enumerate(tfds.as_numpy(data), 1):
-        content = example[text].decode("utf-8", "replace").strip()
-        if content:
-            yield TextExample(content, _label(example[label], names, f"{file}:{line}"), file, line)
+        columns = text_names(text, example)
+        cells = {one: example[one].decode("utf-8", "replace").strip() for one in columns}
+        if content := joined_texts(cells.values()):
+            name = _label(example[label], names, f"{file}:{line}")
+            parts = cells if len(cells) > 1 else {}
+            yield TextExample(content, name, file, line, parts=parts)
 
 
 def _label(value: Any, names: Any, where: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common.errors import DataError
@@ -16,23 +17,24 @@ from pipelines.readers.delimited import first_cells, has_marks
 from pipelines.readers.lines import TEXT_COLUMN
 from pipelines.text_columns import TextColumns, find_column, unnamed_columns
 from pipelines.text_examples import LABEL_NAMES, TEXT_NAMES, label_name
+from pipelines.text_inputs import text_names
 from pipelines.textfile import TextFile, inspect_file, read_document
 
 
 def read_texts(
     path: Path, text_column: str = "", encoding: str = "", labels: Collection[str] = ()
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str | dict[str, str]], list[str]]:
     """Texts of whatever training reads as one part: a file, or a directory of classes.
 
     Args:
         path: lines of text, csv, tsv, jsonl or json, perhaps gzip; or a directory.
-        text_column: found by name if "".
+        text_column: found by name if ""; or several with commas between.
         encoding: of files that are not UTF-8, as Python names it; guessed if "".
         labels: those of training. Where every line or row begins or ends with one, as those of
             training may, it is no part of the text.
 
     Returns:
-        (texts in the order of the files and rows, notes).
+        (texts in the order of the files and rows, of several columns dicts of them; notes).
 
     Raises:
         DataError: a file cannot be read, or its text column is not clear.
@@ -42,7 +44,7 @@ def read_texts(
             f"--file {path} is not there; name a txt, csv, tsv, jsonl or json file, or a directory."
         )
     files, notes = locate_members(path)
-    texts: list[str] = []
+    texts: list[str | dict[str, str]] = []
     for file in files:
         source = inspect_file(file.path, check_encoding(encoding))
         if source.note:
@@ -53,7 +55,7 @@ def read_texts(
 
 def _texts(
     file: PartFile, source: TextFile, text_column: str, labels: set[str], notes: list[str]
-) -> list[str]:
+) -> list[str | dict[str, str]]:
     if file.document:
         return [read_document(source).strip()]
     form = file.form
@@ -70,16 +72,22 @@ def _texts(
     elif form == DELIMITED:
         header, column = _find_header(source, text_column, labels, notes)
     options = {"header": header} if form == DELIMITED else {}
-    texts, problems = [], Problems()
+    texts, problems, columns = [], Problems(), ()
     for row in read_rows(source, form=form, with_problems=True, **options):
         if not row.problem:
-            column = column or _only_text(row)
-        problem = row.problem or _text_problem(row, column)
+            if not columns:
+                columns = text_names(column, row.values) if column else (_only_text(row),)
+                known = set(columns) & set(row.values) if len(columns) > 1 else set()
+            empty = {name: "" for name in known if row.values.get(name) is None}
+            row = replace(row, values={**row.values, **empty})
+        problem = row.problem or _text_problem(row, columns)
         if problem:
             kind = "row" if row.problem else "text"
             problems.add(kind, problem, row.file, row.line, row.unit)
+        elif len(columns) > 1:
+            texts.append({name: row.values[name] for name in columns})
         else:
-            texts.append(row.values[column])
+            texts.append(row.values[columns[0]])
     problems.raise_if_any()
     return texts
 
@@ -103,7 +111,9 @@ def _find_header(
     """Returns (whether the first row names the columns, the text's column or "")."""
     names = [cell.strip() for cell in first_cells(source)]
     if text_column:
-        return text_column in names or not text_column.isdecimal(), text_column
+        wanted = text_names(text_column, names)
+        named = any(one in names or not one.isdecimal() for one in wanted)
+        return named, text_column
     if any(name.lower() in TEXT_NAMES + LABEL_NAMES for name in names):
         return True, ""
     place = _text_beside_labels(source, labels)
@@ -129,14 +139,17 @@ def _only_text(row: Row) -> str:
     return names[0] if len(names) == 1 else find_column("text", "", TEXT_NAMES, names, row.file)
 
 
-def _text_problem(row: Row, column: str) -> str:
+def _text_problem(row: Row, columns: Sequence[str]) -> str:
     there = ", ".join(row.values)
-    if column not in row.values:
-        return f"there is no column '{column}'; there are: {there}; choose one with --text-column."
-    value = row.values[column]
-    if isinstance(value, str):
-        return ""
-    return (
-        f"column '{column}' holds {shorten(value)}, which is no text; there are: {there}; choose "
-        "one with --text-column."
-    )
+    for column in columns:
+        if column not in row.values:
+            return (
+                f"there is no column '{column}'; there are: {there}; choose one with --text-column."
+            )
+        value = row.values[column]
+        if not isinstance(value, str):
+            return (
+                f"column '{column}' holds {shorten(value)}, which is no text; there are: {there}; "
+                "choose one with --text-column."
+            )
+    return ""

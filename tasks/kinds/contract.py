@@ -184,6 +184,10 @@ class Task(Explained, ABC):
     def load(self, options: DataOptions) -> Splits:
         """Raw examples, split."""
 
+    def overview(self, splits: Splits) -> list[str]:
+        """Lines about the examples that a person has to know before a training starts."""
+        return []
+
     @abstractmethod
     def adapt(self, settings: Settings, train: Sequence[Any]) -> Preprocessor:
         """The preprocessor, adapted on training examples only."""
@@ -349,8 +353,9 @@ class Task(Explained, ABC):
         from pipelines.answer_files import beside, write_answer_rows
 
         plain = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in raw]
-        columns = asked.beside_inputs(plain) if asked else [{"input": one} for one in plain]
-        columns = [row or {"input": one} for row, one in zip(columns, plain, strict=True)]
+        columns = asked.beside_inputs(plain) if asked else [{}] * len(plain)
+        typed = [one if isinstance(one, Mapping) else {"input": one} for one in plain]
+        columns = [row or own for row, own in zip(columns, typed, strict=True)]
         write_answer_rows(path, [beside(*pair) for pair in zip(columns, answers, strict=True)])
         return [path]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,7 +84,8 @@ def ask(
         columns: dict[str, Any] = {names[0]: [*inputs, *texts]}
     else:
         rows = [_row(text, number, names) for number, text in enumerate([*inputs, *lines])]
-        rows += [_cells(row, names) for row in asked.rows] if asked else []
+        texts = {name for name in names if known["inputs"][name]["dtype"] == "string"}
+        rows += [_cells(row, names, texts) for row in asked.rows] if asked else []
         columns = {
             name: np.array([row[name] for row in rows], _dtype(known["inputs"][name]["dtype"]))
             for name in names
@@ -125,13 +126,14 @@ def _text(row: Row, name: str, column: str) -> str:
     return value
 
 
-def _cells(row: Row, names: list[str]) -> dict[str, Any]:
-    """The inputs in a row of a file; a cell of text that holds JSON is that."""
+def _cells(row: Row, names: list[str], texts: Collection[str]) -> dict[str, Any]:
+    """The inputs in a row of a file; a cell that holds JSON is that, but of those of ``texts``."""
     if missing := [name for name in names if name not in row.values]:
         raise DataError(
             f"{row.where}: there is no column '{missing[0]}'; the inputs are: {', '.join(names)}"
         )
-    return {name: _json(row.values[name]) for name in names}
+    return {n: x if n in texts and isinstance(x, str) else _json(x)
+            for n in names for x in [row.values[n]]}  # fmt: skip
 
 
 def _json(cell: Any) -> Any:

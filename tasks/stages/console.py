@@ -71,10 +71,10 @@ def load_run(run: Run, source: str | None = None) -> Splits:
 
 
 def load_noted(task: Task, where: DataOptions, tell: Callable[[str], None] = tell) -> Splits:
-    """``load_quick``; what was decided on the way is told."""
+    """``load_quick``; what was decided on the way is told, and what a kind has to say of them."""
     splits = load_quick(task, where)
-    for note in splits.notes:
-        tell(f"note: {note}")
+    for line in [*(f"note: {note}" for note in splits.notes), *task.overview(splits)]:
+        tell(line)
     return splits
 
 

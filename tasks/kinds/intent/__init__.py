@@ -13,6 +13,7 @@ from pipelines.intent import IntentDecoding
 from pipelines.tagging import TaggingPreprocessing
 from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import Responses, Settings, choices
+from tasks.kinds.label_overview import label_overview
 from tasks.kinds.tagging import TaggedText, Tagging
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Intent(Tagging):
     takes_network = True
     # A slot more is a frame less: frames are best with the likeliest tags.
     fits_offset = False
+
+    def overview(self, splits: Splits[TaggedExample]) -> list[str]:
+        """The intents with their counts, and what validation can tell."""
+        train, validation = ([x.intent for x in part] for part in (splits.train, splits.validation))
+        return label_overview(train, validation)
 
     def adapt(self, settings: Settings, train: Sequence[TaggedExample]) -> IntentPreprocessor:
         """Token rules, words, tags and intents of the training sentences."""

@@ -15,6 +15,7 @@ from pipelines.keyword_watch import KeywordDecoding
 from tasks.kinds.audio import Hearing, RecordedSounds, named
 from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
+from tasks.kinds.label_overview import label_overview
 
 if TYPE_CHECKING:
     import keras
@@ -73,6 +74,11 @@ class Keyword(Hearing):
         splits = load_sounds(options.source, self.found_by(options), synthetic_keys, options.seed)
         share = self.reading(options).background
         return with_background(splits, share, options.seed) if share else splits
+
+    def overview(self, splits: Splits[SoundExample]) -> list[str]:
+        """The classes with their counts, and what validation can tell."""
+        train, validation = ([x.target for x in part] for part in (splits.train, splits.validation))
+        return label_overview(train, validation)
 
     def adapt(self, settings: Settings, train: Sequence[SoundExample]) -> KeywordPreprocessor:
         """Frames and classes of the training sounds."""

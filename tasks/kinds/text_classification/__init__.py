@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from pipelines.encodings import ENCODING_HELP
 from pipelines.synthetic import synthetic_reviews
 from pipelines.text import END, SPECIAL_TOKENS, START, TextEncoder, TextPreprocessing, is_unspaced
 from pipelines.text_examples import TextExample
+from pipelines.text_inputs import as_one_text
 from tasks.kinds.class_weights import with_class_weights
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, Task, choices
+from tasks.kinds.label_overview import label_overview
 from tasks.kinds.pretrained import encoder_words
 from tasks.kinds.word_vectors import WordCounts, check_vectors, unless_given
 
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
 class LabelledText(Config):
     """How labelled text is read."""
 
-    text_column: str = text("", "column of the text; found by its name if absent")
+    text_column: str = text(
+        "", "column of the text, or several: subject,body; found by its name if absent"
+    )
     label_column: str = text("", "column of the label; found by its name if absent")
     encoding: str = text("", ENCODING_HELP)
     drop_unlabelled: bool = switch(False, "leave rows out whose label is missing")
@@ -83,6 +88,11 @@ class TextClassification(Task):
             synthetic=self.synthetic,
             seed=options.seed,
         )
+
+    def overview(self, splits: Splits) -> list[str]:
+        """The labels with their counts, and what validation can tell."""
+        train, validation = ([x.label for x in part] for part in (splits.train, splits.validation))
+        return label_overview(train, validation)
 
     def adapt(self, settings: Settings, train: Sequence[Any]) -> TextClassificationPreprocessor:
         """Vocabulary and labels of the training examples; and what words an encoder has."""
@@ -248,14 +258,30 @@ class TextClassification(Task):
 
     def format_answer(self, raw: Any, answer: Mapping[str, Any]) -> str:
         """``label 97%: the text``."""
-        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else as_one_text(raw)
         text = " ".join(text.split())
         short = text if len(text) <= 100 else f"{text[:97]}..."
         return f"{answer['label']} {answer['probability']:.0%}: {short}"
 
+    def as_trained(self, preprocessor: TextClassificationPreprocessor) -> TextClassification:
+        """With the text columns of the training data, where there are several."""
+        if len(preprocessor.columns) == 1:
+            return self
+        return replace(self, data=self.data.updated(text_column=",".join(preprocessor.columns)))
+
+    def parse_input(self, text: str) -> str | dict[str, str]:
+        """A text that was typed; of a model of several columns, a JSON object of them too."""
+        if "," not in self.data.text_column or not text.lstrip().startswith("{"):
+            return text
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return text
+        return found if isinstance(found, dict) else text
+
     def read_inputs(
         self, path: Path, options: DataOptions, preprocessor: TextClassificationPreprocessor
-    ) -> tuple[list[str], list[str]]:
+    ) -> tuple[list[str | dict[str, str]], list[str]]:
         """Texts of whatever training reads as one part: a file, or a directory of classes.
 
         Raises:

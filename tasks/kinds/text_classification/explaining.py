@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.text import SPECIAL_TOKENS
+from pipelines.text_inputs import as_one_text
 from tasks.kinds.question import Question, place_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def label_question(
     """The log-odds of a label: of the answered one if ``target`` is empty."""
     from models.attribution import log_odds
 
-    encoder, labels = preprocessor.encoder, preprocessor.labels
+    encoder, labels, raw = preprocessor.encoder, preprocessor.labels, as_one_text(raw)
     place = place_of(target or answer["label"], labels, "labels")
     tokens = encoder([raw])
     layers = {layer.name: layer for layer in model.layers}
