@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,11 @@ class Wav(Program):
         }  # fmt: skip
         wav = {"wav": {"dtype": "string", "shape": [-1]}}
         self.signature = {**inner.signature, "inputs": {**wav, **settings}}
+
+    @property
+    def labels_of(self) -> Mapping[str, Sequence[str]]:
+        """Those of ``inner``."""
+        return self.inner.labels_of
 
     def encode(self, request: Arrays) -> Arrays:
         """The samples of each file, and on as ``inner``."""

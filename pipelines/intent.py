@@ -103,6 +103,11 @@ class IntentPreprocessor(TaggingPreprocessor):
         }
         return {**found, **super().decode(outputs)}
 
+    @property
+    def labels_of(self) -> dict[str, tuple[str, ...]]:
+        """The intent of each probability."""
+        return {"intent_probabilities": self.intents}
+
     def graph(self) -> Any:
         """The same as TensorFlow ops."""
         from pipelines.intent_graph import IntentGraph

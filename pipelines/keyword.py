@@ -138,6 +138,11 @@ class Classify(SoundProgram):
             },
         }  # fmt: skip
 
+    @property
+    def labels_of(self) -> dict[str, tuple[str, ...]]:
+        """The class of each probability."""
+        return {"probabilities": tuple(self.preprocessor.labels)}
+
     def decode(self, outputs: Arrays) -> Arrays:
         """``probabilities <float32>[batch, classes]`` and the likeliest ``label``."""
         names = np.array([label.encode("utf-8") for label in self.preprocessor.labels], object)

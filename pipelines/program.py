@@ -70,6 +70,12 @@ class Program:
     stateful: bool = False
     memory: Mapping[str, tuple[int, ...]] = NOTHING
 
+    @property
+    def labels_of(self) -> Mapping[str, Sequence[str]]:
+        """What the numbers along the last axis of an output belong to, such as the label of each
+        probability, by the output's name; a signature has no place for it."""
+        return NOTHING
+
     def encode(self, request: Arrays) -> Arrays:
         """Request tensors to model tensors; the first axis of each is the batch."""
         raise NotImplementedError

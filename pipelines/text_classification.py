@@ -60,6 +60,11 @@ class TextClassificationPreprocessor(OneProgram):
         """Names of the request tensors."""
         return input_names(self.columns)
 
+    @property
+    def labels_of(self) -> dict[str, tuple[str, ...]]:
+        """The label of each probability."""
+        return {"probabilities": self.labels}
+
     def encoded(self, examples: Sequence[Any]) -> EncodedRows:
         """``tokens``, and the number of the label for each output of the model."""
         tokens = Ragged.of((self.encoder.encode(example.text) for example in examples), np.int32)

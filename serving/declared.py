@@ -1,15 +1,16 @@
 """A file next to a SavedModel with what a SignatureDef has no place for.
 
 A signature says neither whether its rows are independent of each other, nor where a row ends that
-was padded. A server may join requests only where it knows both; so the export writes it down.
+was padded. A server may join requests only where it knows both; so the export writes it down, and
+which label each probability is of.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ class DeclaredProgram:
     Attributes:
         fields: how the rows of inputs and outputs differ in length, by name.
         shared: inputs that have one value for all rows of a batch.
+        labels: what the numbers along the last axis of an output belong to, by its name.
     """
 
     fields: Fields
     shared: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
@@ -49,18 +52,19 @@ def write_programs(path: Path, programs: Mapping[str, Program]) -> None:
     for name, program in programs.items():
         inputs, outputs = program.signature["inputs"], program.signature["outputs"]
         fields = {k: f for k, f in program.fields.items() if k in inputs or k in outputs}
-        for key, field in fields.items():
-            missing = sorted(set(field.lengths) - set(outputs))
+        for key, mine in fields.items():
+            missing = sorted(set(mine.lengths) - set(outputs))
             if key in outputs and missing:
                 raise ServingError(
                     f"{name}: output {key!r} has its lengths in {missing[0]!r}, which is no output"
                 )
         found[name] = {
             "fields": {
-                key: {"padding": plain(field.padding), "length": field.lengths}
-                for key, field in fields.items()
+                key: {"padding": plain(mine.padding), "length": mine.lengths}
+                for key, mine in fields.items()
             },
             "shared": program.shared,
+            "labels": {key: list(names) for key, names in program.labels_of.items()},
         }
     write_json(path / PROGRAMS_FILE, found)
 
@@ -101,10 +105,11 @@ def _of_old_bundle(path: Path) -> list[str]:
 
 def _declared(one: Mapping[str, Any]) -> DeclaredProgram:
     fields = {
-        key: Field(_padding(field["padding"]), tuple(field["length"]) or None)
-        for key, field in one["fields"].items()
+        key: Field(_padding(mine["padding"]), tuple(mine["length"]) or None)
+        for key, mine in one["fields"].items()
     }
-    return DeclaredProgram(fields, tuple(one.get("shared", ())))
+    labels = {key: tuple(names) for key, names in one.get("labels", {}).items()}
+    return DeclaredProgram(fields, tuple(one.get("shared", ())), labels)
 
 
 def _padding(value: Any) -> Any:

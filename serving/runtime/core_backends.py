@@ -29,7 +29,7 @@ class ProgramRunner(SignatureRunner):
         super().__init__(program.signature)
         self.program = program
         self.fields, self.shared = program.program.fields, program.program.shared
-        self.states = program.states
+        self.states, self.labels = program.states, program.program.labels_of
 
     def encode(self, inputs: Arrays) -> Arrays:
         """See ``SignatureRunner.encode``."""

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
 
 from serving import protos
 from serving.errors import RequestError
@@ -37,6 +38,8 @@ from serving.runtime.signatures import (
 from serving.tensors import fill_proto, to_array
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+# A field of metadata that is this server's own: a Struct, as REST's metadata has it.
+LABELS_FIELD = "output_labels"
 STREAM, HEALTH = "seqloom.StreamService", "grpc.health.v1.Health"
 
 logger = logging.getLogger(__name__)
@@ -265,14 +268,17 @@ class GrpcApi:
         if not request.metadata_field:
             raise RequestError("GetModelMetadataRequest must specify at least one metadata_field")
         for wanted in request.metadata_field:
-            if wanted != "signature_def":
+            if wanted not in ("signature_def", LABELS_FIELD):
                 raise RequestError(f"Metadata field {wanted} is not supported")
         response, signatures = protos.GetModelMetadataResponse(), protos.SignatureDefMap()
         with self._use(request.model_spec) as servable:
             self._spec(response.model_spec, servable)
-            known = signature_defs(servable.backend.signatures)
-        json_format.ParseDict({"signature_def": known}, signatures)
-        response.metadata["signature_def"].Pack(signatures)
+            known, labels = signature_defs(servable.backend.signatures), servable.backend.labels
+        if "signature_def" in request.metadata_field:
+            json_format.ParseDict({"signature_def": known}, signatures)
+            response.metadata["signature_def"].Pack(signatures)
+        if LABELS_FIELD in request.metadata_field:
+            response.metadata[LABELS_FIELD].Pack(json_format.ParseDict(labels, Struct()))
         return response
 
     # --- ModelService --------------------------------------------------------------------------

@@ -277,6 +277,7 @@ class RestApi:
 
     def _metadata(self, target: _Target) -> bytes:
         with self._runtime.manager.use(*target) as servable:
+            labels = servable.backend.labels
             return _json(
                 {
                     "model_spec": {
@@ -288,7 +289,9 @@ class RestApi:
                     "metadata": {
                         "signature_def": {
                             "signature_def": signature_defs(servable.backend.signatures)
-                        }
+                        },
+                        # This server's own; of a model without labels the reply is upstream's.
+                        **({"output_labels": labels} if labels else {}),
                     },
                 },
                 indent=1,

@@ -29,6 +29,7 @@ class SignatureRunner:
         fields: encoded inputs that may be lengthened without any effect on the answer, and outputs
             of ``execute`` that are cut to their own length when rows of several requests part.
         shared: inputs that have one value for all rows of a batch; ``encode`` hands them on.
+        labels: what the numbers along the last axis of an output belong to, by its name.
         states: what a client, or a stream of this server, carries from step to step: shape of each
             without the batch.
         scheduler: writes texts token by token, where the signature does that; see ``schedule``.
@@ -38,6 +39,7 @@ class SignatureRunner:
     joinable = False
     fields: Fields = MappingProxyType({})
     shared: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({})
     states: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     scheduler: Scheduler | None = None
 
@@ -117,6 +119,14 @@ class Backend:
     def signatures(self) -> dict[str, dict]:
         """All signatures by name."""
         return {name: runner.signature for name, runner in self.runners.items()}
+
+    @property
+    def labels(self) -> dict[str, dict[str, list[str]]]:
+        """Labels of outputs by signature and output; only of those that have some."""
+        return {
+            name: {output: list(labels) for output, labels in runner.labels.items()}
+            for name, runner in self.runners.items() if runner.labels
+        }  # fmt: skip
 
     @property
     def signature(self) -> Mapping[str, Any]:

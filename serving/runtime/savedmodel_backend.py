@@ -189,6 +189,7 @@ class _SessionRunner(SignatureRunner):
         self._backend, self._is_ours = backend, declared is not None
         if declared is not None:
             self.fields, self.shared = declared.fields, declared.shared
+            self.labels = declared.labels
         self.states = {
             name: tuple(info["shape"][1:]) for name, info in signature["inputs"].items()
             if f"{name}{NEXT}" in signature["outputs"] and info["shape"]
