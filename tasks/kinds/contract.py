@@ -6,7 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,13 @@ from models.metric import Metric
 from models.network import Network
 from tasks.kinds.own_network import own_network
 from tasks.kinds.question import Explained
-from tasks.kinds.settings import DataOptions, Overfit, Settings
+from tasks.kinds.settings import (  # a kind takes all that it is written with from here
+    DataOptions,
+    Overfit,
+    Settings,
+    choice,  # noqa: F401
+    choices,  # noqa: F401
+)
 
 if TYPE_CHECKING:
     import keras
@@ -372,34 +378,3 @@ class Task(Explained, ABC):
     ) -> list[str]:
         """Draws what people would rather look at; the names of the files."""
         return []
-
-
-def choice(hp: keras_tuner.HyperParameters, name: str, default: Any, *others: Any) -> Any:
-    """One of some values and the default, which need not be among them."""
-    values = dict.fromkeys([default, *others])
-    return hp.Choice(
-        name, list(values) if isinstance(default, str) else sorted(values), default=default
-    )
-
-
-def choices(hp: keras_tuner.HyperParameters, config: Any, options: Mapping[str, Any]) -> Any:
-    """A configuration with some of its settings chosen by KerasTuner.
-
-    Args:
-        hp: chooses.
-        config: its values are the defaults.
-        options: by setting: a list of other values; a range for whole numbers; ``(low, high)`` for
-            a float on a logarithmic scale; ``bool`` for a switch.
-    """
-    chosen = {}
-    for name, values in options.items():
-        at = getattr(config, name)
-        if values is bool:
-            chosen[name] = hp.Boolean(name, default=at)
-        elif isinstance(values, range):
-            chosen[name] = hp.Int(name, values.start, values.stop - 1, default=at)
-        elif isinstance(values, tuple):
-            chosen[name] = hp.Float(name, *values, sampling="log", default=at)
-        else:
-            chosen[name] = choice(hp, name, at, *values)
-    return replace(config, **chosen)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.config import Config
 from models.config import RecurrentConfig
 from pipelines.frames import Source
+
+if TYPE_CHECKING:
+    import keras_tuner
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,34 @@ class Overfit:
     epochs: int = 30
     settings: Mapping[str, Any] = field(default_factory=dict)
     examples: int = 32
+
+
+def choice(hp: keras_tuner.HyperParameters, name: str, default: Any, *others: Any) -> Any:
+    """One of some values and the default, which need not be among them."""
+    values = dict.fromkeys([default, *others])
+    return hp.Choice(
+        name, list(values) if isinstance(default, str) else sorted(values), default=default
+    )
+
+
+def choices(hp: keras_tuner.HyperParameters, config: Any, options: Mapping[str, Any]) -> Any:
+    """A configuration with some of its settings chosen by KerasTuner.
+
+    Args:
+        hp: chooses.
+        config: its values are the defaults.
+        options: by setting: a list of other values; a range for whole numbers; ``(low, high)`` for
+            a float on a logarithmic scale; ``bool`` for a switch.
+    """
+    chosen = {}
+    for name, values in options.items():
+        at = getattr(config, name)
+        if values is bool:
+            chosen[name] = hp.Boolean(name, default=at)
+        elif isinstance(values, range):
+            chosen[name] = hp.Int(name, values.start, values.stop - 1, default=at)
+        elif isinstance(values, tuple):
+            chosen[name] = hp.Float(name, *values, sampling="log", default=at)
+        else:
+            chosen[name] = choice(hp, name, at, *values)
+    return replace(config, **chosen)
