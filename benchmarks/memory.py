@@ -6,7 +6,8 @@
 
 reach: norms of dh[T] / dh[T - d] at the beginning, by cell, initialisation and size of the input,
 medians over 8 sequences of 200 steps of 8 standard normal numbers, 64 units, and over 3 seeds.
-clipping: the adding problem of 50 steps by plain gradient descent, with and without clipping.
+clipping: the adding problem of 50 steps by plain gradient descent at a rate of 0.1, with and
+without clipping; gradients are those of one batch, every 20 updates.
 silent: units of a SimpleRNN with ReLU that are zero throughout, before and after training.
 learning: the adding problem and the copy task (5 of 8 symbols) at growing length, batches of 32,
 Adam, gradients clipped at 1; each training ends when it has solved the problem or after --seconds
@@ -34,7 +35,7 @@ from models.memory import (
     memory_network,
     new_weights,
     normal_recurrence,
-    saturated,
+    saturated_share,
 )
 from pipelines.synthetic_memory import adding_problem, copy_task
 
@@ -44,8 +45,8 @@ DISTANCES = (1, 5, 10, 20, 50, 100, 200)
 RATES = {"lstm": 0.01, "gru": 0.01, "relu": 0.003, "tanh": 0.003}
 UNITS = 64
 SOLVED = {"adding": 0.01, "copy": 0.1}  # mean squared error; nats a symbol
-BASELINES = {"adding": 1 / 6, "copy": float(np.log(8))}
 COUNT = 5  # symbols to copy
+LOOK = 20  # updates from look to look, of clipping
 
 
 def beginnings() -> dict[str, tuple]:
@@ -97,42 +98,39 @@ def reach(options: argparse.Namespace) -> list[dict]:
     return rows
 
 
+def finite_or_none(value: float) -> float | None:
+    """What JSON has; None where a training has diverged."""
+    return float(value) if np.isfinite(value) else None
+
+
 def clipping(options: argparse.Namespace) -> list[dict]:
-    """One row for each cell, rate and bound: what plain gradient descent comes to."""
+    """One row for each cell and bound: what plain gradient descent comes to."""
     rows = []
-    for cell in ("tanh", "relu", "lstm", "gru"):
-        for rate in (0.01, 0.1):
-            for bound in (None, 1.0):
-                draw = np.random.default_rng(0)
-                make = partial(adding_problem, length=50, draw=draw)
-                validation = make(1000)
-                keras.utils.set_random_seed(0)
-                optimizer = keras.optimizers.SGD(rate, global_clipnorm=bound)
-                network = memory_network(cell, validation, optimizer, UNITS)
-                norms = []
-
-                def batch(network=network, make=make, norms=norms):
-                    found = make(32)
-                    norms.append(gradient_norm(network, found))
-                    return found
-
-                found = learn(network, batch, validation, 0.01, 1e9, options.updates, every=50)
+    for cell in ("relu", "tanh", "lstm", "gru"):
+        for bound in (None, 1.0):
+            draw = np.random.default_rng(0)
+            make = partial(adding_problem, length=50, draw=draw)
+            validation, probe = make(500), make(32)
+            keras.utils.set_random_seed(0)
+            optimizer = keras.optimizers.SGD(0.1, global_clipnorm=bound)
+            network = memory_network(cell, validation, optimizer, UNITS)
+            norms = []
+            for _ in range(options.updates // LOOK):
+                norms.append(gradient_norm(network, probe))
+                found = learn(network, lambda m=make: m(32), validation, 0, 1e9, LOOK, every=LOOK)
+                if not np.isfinite(found.losses[-1][1]):
+                    break
+            rows.append({
+                "cell": cell, "clipped at": bound or "-", "updates": len(norms) * LOOK,
+                "last mse": finite_or_none(found.losses[-1][1]),
+                "median gradient": finite_or_none(np.median(norms)),
+                "largest gradient": finite_or_none(np.max(norms)),
+            })  # fmt: skip
+            if np.isfinite(found.losses[-1][1]):
                 weights = CellWeights.of(network.get_layer("recurrent"))
-                finite = np.isfinite(found.losses[-1][1])
-                far = gradient_reach(weights, validation[0][:8], 49).state if finite else None
-                rows.append({
-                    "cell": cell,
-                    "rate": rate,
-                    "clipped at": bound or "-",
-                    "updates": found.losses[-1][0],
-                    "best mse": found.best,
-                    "last mse": found.losses[-1][1] if finite else "diverged",
-                    "median gradient": float(np.nanmedian(norms)),
-                    "largest gradient": float(np.nanmax(norms)),
-                    "dh over 20 steps after": far[20] if finite else None,
-                    "dh over 49 steps after": far[49] if finite else None,
-                })  # fmt: skip
-                print(rows[-1], flush=True)
+                far = gradient_reach(weights, validation[0][:4], 49).state
+                rows[-1] |= {"dh over 20 after": far[20], "dh over 49 after": far[49]}
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -175,10 +173,10 @@ def learning(options: argparse.Namespace) -> list[dict]:
     )
     known = {(row["problem"], row["length"], row["cell"]) for row in rows}
     for length in options.lengths:
-        for problem in ("adding", "copy"):
-            for cell, rate in RATES.items():
+        for problem in options.problems:
+            for cell in options.cells:
                 if (problem, length, cell) not in known:
-                    rows.append(learned(problem, length, cell, rate, options.seconds))
+                    rows.append(learned(problem, length, cell, options.seconds))
                     print(rows[-1], flush=True)
                     if log:
                         with log.open("a") as file:
@@ -186,7 +184,7 @@ def learning(options: argparse.Namespace) -> list[dict]:
     return sorted(rows, key=lambda row: (row["problem"], row["length"]))
 
 
-def learned(problem: str, length: int, cell: str, rate: float, seconds: float) -> dict:
+def learned(problem: str, length: int, cell: str, seconds: float) -> dict:
     """One training, and how far gradients reach after it."""
     draw = np.random.default_rng(0)
     make = (
@@ -194,15 +192,17 @@ def learned(problem: str, length: int, cell: str, rate: float, seconds: float) -
         else partial(copy_task, pause=length, draw=draw, count=COUNT)
     )  # fmt: skip
     validation = make(500)
+    # Of one who remembers nothing: always 1, or any of the symbols.
+    baseline = float(np.mean((validation[1] - 1) ** 2) if problem == "adding" else np.log(8))
     keras.utils.set_random_seed(0)
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
+    optimizer = keras.optimizers.Adam(RATES[cell], global_clipnorm=1.0)
     network = memory_network(cell, validation, optimizer, UNITS)
     layer = network.get_layer("recurrent")
     some = validation[0][:4]
     before = gradient_reach(CellWeights.of(layer), some, 100).state
     found = learn(network, lambda: make(32), validation, SOLVED[problem], seconds, every=100)
     row = {
-        "problem": problem, "length": length, "cell": cell, "baseline": BASELINES[problem],
+        "problem": problem, "length": length, "cell": cell, "baseline": baseline,
         "best loss": found.best, "solved": found.best < SOLVED[problem],
         "updates": found.losses[-1][0], "seconds": found.seconds,
     }  # fmt: skip
@@ -212,7 +212,7 @@ def learned(problem: str, length: int, cell: str, rate: float, seconds: float) -
         for d in (20, 100):
             if len(after) > d:
                 row |= {f"dh over {d} before": before[d], f"dh over {d} after": after[d]}
-        row["saturated"] = saturated(weights, some)
+        row["saturated"] = saturated_share(weights, some)
         if cell == "relu":
             row["silent units"] = dead_units(weights, validation[0])
     keras.backend.clear_session()
@@ -227,8 +227,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--part", nargs="+", choices=[*PARTS, "all"], default=["all"])
     parser.add_argument("--seeds", type=int, default=3, help="layers that reach is measured of")
-    parser.add_argument("--updates", type=int, default=600, help="of clipping and silent")
+    parser.add_argument("--updates", type=int, default=400, help="of clipping and silent")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="of learning")
+    parser.add_argument("--problems", nargs="+", choices=SOLVED, default=[*SOLVED])
+    parser.add_argument("--cells", nargs="+", choices=RATES, default=[*RATES])
     parser.add_argument("--seconds", type=float, default=60, help="of each training, of learning")
     parser.add_argument("--log", help="a file of finished trainings, to go on after a stop")
     options = parser.parse_args()

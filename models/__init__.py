@@ -25,6 +25,6 @@ __all__, __getattr__, __dir__ = lazy_names(
         "memory_network": "models.memory",
         "new_weights": "models.memory",
         "normal_recurrence": "models.memory",
-        "saturated": "models.memory",
+        "saturated_share": "models.memory",
     },
 )

@@ -116,7 +116,8 @@ def gradient_reach(weights: CellWeights, x: np.ndarray, back: int | None = None)
             now = length - distance
             product = product @ step_derivative(weights, x[:, now], every[now])
         whole = np.linalg.norm(product, 2, axis=(1, 2))
-        hidden = np.linalg.norm(product[:, :units, :units], 2, axis=(1, 2))
+        alone = units < weights.width
+        hidden = np.linalg.norm(product[:, :units, :units], 2, axis=(1, 2)) if alone else whole
         typical = np.linalg.norm(product, axis=(1, 2)) / np.sqrt(weights.width)
         norms.append(np.median([hidden, whole, typical], axis=1))
     return Reach(*np.array(norms).T)
@@ -133,7 +134,7 @@ def dead_units(weights: CellWeights, x: np.ndarray) -> float:
     return float(np.mean(~(h != 0).any(axis=(0, 1))))
 
 
-def saturated(weights: CellWeights, x: np.ndarray, limit: float = 0.95) -> float:
+def saturated_share(weights: CellWeights, x: np.ndarray, limit: float = 0.95) -> float:
     """Share of values of h beyond ``limit`` in size, over all units, steps and sequences; tanh has
     a slope of less than 0.1 there.
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {"SIZE": 400, "EPOCHS": 1, "TRIALS": 2, "TRIAL_EPOCHS": 1}
 SMALL |= {"ROWS": 2000, "UNITS": 16, "AUTOENCODER_EPOCHS": 1}  # of series
+SMALL |= {"LENGTHS": (10,), "SECONDS": 1, "UPDATES": 20, "STEPS": 60}  # of memory
 
 
 def with_parameters(notebook, values):

@@ -15,7 +15,7 @@ from models.memory import (
     memory_network,
     new_weights,
     normal_recurrence,
-    saturated,
+    saturated_share,
 )
 
 
@@ -72,7 +72,9 @@ def test_dead_and_saturated_units_by_hand():
     assert dead_units(weights, -x) == pytest.approx(2 / 3)
     assert dead_units(weights, np.concatenate([x, -x])) == pytest.approx(1 / 3)
     tanh = CellWeights("simple_rnn", np.array([[1.0]]), np.zeros((1, 1)), np.zeros(1))
-    assert saturated(tanh, x) == 0.5  # tanh(2) = 0.964 and tanh(3) are, tanh(1) and tanh(0.5) not
+    assert (
+        saturated_share(tanh, x) == 0.5
+    )  # tanh(2) = 0.964 and tanh(3) are, tanh(1) and tanh(0.5) not
 
 
 def test_relu_begins_as_the_identity():
