@@ -43,6 +43,7 @@ def doctor(
         ),
     ] = None,
     data: Annotated[str | None, typer.Option(help=f"of a task: {o.SOURCES}")] = None,
+    network: o.OwnNetwork = None,
     settings: o.Set = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -53,12 +54,13 @@ def doctor(
     """
     flags = task_flags(own.args, settings)
     if target is not None:
-        _kernels(own, target, data, flags, as_json)
+        _kernels(own, target, data, network, flags, as_json)
         return
     for flag in flags:
         raise unknown_flag(flag, (), own)
-    if data:
-        raise DataError("--data goes with a task: seqloom doctor TASK --data ...")
+    if data or network:
+        flag = "--data" if data else "--network"
+        raise DataError(f"{flag} goes with a task: seqloom doctor TASK {flag} ...")
     load_tensorflow()
     from tasks.stages.doctor import examine
 
@@ -66,20 +68,28 @@ def doctor(
     show(rows, {"checks": rows}, as_json)
 
 
-def _kernels(own: typer.Context, target: str, data: str | None, flags: dict, as_json: bool) -> None:
+def _kernels(
+    own: typer.Context,
+    target: str,
+    data: str | None,
+    network: str | None,
+    flags: dict,
+    as_json: bool,
+) -> None:
     """The recurrent layers of a run, or of the model that a task would train."""
     import tasks
     from tasks.stages.directories import RUN, required
+    from tasks.stages.networks import with_network
     from tasks.stages.run_directory import Run
 
     if target in tasks.names():
-        task = tasks.get(target)
+        task = with_network(tasks.get(target), network)
         reading, changes = sorted_flags(task, flags, own)
         where = task.data_options(data or "synthetic", **reading)
         chosen = task.with_settings(task.settings, changes)
         task.check(chosen, where)
         splits = load_noted(task, where)
-    elif flags or data:
+    elif flags or data or network:
         raise DataError(
             f"--data and flags of the model go with a task, and {target} is none; there are: "
             f"{', '.join(tasks.names())}"

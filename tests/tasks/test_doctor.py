@@ -18,10 +18,24 @@ def test_a_layer_without_a_kernel_says_why():
     ]  # fmt: skip
 
 
+def test_a_network_of_ones_own_is_looked_into(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import keras\n\ndef stack(x, config):\n"
+        "    x = keras.layers.LSTM(3, return_sequences=True, recurrent_dropout=0.5)(x)\n"
+        "    return keras.layers.GRU(3)(x)\n"
+    )
+    found = answer("doctor", "sentiment", "--data", "synthetic:200",
+                   "--network", f"{tmp_path / 'net.py'}:stack")  # fmt: skip
+    assert [(layer["type"], layer["cudnn"], layer["why"]) for layer in found["layers"]] == [
+        ("LSTM", False, "recurrent_dropout=0.5, which must be 0"), ("GRU", True, ""),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("arguments", "parts"), [
     (["nothing"], ["nothing", "neither a task nor a directory", "sentiment"]),
     ([".", "--units", "8"], ["go with a task"]),
     (["--data", "synthetic"], ["--data goes with a task"]),
+    (["--network", "net.py:stack"], ["--network goes with a task"]),
     (["sentiment", "--unit", "8"], ["'unit'", "--units"]),
     (["."], [".", "seqloom train"]),
 ])  # fmt: skip
