@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.files import writing
+from common.files import write_text, writing
 from pipelines.preprocessor import Preprocessor
 from pipelines.program import DEFAULT, KerasCore, LoadedProgram
 from pipelines.ragged import Arrays
@@ -25,6 +25,7 @@ from serving.comparing import (
     latency,
 )
 from serving.errors import ServingError
+from serving.example_request import EXAMPLE_FILE, example_body
 
 if TYPE_CHECKING:
     import keras
@@ -159,6 +160,7 @@ def export_bundle(
             "artifacts": artifacts,
             **({"refused": refused} if refused else {}),
         }
+        keep_example(bundle, reference)
         publication.publish(published)
     return published
 
@@ -252,6 +254,16 @@ def write_savedmodel(job: ExportJob, path: Path, precision: str) -> dict[str, An
         job.cores, job.preprocessor, path, name=job.name, warmup=warmup_requests(job.reference)
     )
     return job.verified(SavedModelBackend(path).run, "savedmodel", precision)
+
+
+def keep_example(bundle: Path, reference: Reference) -> None:
+    """Writes the body of a request of one held-out example beside the manifest, or takes away that
+    of an earlier version."""
+    body = example_body(reference.requests, reference.programs[DEFAULT].program.fields)
+    if body is None:
+        (bundle / EXAMPLE_FILE).unlink(missing_ok=True)
+    else:
+        write_text(bundle / EXAMPLE_FILE, body + "\n")
 
 
 def warmup_requests(reference: Reference) -> dict[str, list[Arrays]]:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from serving.errors import RequestError
+from serving.runtime.front_page import overview, page
 from serving.runtime.inference import classifications, regressions
 from serving.runtime.rest_examples import parse_examples
 from serving.runtime.rest_generate import EventReply, generate
@@ -72,11 +73,13 @@ class RestOptions:
     Attributes:
         metrics_path: path of Prometheus's page; None for no such page.
         cors: whether pages of other sites may ask.
+        front_page: whether ``GET /`` says what is there; TensorFlow Serving has no such page.
         token: requests must carry it, unless it is None.
     """
 
     metrics_path: str | None = None
     cors: bool = False
+    front_page: bool = False
     token: str | None = field(default=None, repr=False)
 
 
@@ -154,6 +157,8 @@ class RestApi:
         if self._options.token is not None and method != "OPTIONS":
             check_token(request.headers.get("authorization", ""), self._options.token)
         metrics = self._options.metrics_path
+        if self._options.front_page and path.partition("?")[0] == "/" and method == "GET":
+            return await asyncio.to_thread(self._front_page, request.headers)
         if metrics is not None and path.partition("?")[0] == metrics:
             if path != metrics:
                 raise RequestError(f"Unexpected path: {path}. Should be {metrics}")
@@ -176,6 +181,13 @@ class RestApi:
             record.name = target.name
             return Reply(200, self._metadata(target) if match["metadata"] else self._status(target))
         raise RequestError(f"Malformed request: {method} {path}")
+
+    def _front_page(self, headers: dict[str, str]) -> Reply:
+        found = overview(self._runtime.manager, self._options.metrics_path)
+        if "text/html" not in headers.get("accept", ""):
+            return Reply(200, _json(found, indent=1))
+        shown = page(found, headers.get("host", "localhost"))
+        return Reply(200, shown.encode("utf-8", "replace"), "text/html; charset=utf-8")
 
     async def _post(
         self, request: Request, match: re.Match, record: _RequestRecord

@@ -29,7 +29,7 @@ from tasks.stages.durations import seconds
 from tasks.stages.next_steps import command, predicting, show_next
 
 if TYPE_CHECKING:
-    from serving.runtime.server import Tls
+    from serving.runtime.server import ServerOptions, Tls
 
 
 @app.command(epilog="Example: seqloom export runs/sentiment-1 --format onnx --precision int8")
@@ -320,7 +320,10 @@ def serve(
             raise unknown_flag(flag, (), own)
     tls = tls_of(tls_cert, tls_key, tls_client_ca)
     options = ServerOptions(
-        rest=RestOptions(METRICS_PATH), token=token_of(token_file), rest_tls=tls, grpc_tls=tls
+        rest=RestOptions(METRICS_PATH, front_page=True),
+        token=token_of(token_file),
+        rest_tls=tls,
+        grpc_tls=tls,
     )
     decoding = serve_settings(bundle, task_flags(own.args, default, "--default"))
     runtime = Runtime(
@@ -333,9 +336,30 @@ def serve(
         sessions=SessionLimits(seconds(stream_idle, "--stream-idle")),
     )
     stage(
-        bundle, rest_port, backend, host, print_json,
+        bundle, rest_port, backend, host,
+        lambda found: _announce(found, bundle, host, options, token_file, tls_cert),
         grpc_port=grpc_port, model_name=name, runtime=runtime, options=options,
     )  # fmt: skip
+
+
+def _announce(
+    found: dict[str, Any],
+    bundle: Path,
+    host: str,
+    options: ServerOptions,
+    token_file: Path | None,
+    certificate: Path | None,
+) -> None:
+    """The ports for a script, and for a person the command that asks an example of the bundle."""
+    from serving.example_request import curl_command
+
+    print_json(found)
+    has_token = options.token is not None
+    asking = curl_command(
+        bundle, found["model"], found["rest_port"], host, token_file, has_token, certificate
+    )
+    if asking:
+        tell(f"ask it: {asking}")
 
 
 def token_of(path: Path | None) -> str | None:
