@@ -141,7 +141,7 @@ def blame_rows(columns: int, options) -> list[dict]:
     draw = np.random.default_rng(options.seed)
     days, phases = TRAIN_DAYS + AFTER_DAYS, draw.random(columns)
     train_values = machine(draw, days, phases)
-    pre, model, times = detector(train_values, options, stride=4)
+    pre, model, times = detector(train_values, options, stride=8)
     seen = train_values[: DAY * TRAIN_DAYS].reshape(TRAIN_DAYS, DAY, columns)
     usual = np.median(seen, 0)
     spread = np.median(np.abs(seen - usual), (0, 1))
