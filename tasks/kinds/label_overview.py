@@ -110,10 +110,10 @@ def _telling(judged: Counter[str], labels: Sequence[str]) -> str:
     )
     rarest = min(labels, key=lambda label: judged[label])
     if not judged[rarest]:
-        return f"{line}; of {_name(rarest)} there is none"
+        return f"{line}; {_name(rarest)} has none of them"
     return (
-        f"{line}; one of {_name(rarest)}, of which there are {judged[rarest]}, is "
-        f"{100 / judged[rarest]:.2g} points of its recall"
+        f"{line}; {_name(rarest)} has {judged[rarest]} of them: each is "
+        f"{100 / judged[rarest]:.3g} points of its recall"
     )
 
 

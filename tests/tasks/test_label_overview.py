@@ -19,7 +19,7 @@ def test_few_labels_by_hand():
     assert lines == [
         "2 labels in train (validation): a 1,200 (90), b 3 (10)",
         "100 validation examples: accuracies near 90% that differ by less than 8.3 points cannot "
-        "be told apart (95 %); one of b, of which there are 10, is 10 points of its recall",
+        "be told apart (95 %); b has 10 of them: each is 10 points of its recall",
     ]
 
 
@@ -28,7 +28,10 @@ def test_of_many_labels_the_first_are_shown():
     lines = label_overview(train, ["label 0"] * 5)
     assert lines[0].startswith("40 labels in train (validation): label 0 100 (5), label 1 99 (0), ")
     assert lines[0].endswith(", label 9 91 (0), and 30 more of 90 to 61")
-    assert lines[-1].endswith("; of label 1 there is none")
+    assert lines[-1].endswith("; label 1 has none of them")
+    assert label_overview(["a"], ["a"])[-1].endswith(
+        "; a has 1 of them: each is 100 points of its recall"
+    )
 
 
 @pytest.mark.parametrize(("one", "other", "how"), [
