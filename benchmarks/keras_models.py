@@ -26,10 +26,8 @@ from keras import layers
 from measuring import report
 
 from serving import export_model
-from serving.errors import ServingError
 from serving.predictor import OnnxModel
 from serving.runtime.savedmodel_backend import SavedModelBackend
-from serving.tensorrt_library import load_library
 
 BATCHES = (1, 32)
 DRAWN = np.random.default_rng(0)
@@ -160,12 +158,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--engines", action="store_true", help="build TensorRT engines, too")
     options = parser.parse_args()
     rows = []
     for name in options.models:
         keras.utils.set_random_seed(0)
+        made = MODELS[name]()
         with tempfile.TemporaryDirectory() as place:
-            rows.append({"model": name, **measured(*MODELS[name](), Path(place), options.rounds)})
+            row = {"model": name, **measured(*made, Path(place), options.rounds)}
+            if options.engines and "onnx ms at 1" in row:
+                row["tensorrt"] = engine(*made, Path(place))
+        rows.append(row)
         print(rows[-1], flush=True)
     report("keras_models", rows)
 
@@ -177,7 +180,6 @@ def measured(model: keras.Model, examples: dict[str, np.ndarray], place: Path, r
     for form in ("savedmodel", "onnx"):
         found = manifest["artifacts"].get(form)
         row[f"{form} parity"] = found and found["parity"]
-    row["tensorrt"] = engine(model, examples, place) if "onnx" in manifest["artifacts"] else "no"
     row["refused"] = manifest.get("refused", {}).get("onnx", "").partition(" cannot")[0]
     forms = callables(model, place, "onnx" in manifest["artifacts"])
     for batch in BATCHES:
@@ -188,11 +190,7 @@ def measured(model: keras.Model, examples: dict[str, np.ndarray], place: Path, r
 
 
 def engine(model: keras.Model, examples: dict[str, np.ndarray], place: Path) -> str:
-    """Status of a TensorRT engine; "" where TensorRT is not installed."""
-    try:
-        load_library()
-    except ServingError:
-        return ""
+    """Status of a TensorRT engine: built, or verified where a GPU is."""
     found = export_model(model, place / "engine", examples, formats=["tensorrt"])
     return found["artifacts"]["tensorrt"]["status"]
 
@@ -200,7 +198,7 @@ def engine(model: keras.Model, examples: dict[str, np.ndarray], place: Path) -> 
 def callables(model: keras.Model, place: Path, onnx: bool) -> dict[str, Callable]:
     """Each form as a function of named arrays."""
     model.export(str(place / "keras"), verbose=False)
-    served = tf.saved_model.load(str(place / "keras")).serve
+    loaded = tf.saved_model.load(str(place / "keras"))  # its variables end with it
     names = [tensor.name for tensor in model.inputs]
     fixed = model.inputs[0].shape[0]
 
@@ -220,8 +218,8 @@ def callables(model: keras.Model, place: Path, onnx: bool) -> dict[str, Callable
             one(a), batch_size=fixed or len(one(a)[0] if len(names) > 1 else one(a)), verbose=0
         ),
         "keras call": lambda a: model(one(a), training=False),
-        "keras savedmodel": lambda a: served(*map(tf.constant, given(a)))
-        if len(names) == 1 else served(list(map(tf.constant, given(a)))),
+        "keras savedmodel": lambda a: loaded.serve(*map(tf.constant, given(a)))
+        if len(names) == 1 else loaded.serve(list(map(tf.constant, given(a)))),
         "savedmodel": ours.run,
     }  # fmt: skip
     if onnx:

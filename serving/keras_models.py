@@ -22,7 +22,10 @@ from serving.native_onnx.walk import functional_of, inputs_of, outputs_of
 
 # Rows by which it is seen whether an answer depends on the other rows of its batch.
 MIXED_ROWS = 8
-ROWS_BOUND = 1e-4
+ROWS_BOUND, HALF_BOUND = 1e-4, 5e-2
+TABLES = (
+    keras.layers.TextVectorization, keras.layers.StringLookup, keras.layers.IntegerLookup
+)  # fmt: skip
 # Where ONNX is needed.
 NEED_ONNX = ("onnx", "tensorrt", "triton")
 
@@ -85,7 +88,10 @@ def export_keras_model(
         order = _named(inputs_of(functional_of(model)))
         preprocessor = TensorPreprocessor(_signature(core, order))
         raw = preprocessor.rows(examples)
-        _check_rows(core, preprocessor, alike := _alike(raw))
+        alike = _alike(raw)
+        if not remarks:
+            _check_copy(model, core, preprocessor.to_request(alike[:MIXED_ROWS]))
+        _check_rows(core, preprocessor, alike)
         raw += _edges(core, preprocessor, raw[0])
     else:
         raw, alike = [*examples, *preprocessor.edge_inputs()], None
@@ -116,9 +122,7 @@ def named_core(model: keras.Model) -> tuple[keras.Model, list[str]]:
         for layer in functional._flatten_layers(include_self=False)
         if getattr(layer, "stateful", False) and layer.name
     ]
-    inputs = _named(inputs_of(functional))
-    outputs = _named(outputs_of(functional))
-    named = keras.Model(inputs, outputs, name=identifier(model.name))
+    named = _named_model(model)
     for layer in named.layers:
         _check_copied(layer)
     if not stateful and all(tensor.shape[0] is None for tensor in named.inputs):
@@ -133,7 +137,7 @@ def named_core(model: keras.Model) -> tuple[keras.Model, list[str]]:
 
     free = {
         name: keras.Input((*tensor.shape[1:],), dtype=tensor.dtype, name=name)
-        for name, tensor in inputs.items()
+        for name, tensor in inputs_of(named).items()
     }
     copy = keras.models.clone_model(named, input_tensors=free, clone_function=fresh, recursive=True)
     _copy_weights(named, copy)
@@ -142,6 +146,29 @@ def named_core(model: keras.Model) -> tuple[keras.Model, list[str]]:
         for name in dict.fromkeys(stateful)
     ]
     return copy, remarks
+
+
+def _named_model(model: keras.Model) -> keras.Model:
+    """The layers of a model themselves, between a dict of inputs and a dict of outputs."""
+    functional = functional_of(model)
+    inputs, outputs = _named(inputs_of(functional)), _named(outputs_of(functional))
+    return keras.Model(inputs, outputs, name=identifier(model.name))
+
+
+def _check_copy(model: keras.Model, core: keras.Model, request: Arrays) -> None:
+    """Refuses a model whose copy, with which the exports are compared, answers something else.
+
+    A layer may hold what is neither in its config nor among its weights, such as the vocabulary
+    that a TextVectorization was adapted to.
+    """
+    found = differences(KerasCore(core)(request), KerasCore(_named_model(model))(request))
+    half = any(layer.compute_dtype != "float32" for layer in model.layers)
+    if not found["parity"] <= (HALF_BOUND if half else ROWS_BOUND) or found["agreement"] < 1:
+        raise ServingError(
+            f"a copy of model {model.name!r}, made from its layers' configs and weights, answers "
+            f"otherwise (by {found['parity']:.2g}): a layer holds what is in neither, such as an "
+            "adapted vocabulary; put it into the layer's config"
+        )
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -156,6 +183,11 @@ def _check_copied(layer: keras.layers.Layer) -> None:
         raise ServingError(
             f"layer {layer.name!r} is a Lambda, whose Python function cannot be exported; write it "
             "with keras.ops in the model itself, or as a layer of its own"
+        )
+    if isinstance(layer, TABLES):
+        raise ServingError(
+            f"layer {layer.name!r} ({type(layer).__name__}) looks words up in a table, which ONNX "
+            "does not have; export the model of what it gives, and look up before the request"
         )
     try:
         type(layer).from_config(layer.get_config())

@@ -100,6 +100,20 @@ class Unwritten(layers.Layer):
         return x * self.size
 
 
+class Hidden(layers.Layer):
+    """It holds what is neither in its config nor among its weights."""
+
+    made = 0
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        Hidden.made += 1
+        self.by = Hidden.made
+
+    def call(self, x):
+        return x * self.by
+
+
 def of_one(layer):
     return keras.Sequential([keras.Input((3,)), layer])
 
@@ -114,6 +128,8 @@ def across_rows():
     [
         (lambda: of_one(layers.Lambda(lambda x: 2 * x, name="twice")), "'twice' is a Lambda"),
         (lambda: of_one(Unwritten(np.ones(3), name="mine")), r"'mine' \(Unwritten\).*get_config"),
+        (lambda: of_one(layers.IntegerLookup(vocabulary=[1], name="words")), "'words'.*table"),
+        (lambda: of_one(Hidden(name="mine")), "answers otherwise"),
         (across_rows, "depends on the rows"),
     ],
 )

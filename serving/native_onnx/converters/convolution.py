@@ -1,4 +1,4 @@
-"""Convolution and pooling over time."""
+"""Convolution and pooling over time, and over pictures, which a film has one of for each step."""
 
 from __future__ import annotations
 
@@ -16,25 +16,36 @@ def _channels_last(layer) -> None:
         raise ServingError(f"layer {layer.name!r}: only data_format='channels_last' can be written")
 
 
-@converter(layers.Conv1D)
-def conv1d(graph, layer, x):
-    """``[batch, time, channels]``; ONNX wants channels before time."""
+def _channels_first(graph, x):
+    """``[batch, ..., channels]`` as ``[batch, channels, ...]``, which ONNX wants."""
+    return graph.transpose(x, [0, x.rank - 1, *range(1, x.rank - 1)])
+
+
+def _channels_back(graph, y):
+    return graph.transpose(y, [0, *range(2, y.rank), 1])
+
+
+@converter(layers.Conv1D, layers.Conv2D)
+def convolution(graph, layer, x):
+    """``[batch, time, channels]``, or ``[batch, height, width, channels]``."""
     _channels_last(layer)
-    kernel = np.asarray(layer.kernel)  # (K, in / groups, out)
+    kernel = np.asarray(layer.kernel)  # (K, ..., in / groups, out)
+    size = kernel.shape[:-2]
     attributes = {
-        "strides": [layer.strides[0]],
-        "dilations": [layer.dilation_rate[0]],
+        "strides": list(layer.strides),
+        "dilations": list(layer.dilation_rate),
         "group": layer.groups,
-        "kernel_shape": [kernel.shape[0]],
+        "kernel_shape": list(size),
     }
     if layer.padding == "same":
         attributes["auto_pad"] = "SAME_UPPER"  # TensorFlow's rule
     elif layer.padding == "causal":
-        attributes["pads"] = [layer.dilation_rate[0] * (kernel.shape[0] - 1), 0]
-    inputs = [graph.transpose(x, [0, 2, 1]), graph.weight(kernel.transpose(2, 1, 0), "kernel")]
+        attributes["pads"] = [layer.dilation_rate[0] * (size[0] - 1), 0]
+    turned = kernel.transpose(kernel.ndim - 1, kernel.ndim - 2, *range(len(size)))
+    inputs = [_channels_first(graph, x), graph.weight(turned, "kernel")]
     if layer.use_bias:
         inputs.append(graph.weight(layer.bias, "bias"))
-    y = graph.transpose(graph.op("Conv", *inputs, **attributes), [0, 2, 1])
+    y = _channels_back(graph, graph.op("Conv", *inputs, **attributes))
     return activate(graph, y, layer.activation, layer.name)
 
 
@@ -44,16 +55,32 @@ def _pooling(kind: str, **more):
         pad = "SAME_UPPER" if layer.padding == "same" else "VALID"
         size, strides = list(layer.pool_size), list(layer.strides)
         y = graph.op(
-            kind, graph.transpose(x, [0, 2, 1]),
+            kind, _channels_first(graph, x),
             kernel_shape=size, strides=strides, auto_pad=pad, **more,
         )  # fmt: skip
-        return graph.transpose(y, [0, 2, 1])
+        return _channels_back(graph, y)
 
     return pool
 
 
-converter(layers.MaxPooling1D)(_pooling("MaxPool"))
-converter(layers.AveragePooling1D)(_pooling("AveragePool", count_include_pad=0))
+converter(layers.MaxPooling1D, layers.MaxPooling2D)(_pooling("MaxPool"))
+converter(layers.AveragePooling1D, layers.AveragePooling2D)(
+    _pooling("AveragePool", count_include_pad=0)
+)
+
+
+@converter(layers.GlobalMaxPooling2D)
+def global_max_pooling_2d(graph, layer, x):
+    """Over height and width."""
+    _channels_last(layer)
+    return graph.reduce("ReduceMax", x, [1, 2], keep=layer.keepdims)
+
+
+@converter(layers.GlobalAveragePooling2D)
+def global_average_pooling_2d(graph, layer, x):
+    """Over height and width."""
+    _channels_last(layer)
+    return graph.reduce("ReduceMean", x, [1, 2], keep=layer.keepdims)
 
 
 @converter(layers.GlobalMaxPooling1D)

@@ -26,6 +26,8 @@ from serving.native_onnx.registry import converter
 from serving.native_onnx.value import Value
 
 OPERATORS = {layers.SimpleRNN: "RNN", layers.LSTM: "LSTM", layers.GRU: "GRU"}
+# Each of those layers has a cell of its kind, and so may keras.layers.RNN.
+CELL_OPERATORS = {layers.SimpleRNNCell: "RNN", layers.LSTMCell: "LSTM", layers.GRUCell: "GRU"}
 # From Keras's order of gates (LSTM i f c o, GRU z r h) to ONNX's (i o f c, z r h).
 GATES = {"RNN": [0], "LSTM": [0, 3, 1, 2], "GRU": [0, 1, 2]}
 DEFAULTS = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
@@ -71,14 +73,14 @@ def run(
         pad: None where every step is valid.
         initial: states ``[batch, units]``, or none for zeros.
     """
-    kind = OPERATORS[type(layer)]
+    kind = CELL_OPERATORS[type(layer.cell)]
     kernel, recurrent, bias = weights(layer)
     cell_state = kind == "LSTM" and layer.return_state and pad is not None
     if cell_state:  # c, which no output tells step by step, must survive the padding
         flag = graph.cast(graph.op("Not", pad.valid), x.dtype)
         x = graph.concat([x, flag], 2)
         gates = np.array([-_CLOSED, 0, _CLOSED, 0], np.float32)  # i o f c
-        kernel = np.concatenate([kernel, np.repeat(gates, layer.units)[:, None]], 1)
+        kernel = np.concatenate([kernel, np.repeat(gates, layer.cell.units)[:, None]], 1)
     inputs = [
         x,
         graph.weight(kernel[None], "kernel"),
@@ -106,7 +108,7 @@ def weights(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Source: ONNX operators RNN, LSTM and GRU; the bias is that of the input and that of the state.
     """
     cell = layer.cell
-    order = GATES[OPERATORS[type(layer)]]
+    order = GATES[CELL_OPERATORS[type(cell)]]
 
     def permuted(array: Any) -> np.ndarray:
         blocks = np.split(np.asarray(array), len(order), axis=-1)
@@ -123,8 +125,9 @@ def weights(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def attributes(layer: keras.layers.Layer) -> dict[str, Any]:
     """``hidden_size``, ``linear_before_reset``, and activations that are not ONNX's default."""
-    kind, cell = OPERATORS[type(layer)], layer.cell
-    found: dict[str, Any] = {"hidden_size": layer.units}
+    cell = layer.cell
+    kind = CELL_OPERATORS[type(cell)]
+    found: dict[str, Any] = {"hidden_size": cell.units}
     if kind == "GRU":
         found["linear_before_reset"] = int(cell.reset_after)
     names = [cell.activation] if kind == "RNN" else [cell.recurrent_activation, cell.activation]
@@ -183,6 +186,45 @@ def recurrent(graph, layer, x, initial_state=None, mask=None):
     else:
         output = last_output(graph, layer, ran, pad, initial)
     return (output, *ran.states) if layer.return_state else output
+
+
+@converter(layers.RNN, layout="time")
+def recurrent_cells(graph, layer, x, initial_state=None, mask=None):
+    """A layer around one cell; around several it is a stack of such layers."""
+    stacked = isinstance(layer.cell, layers.StackedRNNCells)
+    cells = layer.cell.cells if stacked else [layer.cell]
+    for cell in cells:
+        if type(cell) not in CELL_OPERATORS:
+            raise ServingError(
+                f"layer {layer.name!r} runs the cell {cell.name!r} of type {type(cell).__name__}, "
+                "which ONNX does not have; use LSTMCell, GRUCell or SimpleRNNCell"
+            )
+    if not stacked:
+        return recurrent(graph, layer, x, initial_state, mask)
+    if initial_state is not None or layer.return_state or layer.go_backwards or mask is not None:
+        raise ServingError(
+            f"layer {layer.name!r}: StackedRNNCells with states given or returned, backwards or "
+            "with a mask cannot be written as ONNX; use a layer for each cell"
+        )
+    for depth, cell in enumerate(cells):
+        last = depth == len(cells) - 1
+        single = _OneCell(layer.name, cell, layer.stateful, layer.return_sequences or not last)
+        with graph.scope(cell.name):
+            x = recurrent(graph, single, x)
+    return x
+
+
+@dataclass(frozen=True)
+class _OneCell:
+    """One cell of several, as the layer that it would be by itself."""
+
+    name: str
+    cell: keras.layers.Layer
+    stateful: bool
+    return_sequences: bool
+    return_state: bool = False
+    go_backwards: bool = False
+    zero_output_for_mask: bool = False
 
 
 def last_output(graph, layer, ran, pad, initial) -> Value:

@@ -150,7 +150,7 @@ def test_names_tell_the_layer():
     ("layer", "words"),
     [
         (lambda: layers.GRU(3, activation="gelu"), "'.*' uses activation gelu"),
-        (lambda: layers.RNN(layers.StackedRNNCells([layers.GRUCell(2)])), "of type .*RNN cannot"),
+        (lambda: layers.RNN(layers.StackedRNNCells([layers.GRUCell(2)])), "StackedRNNCells with"),
         (lambda: layers.Bidirectional(layers.RNN(layers.GRUCell(2))), "wraps RNN"),
     ],
 )
