@@ -56,7 +56,8 @@ def mistakes(judged: Judged) -> list[str]:
 def _card(one: JudgedExample, judged: Judged) -> str:
     rows = []
     if one.confidence is not None and not judged.text:
-        words = f"true: <b>{escape(one.truth)}</b> · answered: <b>{escape(one.answer)}</b>"
+        truth, answer = (f"<b><bdi>{escape(word)}</bdi></b>" for word in (one.truth, one.answer))
+        words = f"true: {truth} · answered: {answer}"
         return (
             f'<div class="card"><div class="input" dir="auto">{folded(one.input)}</div>'
             f'<div class="labels">{words} ({one.confidence:.0%})</div></div>\n'
@@ -102,7 +103,7 @@ def by_class(judged: Judged) -> list[str]:
     if len(judged.classes) < 2 and not judged.labels:
         return []
     rows = []
-    for name, (right, got, wanted) in judged.classes.items():
+    for name, (right, got, wanted) in sorted(judged.classes.items(), key=lambda x: -x[1][2]):
         rows.append({
             "label": name, "in test": wanted,
             "precision": NumberText(f"{right / got:.3f}" if got else "–"),
@@ -154,7 +155,8 @@ def _confused(labels: Sequence[tuple[str, str, int]]) -> str:
     wrong = sorted(((n, a, b) for a, b, n in labels if a != b), reverse=True)[:3]
     if not wrong:
         return "Nothing was taken for something else."
-    told = [f"{a} for {b} ({n:,})" for n, a, b in wrong]
+    # First strong isolate: Hebrew between the brackets of a sentence must not turn them.
+    told = [f"\u2068{a}\u2069 for \u2068{b}\u2069 ({n:,})" for n, a, b in wrong]
     return f"Most often taken for something else: {', '.join(told)}."
 
 

@@ -134,7 +134,7 @@ def _data(run: ReportedRun, result: Mapping[str, Any], about: Mapping[str, Any])
         text.append(f"Fingerprint of the data: `{str(about['data_fingerprint'])[:16]}`.\n")
     text.append(
         "The preprocessor was adapted on the training part alone, choices were made on the "
-        "validation part, and the test part was read once.\n"
+        "validation part; the scores of the test part are those of the trained model.\n"
     )
     return "\n".join(text)
 
@@ -166,10 +166,11 @@ def _metrics(run: ReportedRun, result: Mapping[str, Any], sure: Mapping[str, Com
 def _classes(judged: Judged | None) -> str:
     if judged is None or not judged.classes:
         return ""
+    found = sorted(judged.classes.items(), key=lambda pair: -pair[1][2])
     rows = [
         (name, f"{wanted:,}", f"{right / got:.3f}" if got else "",
          f"{right / wanted:.3f}" if wanted else "")
-        for name, (right, got, wanted) in list(judged.classes.items())[:MOST_CLASSES]
+        for name, (right, got, wanted) in found[:MOST_CLASSES]
     ]  # fmt: skip
     more = len(judged.classes) - len(rows)
     text = _table(("label", "in test", "precision", "recall"), rows)
@@ -208,6 +209,6 @@ def _use(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines = ["| " + " | ".join(map(plain, head)) + " |", "|" + " --- |" * len(head)]
     lines += ["| " + " | ".join(plain(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

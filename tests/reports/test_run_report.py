@@ -254,7 +254,10 @@ def test_a_page_tells_how_sure_its_scores_are(tmp_path):
     assert "40 of 40 examples were answered wrongly; the most certain first." in page.text
     assert "so it may be chance" not in page.text
     assert ["a <b>", "20", "–", "0.000", "0.000"] in page.rows
-    assert "Most often taken for something else: a <b> for c (20)." in page.text
+    assert (
+        "Most often taken for something else: \u2068a <b>\u2069 for \u2068c\u2069 (20)."
+        in page.text
+    )
     # 20 answers with 0.9 on average, half of them right.
     assert "a probability is off by 40.0%" in page.text
     assert "accuracy by tokens" in page.text
