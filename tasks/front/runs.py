@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from pipelines.frames import Source
     from pipelines.preprocessor import Preprocessor
+    from reports.explanation import Explanation
     from tasks.kinds.contract import Settings, Task
+    from tasks.stages.explaining import Explainer
 
 
 class TrainedRun:
@@ -50,6 +52,12 @@ class TrainedRun:
     @cached_property
     def _answerer(self) -> Answerer:
         return Answerer(self.path)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        from tasks.stages.explaining import Explainer
+
+        return Explainer(self, self._answerer)
 
     @property
     def task(self) -> Task:
@@ -110,6 +118,15 @@ class TrainedRun:
             DataError: an input cannot be read, in one sentence.
         """
         return answers_of(self._answerer, inputs, program, flags)
+
+    def explain(self, raw: Any, target: str | int = "") -> Explanation:
+        """What moved the answer to one input; it shows itself in a notebook.
+
+        Args:
+            raw: one input, as ``predict`` takes it in a list.
+            target: which number of the answer, such as a label; the kind's choice if empty.
+        """
+        return self._explainer.explain(raw, target)
 
     def evaluate(self, data: Source | None = None, **reading: Any) -> pd.DataFrame:
         """Judges the model anew, on its own data or on another; see ``scores``.

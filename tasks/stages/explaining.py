@@ -34,14 +34,15 @@ class Explainer:
 
     Args:
         run: its directory, or an object that has one as ``path``.
+        answerer: of that directory, where there is one already.
 
     Raises:
         DataError: it is no finished run.
     """
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, answerer: Answerer | None = None) -> None:
         self.path = required(Path(getattr(run, "path", run)), RUN, finished=True)
-        self.answerer = Answerer(self.path)
+        self.answerer = answerer or Answerer(self.path)
 
     @cached_property
     def _program(self) -> LoadedProgram:
@@ -182,12 +183,13 @@ def _shown(raw: Any) -> str:
     if isinstance(raw, str):
         text = " ".join(raw.split())
     elif isinstance(raw, Mapping):
-        text = str(raw.get("series") or raw.get("text") or "input")
+        texts = [one for one in raw.values() if isinstance(one, str) and one]
+        text = " | ".join(texts) or "input"
     elif isinstance(raw, Sequence) and all(isinstance(one, str) for one in raw):
         text = " ".join(raw)
     else:
-        text = str(getattr(raw, "name", "") or f"{len(raw)} steps" if hasattr(raw, "__len__")
-                   else getattr(raw, "name", "") or "input")  # fmt: skip
+        steps = f"{len(raw)} steps" if hasattr(raw, "__len__") else "input"
+        text = str(getattr(raw, "name", "") or steps)
     return text if len(text) <= MOST_INPUT else f"{text[: MOST_INPUT - 3]}..."
 
 

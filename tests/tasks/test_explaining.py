@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,6 +143,24 @@ def test_the_command_writes_a_page_a_table_and_a_picture(sentiment, tmp_path, ca
     assert "Integrated gradients with" in capsys.readouterr().out
     assert whole._repr_html_().startswith("<style>")
     assert explain(explainer, text).to_dict() == whole.to_dict()
+
+
+@pytest.mark.slow
+def test_the_page_says_what_works(sentiment, tmp_path, monkeypatch):
+    run, _, explainer = sentiment
+    page = (Path(tasks.__file__).parents[1] / "docs" / "insight.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text\na fine film\nno\n")
+    lines = re.findall("^seqloom (explain .*)", page, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        words = [str(run.path) if word.startswith("runs/") else word for word in shlex.split(line)]
+        done = CliRunner().invoke(app, words)
+        assert done.exception is None, done.exception
+    assert (tmp_path / "page.html").is_file()
+    assert len((tmp_path / "all.csv").read_text().splitlines()) > 5
+    kinds = {tasks.get(name).kind for name in tasks.names()}
+    assert all(f"| {kind} |" in page for kind in kinds), kinds
 
 
 TARGETS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.text import SPECIAL_TOKENS
-from pipelines.text_inputs import as_one_text
+from pipelines.text_inputs import as_one_text, joined_bytes
 from tasks.kinds.question import Question, place_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def label_question(
 
     encoder, labels, raw = preprocessor.encoder, preprocessor.labels, as_one_text(raw)
     place = place_of(target or answer["label"], labels, "labels")
-    tokens = encoder([raw])
+    request = preprocessor.to_request([raw])
+    tokens = preprocessor.encode(request)["tokens"]
+    text = joined_bytes([request[name] for name in preprocessor.inputs])[0]
     layers = {layer.name: layer for layer in model.layers}
     spread = {"pair_embedding": _of_pairs}
     if "word_evidence" in layers:
@@ -47,7 +49,7 @@ def label_question(
         inputs={"tokens": tokens},
         score=lambda found: log_odds(found["answer"], place),
         target=f"log-odds of {labels[place]}",
-        steps=(SPECIAL_TOKENS[2], *encoder.kept(raw), SPECIAL_TOKENS[3]),
+        steps=(SPECIAL_TOKENS[2], *encoder.kept(text), SPECIAL_TOKENS[3]),
         parts={**dict.fromkeys(("embedding", "pair_embedding"), RECURRENT),
                **dict.fromkeys(linear, NGRAMS)},
         spread=spread,
