@@ -20,9 +20,9 @@ def tag_metrics(
 ) -> dict[str, float]:
     """Scores of the tags of sentences.
 
-    ``accuracy`` counts tokens. ``f1`` is micro-averaged over spans whose kind and borders must be
-    right, as conlleval and seqeval count it; of plain tags each token is such a span, so that it is
-    the accuracy.
+    ``accuracy`` counts tokens. ``f1``, ``precision`` and ``recall`` are micro-averaged over spans
+    whose kind and borders must be right, as conlleval and seqeval count them; of plain tags each
+    token is such a span, so that they are the accuracy.
 
     Args:
         gold: right tags, spans in BIO.
