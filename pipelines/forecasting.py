@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.config import choice, text
 from common.errors import DataError
 from pipelines.encoded import EncodedWindows
 from pipelines.frequency import Frequency, calendar_features, calendar_names
@@ -16,11 +17,24 @@ from pipelines.messages import name_list
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.ragged import Arrays
 from pipelines.raw_windows import check_times, stacked
-from pipelines.scaling import Scaler
+from pipelines.scaling import Scaler, SeriesPreprocessing
 from pipelines.series import Series, Written
 from pipelines.series_columns import SeriesColumns
 from pipelines.series_reader import read_series
+from pipelines.target_values import TRANSFORMS, TargetValues
 from pipelines.windows import Windows, covered_spans, joined
+
+
+@dataclass(frozen=True)
+class ForecastPreprocessing(SeriesPreprocessing):
+    """How numbers of a series become model inputs, and forecasts numbers of that series."""
+
+    transform: str = choice(
+        "none", TRANSFORMS, "of targets before they are scaled; log: above 0, log1p: 0 or above"
+    )
+    minimum: str = text(
+        "", "smallest value that a forecast may have, such as 0; several: by target, none for none"
+    )
 
 
 @dataclass(frozen=True)
@@ -36,13 +50,15 @@ class ForecastPreprocessor(OneProgram):
         frequency: of the rows.
         calendar: cycles whose phase is a model input.
         levels: of the quantiles, rising.
-        scaler: of targets and covariates.
+        scaler: of targets, transformed, and of covariates.
         known_scaler: of the known columns.
         seasonal_error: mean absolute difference of each target from the season before, on train;
             what MASE is measured in.
         validated: what validation said of the forecasts, as plain values: with which baseline they
             are blended, and what their intervals rest on. Empty before, and in older bundles.
         written: how the data of training wrote numbers and dates.
+        values: how targets are transformed, and what forecasts may not fall below.
+        unit_scale: of each target, in its own units on train; empty where the scaler's is that.
     """
 
     targets: tuple[str, ...]
@@ -58,14 +74,32 @@ class ForecastPreprocessor(OneProgram):
     seasonal_error: tuple[float, ...]
     validated: dict[str, Any] = field(default_factory=dict)
     written: Written = Written()
+    values: TargetValues = TargetValues()
+    unit_scale: tuple[float, ...] = ()
 
     @classmethod
     def adapt(
-        cls, windows: Windows, *, scaler: str, calendar: bool, levels: tuple[float, ...]
+        cls,
+        windows: Windows,
+        *,
+        scaler: str,
+        calendar: bool,
+        levels: tuple[float, ...],
+        transform: str = "none",
+        minimum: str = "",
     ) -> ForecastPreprocessor:
-        """Learns the scales from the rows that the training windows cover."""
+        """Learns the scales from the rows that the training windows cover.
+
+        Raises:
+            DataError: a target has a value that ``transform`` or ``minimum`` does not allow.
+        """
         table, spans = windows.table, covered_spans(windows)
         rows, longest = joined(table, spans), max(span.stop - span.start for span in spans)
+        targets, unit_scale = rows[:, : table.targets], ()
+        values = TargetValues.adapt(transform, minimum, table, targets)
+        if transform != "none":
+            unit_scale = tuple(Scaler.adapt(scaler, targets).scale.tolist())
+            rows = np.concatenate([values.forward(targets), rows[:, table.targets :]], 1)
         columns = table.columns
         # Steps over pauses (nights, weekends, holidays) are of no one length: the future's phases
         # are not known.
@@ -85,7 +119,28 @@ class ForecastPreprocessor(OneProgram):
                 [table.values[span, : table.targets] for span in spans], table.frequency.season
             ),
             written=table.written,
+            values=values,
+            unit_scale=unit_scale,
         )
+
+    @property
+    def target_scale(self) -> np.ndarray:
+        """Scale of each target on train, in the data's units: ``<float32>[targets]``."""
+        if self.unit_scale:
+            return np.array(self.unit_scale, np.float32)
+        return self.scaler.scale[: len(self.targets)]
+
+    def to_scaled(self, targets: np.ndarray) -> np.ndarray:
+        """Targets ``<float32>[..., targets]`` in the data's units as the model sees them."""
+        return self.scaler.first(len(self.targets)).apply(self.values.forward(targets))
+
+    def to_units(self, scaled: np.ndarray) -> np.ndarray:
+        """The way back: ``<float32>[..., targets]``, nothing below the minimum."""
+        return self.values.inverse(self.scaler.first(len(self.targets)).invert(scaled))
+
+    def validate(self, examples: Windows) -> None:
+        """See ``Preprocessor``: targets have the logarithms, and the bounds, of training."""
+        self.values.check(examples.table)
 
     @property
     def roles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -135,18 +190,23 @@ class ForecastPreprocessor(OneProgram):
         for level, time in ((0.0, 0), (1.0, 4_102_444_800)):
             shapes = {n: s["shape"][1:] for n, s in self.signature["inputs"].items()}
             window = {n: np.full(s, level, np.float32) for n, s in shapes.items() if n != "time"}
+            columns = len(self.targets)
             window["values"] *= self.scaler.center
+            if self.values.transform != "none":  # of which 0 itself may have no logarithm
+                window["values"][:, :columns] = self.to_units(window["values"][:, :columns] * 0)
             found.append({"series": "edge", **window, "time": time})
         return found
 
     def to_request(self, raw: Sequence[dict[str, Any]]) -> Arrays:
         """Windows as arrays; one of another shape, or with gaps, is a DataError."""
         check_times(raw)
-        return stacked(raw, self.signature["inputs"])
+        request = stacked(raw, self.signature["inputs"])
+        self.values.check_windows(request["values"], self.targets)
+        return request
 
     def encode(self, request: Arrays) -> Arrays:
         """``values`` scaled; ``known <float32>[batch, lookback + horizon, features]``."""
-        encoded = {"values": self.scaler.apply(request["values"])}
+        encoded = {"values": self.scaler.apply(self._transformed(request["values"]))}
         parts = [self.known_scaler.apply(request["known"])] if self.known else []
         if self.calendar:
             times = request["time"][:, None] + self.steps * self.frequency.seconds
@@ -155,20 +215,32 @@ class ForecastPreprocessor(OneProgram):
             encoded["known"] = np.concatenate(parts, -1)
         return encoded
 
-    def decode(self, outputs: Arrays) -> Arrays:
-        """``mean`` and ``quantiles`` in the data's units.
+    def _transformed(self, values: np.ndarray) -> np.ndarray:
+        """Windows whose targets are transformed."""
+        if self.values.transform == "none":
+            return values
+        columns = len(self.targets)
+        targets = self.values.forward(values[..., :columns])
+        return np.concatenate([targets, values[..., columns:]], -1)
 
-        Quantiles are sorted again: calibration may have moved one across another.
+    def decode(self, outputs: Arrays) -> Arrays:
+        """``mean`` and ``quantiles`` in the data's units, none below the minimum.
+
+        Quantiles are sorted again: calibration may have moved one across another. An interval that
+        does not hold the forecast is widened to it: trained on squared errors it is a mean, which
+        may lie beyond a quantile.
         """
         if "forecast" in outputs:  # a bundle of the version before has both on one axis
             y = outputs["forecast"]
             outputs = {"mean": y[..., 0], "quantiles": y[..., 1:]}
-        scaler = self.scaler.first(len(self.targets))
-        center, scale = scaler.center[:, None], scaler.scale[:, None]
-        return {
-            "mean": scaler.invert(outputs["mean"]),
-            "quantiles": np.sort(outputs["quantiles"], -1) * scale + center,
-        }
+        mean, scaled = self.to_units(outputs["mean"]), outputs["quantiles"]
+        levels = [self.to_units(scaled[..., k]) for k in range(scaled.shape[-1])]
+        quantiles = np.sort(np.stack(levels, -1), -1)
+        half = len(levels) // 2
+        low = np.minimum(quantiles[..., :half], mean[..., None])
+        high = np.maximum(quantiles[..., half + 1 :], mean[..., None])
+        quantiles = np.concatenate([low, quantiles[..., half : half + 1], high], -1)
+        return {"mean": mean, "quantiles": quantiles}
 
     def answers(self, response: Arrays, raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """``{"series", "times": [...], column: {"mean": [...], "0.1": [...]}}`` for each window."""
@@ -220,6 +292,7 @@ class ForecastPreprocessor(OneProgram):
         plain = {name: getattr(self, name) for name in _PLAIN}
         scalers = {"scaler": self.scaler.to_json(), "known_scaler": self.known_scaler.to_json()}
         about = {"frequency": vars(self.frequency), "written": vars(self.written)}
+        about |= {"values": self.values.to_json(), "unit_scale": list(self.unit_scale)}
         state = {**plain, **about, **scalers}
         if self.validated:
             state["validated"] = self.validated
@@ -239,6 +312,8 @@ class ForecastPreprocessor(OneProgram):
             scaler=Scaler.from_json(state["scaler"]),
             known_scaler=Scaler.from_json(state["known_scaler"]),
             validated=state.get("validated", {}),
+            values=TargetValues.from_json(state["values"]) if "values" in state else TargetValues(),
+            unit_scale=tuple(state.get("unit_scale", ())),
         )
 
 

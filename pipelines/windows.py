@@ -31,6 +31,8 @@ class Table:
         inputs: how many are seen of the past only, targets included.
         frequency: of all series.
         written: how their file wrote numbers and dates.
+        lines: ``<int64>[rows]``, line of each row in its file, -1 where a hole was filled; None
+            where there is no file.
     """
 
     names: tuple[str, ...]
@@ -42,20 +44,24 @@ class Table:
     inputs: int
     frequency: Frequency
     written: Written = Written()
+    lines: np.ndarray | None = None
 
     @classmethod
     def of(cls, series: Sequence[Series], targets: int, inputs: int) -> Table:
         """Joins series; a single one is not copied, so that a mapped file stays on disk."""
         first = series[0]
+        lines = None
         if len(series) == 1:
-            times, values = first.times, first.values
+            times, values, lines = first.times, first.values, first.lines
         else:
             times = np.concatenate([one.times for one in series])
             values = np.concatenate([one.values for one in series])
+            if all(one.lines is not None for one in series):
+                lines = np.concatenate([one.lines for one in series])
         offsets = np.cumsum([0, *map(len, series)])
         names = tuple(one.name for one in series)
         about = (first.columns, targets, inputs, first.frequency, first.written)
-        return cls(names, offsets, times, values, *about)
+        return cls(names, offsets, times, values, *about, lines=lines)
 
     def fingerprint(self, *more: Any) -> str:
         """sha256 over columns, times, values and whatever else decides which rows are used."""

@@ -69,7 +69,7 @@ def _fan(ax, dates, mean, quantiles) -> None:
 
 def _error_by_horizon(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
     """Root of the mean squared error at each step, beside the spread that was promised."""
-    scale = pre.scaler.first(len(pre.targets)).scale
+    scale = pre.target_scale
     truth = examples.future()
     error = (truth - outputs["mean"]) / scale
     steps = np.arange(1, pre.horizon + 1)
@@ -92,7 +92,7 @@ def _error_by_horizon(pre: ForecastPreprocessor, outputs: Arrays, examples: Wind
 
 def _residuals(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
     """Of the first step: over time, and how they are spread."""
-    scale = pre.scaler.first(len(pre.targets)).scale
+    scale = pre.target_scale
     error = ((examples.future() - outputs["mean"]) / scale)[:, 0]
     figure = Figure((7.5, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))

@@ -1,5 +1,6 @@
 """Scalers and the preprocessors of series: by hand, and their two faces equal on anything."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,13 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common.errors import DataError
+from common.errors import DataError, SeqloomError
 from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample, alarms
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.frequency import DAY, HARMONICS, HOUR, Frequency
 from pipelines.preprocessor import load_preprocessor
 from pipelines.scaling import SCALERS, Scaler
 from pipelines.series import Series
+from pipelines.target_values import TargetValues, parse_minimum
 from pipelines.window_batches import window_batches
 from pipelines.windows import Table, Windows, split_windows
 
@@ -28,8 +30,9 @@ def scaler(center, scale):
     return Scaler(np.array(center, np.float32), np.array(scale, np.float32))
 
 
-def forecasting(known=("k",), calendar=("day", "year"), frequency=HOURLY):
+def forecasting(known=("k",), calendar=("day", "year"), frequency=HOURLY, values=None):
     return ForecastPreprocessor(
+        values=values or TargetValues(),
         targets=("a", "b"),
         covariates=("c",),
         known=known,
@@ -55,6 +58,9 @@ FORECASTING = {
     "known": forecasting(("k", "l"), ()),
     "calendar": forecasting((), ("day", "week")),
     "both": forecasting(),
+    "bounded": forecasting((), (), values=TargetValues("none", (0.0, -np.inf))),
+    "log": forecasting((), (), values=TargetValues("log", (), (0.25, 2.0))),
+    "log1p": forecasting((), (), values=TargetValues("log1p", (0.0, 3.0), (0.0, 0.0))),
 }
 WATCHING = {
     "plain": watching(()),
@@ -218,13 +224,13 @@ def test_a_series_that_repeats_itself_has_an_error_of_one():
 # ---- two faces
 
 
-def assert_faces_agree(want, got):
+def assert_faces_agree(want, got, apart=1e-6):
     assert set(want) == set(got)
     for name, mine in want.items():
         theirs = got[name].numpy()
         assert mine.dtype == theirs.dtype, name
         # Sines differ in their last digit, and TensorFlow flushes the least numbers to nought.
-        np.testing.assert_allclose(theirs, mine, rtol=1e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(theirs, mine, rtol=apart, atol=1e-7, err_msg=name)
 
 
 TIMES = st.one_of(st.sampled_from([0, 1, -1, YEAR_2100, -(10**10)]), st.integers(-(10**11), 10**12))
@@ -252,14 +258,23 @@ def test_faces_of_forecasting_agree(name, data):
     pre = FORECASTING[name]
     wire = data.draw(wires(pre))
     core = pre.encode(wire)
-    assert_faces_agree(core, pre.graph().encode(as_tensors(wire)))
+    # A rounding before a power of e is one of up to 80 times its share after it.
+    apart = 1e-6 if pre.values.transform == "none" else 2e-5
+    assert_faces_agree(core, pre.graph().encode(as_tensors(wire)), apart)
     assert ("known" in core) == bool(pre.known_width)
     if pre.known_width:
         assert core["known"].shape == (len(wire["values"]), 5, pre.known_width)
     forecast = data.draw(arrays(np.float32, (len(wire["values"]), 2, 2, 4), elements=FINITE))
     outputs = {"mean": forecast[..., 0], "quantiles": forecast[..., 1:]}
-    wanted = pre.decode(outputs)
-    assert_faces_agree(wanted, pre.graph().decode(as_tensors(outputs)))
+    wanted, found = pre.decode(outputs), pre.graph().decode(as_tensors(outputs))
+    assert_faces_agree(wanted, found, apart)
+    for answer in (wanted, {name: tensor.numpy() for name, tensor in found.items()}):
+        low, high = answer["quantiles"][..., 0], answer["quantiles"][..., -1]
+        assert (low <= answer["mean"]).all(), "a forecast is never below its own interval"
+        assert (answer["mean"] <= high).all(), "nor above"
+        for i, bound in enumerate(pre.values.minimum):
+            assert answer["mean"][..., i].min() >= bound
+            assert low[..., i].min() >= bound
     # A bundle of the version before has both on one axis.
     before = pre.decode({"forecast": forecast})
     assert all(np.array_equal(before[name], wanted[name]) for name in wanted)
@@ -314,6 +329,57 @@ def test_encoding_and_decoding_by_hand():
     decoded = pre.decode({"forecast": forecast})
     assert decoded["mean"].tolist() == [[[3, 2], [3, 2]]]
     assert decoded["quantiles"][0, 0].tolist() == [[3, 5, 7], [-2, 2, 6]]
+
+
+def test_logarithms_and_bounds_by_hand(tmp_path):
+    values = np.array([[1, -5, 7], [np.e, 0, 8], [np.e**2, 5, 9]] * 4, np.float32)
+    train = split_windows(a_table(values, 1, 2), 3, 1, "10,1,1")[0]["train"]
+    options = {"scaler": "standard", "calendar": False, "levels": LEVELS}
+    made = ForecastPreprocessor.adapt(train, **options, transform="log", minimum="0.5")
+    made.save(tmp_path)
+    for pre in (made, load_preprocessor(tmp_path)):
+        assert pre.values == made.values
+        np.testing.assert_allclose(pre.target_scale, np.std(values[:10, 0]), rtol=1e-6)
+        rows = np.log(values[:10, 0])
+        np.testing.assert_allclose(pre.scaler.center, [rows.mean(), values[:10, 1].mean()], 1e-5)
+        wire = pre.to_request([{"values": values[:3, :2], "known": values[:4, 2:]}])
+        core = pre.encode(wire)["values"][0]
+        np.testing.assert_allclose(core[:, 0], ([0, 1, 2] - rows.mean()) / rows.std(), atol=1e-5)
+        np.testing.assert_allclose(pre.to_units(core[2:, :1]), [[np.e**2]], rtol=1e-5)
+        assert pre.to_units(core[:1, :1] - 2).tolist() == [[0.5]], "the bound"
+        assert pre.values.forward(np.float32([[-3.0]])).tolist() == [[np.float32(np.log(1e-3))]]
+        for window in pre.edge_inputs():
+            assert np.isfinite(pre.encode(pre.to_request([window]))["values"]).all()
+    with pytest.raises(DataError, match="input 0: row 1 of values has -1 for 'a'.* above 0"):
+        made.to_request([{"values": [[1, 0], [-1, 0], [1, 0]], "known": [[1]] * 4}])
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"transform": "log"}, "s, line 6, column 'a': 0 has no logarithm.*2 such values"),
+    ({"transform": "log1p"}, "s, line 42, column 'a': -2 is below 0, .*log1p.*1 such"),
+    ({"minimum": "-1"}, "line 42, column 'a': -2 is below --minimum"),
+    ({"minimum": "low"}, "--minimum low: write one number such as 0.*targets are a$"),
+    ({"minimum": "0,1"}, "--minimum 0,1: "),
+    ({"minimum": "inf"}, "--minimum inf: "),
+])  # fmt: skip
+def test_values_that_a_transform_does_not_take_are_refused_with_their_line(changes, told):
+    values = np.ones((60, 1), np.float32)
+    values[[4, 40], 0] = 0, -2
+    series = Series("s", np.arange(60) * HOUR, values, ("a",), HOURLY, lines=np.arange(60) + 2)
+    train = split_windows(Table.of([series], 1, 1), 3, 1, "30,10,20")[0]["train"]
+    options = {"scaler": "standard", "calendar": False, "levels": LEVELS}
+    with pytest.raises(SeqloomError, match=told):
+        ForecastPreprocessor.adapt(train, **options, **changes)
+    clean = ForecastPreprocessor.adapt(train, **options)
+    clean.validate(train)
+    bounded = dataclasses.replace(clean, values=TargetValues("none", (0.0,)))
+    with pytest.raises(DataError, match="line 42, column 'a': -2 is below --minimum"):
+        bounded.validate(train)
+
+
+def test_bounds_by_target():
+    assert parse_minimum(" ", "ab").tolist() == [-np.inf] * 2
+    assert parse_minimum("none, -2.5", "ab").tolist() == [-np.inf, -2.5]
 
 
 def test_previous_rows_by_hand():
@@ -388,7 +454,8 @@ def test_saved_and_loaded_are_the_same(name, tmp_path):
     assert repr(vars(again)) == repr(vars(pre))
     assert again.signature == pre.signature
     state = json.loads((tmp_path / "preprocessor.json").read_text())
-    for key in set(state) - {"type", "written"}:  # earlier versions did not write the last
+    # Earlier versions did not write the others.
+    for key in set(state) - {"type", "written", "values", "unit_scale"}:
         less = {k: v for k, v in state.items() if k != key}
         (tmp_path / "preprocessor.json").write_text(json.dumps(less))
         with pytest.raises(DataError, match=r"preprocessor\.json is incomplete"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from common.config import number, text
 from models.forecasting_config import ForecastConfig
 from models.metric import Metric
-from pipelines.forecasting import ForecastPreprocessor, last_windows
+from pipelines.forecasting import ForecastPreprocessing, ForecastPreprocessor, last_windows
 from pipelines.series_sources import Loaded, columns_of, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
@@ -52,6 +52,7 @@ class Forecasting(SeriesTask):
     """A recurrent forecaster of one or many columns."""
 
     data: ForecastReading = ForecastReading()
+    preprocessing: ForecastPreprocessing = ForecastPreprocessing()
     model: ForecastConfig = ForecastConfig()
 
     kind = "forecasting"

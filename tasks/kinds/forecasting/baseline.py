@@ -95,24 +95,21 @@ def naive_baseline(name: str, pre: ForecastPreprocessor) -> Forecast:
 
 def forecasts(pre: ForecastPreprocessor, forecast: Forecast, part: Windows) -> np.ndarray:
     """What a baseline says of each window, in the data's units."""
-    scaler = pre.scaler.first(len(pre.targets))
     return np.concatenate([
-        scaler.invert(forecast(scaler.apply(part[i : i + CHUNK].past())).astype(np.float32))
+        pre.to_units(forecast(pre.to_scaled(part[i : i + CHUNK].past())).astype(np.float32))
         for i in range(0, len(part), CHUNK)
     ])  # fmt: skip
 
 
 def _scores(pre: ForecastPreprocessor, part: Windows, mean: np.ndarray) -> dict[str, float]:
-    scale = pre.scaler.first(len(pre.targets)).scale
-    return point_scores(part.future(), mean, scale, pre.seasonal_error)
+    return point_scores(part.future(), mean, pre.target_scale, pre.seasonal_error)
 
 
 def _ridge(pre: ForecastPreprocessor, splits: Splits) -> WindowMap:
-    scaler = pre.scaler.first(len(pre.targets))
     train = splits.train[:: -(-len(splits.train) // MAX_WINDOWS)]
-    ridge = Ridge(scaler.apply(train.past()), scaler.apply(train.future()))
+    ridge = Ridge(pre.to_scaled(train.past()), pre.to_scaled(train.future()))
     chosen = splits.validation[:: -(-len(splits.validation) // 2000)]
-    ridge.choose(scaler.apply(chosen.past()), scaler.apply(chosen.future()))
+    ridge.choose(pre.to_scaled(chosen.past()), pre.to_scaled(chosen.future()))
     return ridge.map
 
 
@@ -123,12 +120,12 @@ def _smoothing(pre: ForecastPreprocessor, train: Windows, part: Windows) -> np.n
     series = np.searchsorted(table.offsets, part.starts, "right") - 1
     for number in np.unique(series):
         first, end = table.offsets[number], table.offsets[number + 1]
-        rows = table.values[first:end, : table.targets]
+        rows = pre.to_scaled(table.values[first:end, : table.targets])
         mine = train.starts[(train.starts >= first) & (train.starts < end)]
         seen = covered_rows(Windows(table, mine, train.lookback, train.horizon))
         season = pre.frequency.season if len(seen) >= 2 * pre.frequency.season else 1
-        model = ExponentialSmoothing(seen[:, : table.targets], season)
+        model = ExponentialSmoothing(pre.to_scaled(seen[:, : table.targets]), season)
         which = np.flatnonzero(series == number)
         origins = part.starts[which] - first + part.lookback - 1
-        found[which] = model.forecasts(rows, origins, pre.horizon)
+        found[which] = pre.to_units(model.forecasts(rows, origins, pre.horizon).astype(np.float32))
     return found

@@ -36,8 +36,7 @@ def finish(
         The finished model, and the preprocessor that knows what was found.
     """
     windows, median = splits.validation, config.loss == "mae"
-    scaler = pre.scaler.first(len(pre.targets))
-    truth = scaler.apply(windows.future())
+    truth = pre.to_scaled(windows.future())
     said = [model.predict_on_batch(x) for x, _ in pre.encoded(windows).batches(256)]
     network = np.concatenate([one["mean"] for one in said])
     quantiles = np.concatenate([one["quantiles"] for one in said])
@@ -96,9 +95,9 @@ def _best_baseline(
     pre: ForecastPreprocessor, splits: Splits, truth: np.ndarray
 ) -> tuple[dict[str, float], _Chosen | None]:
     """The mse of each baseline on validation, and the best of those that fit into a model."""
-    scaler, scores, best = pre.scaler.first(len(pre.targets)), {}, None
+    scores, best = {}, None
     for name, forecast in window_baselines(pre, splits).items():
-        said = scaler.apply(forecasts(pre, forecast, splits.validation))
+        said = pre.to_scaled(forecasts(pre, forecast, splits.validation))
         scores[name] = _mse(truth, said)
         if _size(name, pre) <= MOST_NUMBERS and (not best or scores[name] < scores[best.name]):
             best = _Chosen(name, forecast, said)
@@ -117,9 +116,9 @@ def _size(name: str, pre: ForecastPreprocessor) -> int:
 
 def _variances(pre: ForecastPreprocessor, windows: Windows) -> np.ndarray:
     """Variance of the scaled values of each window: ``<float>[windows, targets]``."""
-    scale = pre.scaler.first(len(pre.targets)).scale
     return np.concatenate([
-        (windows[i : i + CHUNK].past() / scale).var(1) for i in range(0, len(windows), CHUNK)
+        pre.to_scaled(windows[i : i + CHUNK].past()).var(1)
+        for i in range(0, len(windows), CHUNK)
     ])  # fmt: skip
 
 

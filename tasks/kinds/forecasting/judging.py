@@ -27,7 +27,7 @@ def scores_of(
     expected with 95 %, so few being the windows that it was calibrated and is measured on.
     """
     truth, found = examples.future(), pre.validated
-    scale = pre.scaler.first(len(pre.targets)).scale
+    scale = pre.target_scale
     naive = forecasts(pre, naive_baseline(found.get("naive", "last_value"), pre), examples)
     scores = {
         **point_scores(truth, responses["mean"], scale, pre.seasonal_error),
