@@ -76,6 +76,7 @@ def forecaster(
     Raises:
         ConfigError: settings that do not go together.
     """
+    config = config.for_windows(0, shape.lookback, shape.horizon)
     config.check(shape.lookback, shape.inputs > shape.targets)
     values = keras.Input((shape.lookback, shape.inputs), name="values")
     inputs = {"values": values}

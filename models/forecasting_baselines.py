@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 ALPHAS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)  # ridge penalties, a window standardised
+DAY, DAYS = 86400, 365
 MAX_WINDOWS = 20_000  # that a ridge is fitted on
 # Smoothing of level, trend and season, and damping of the trend.
 SMOOTHINGS = tuple(
@@ -132,6 +133,46 @@ class Ridge:
             return float(np.mean((self.predict(past) - future) ** 2))
 
         self.penalty = min(ALPHAS, key=error)
+
+
+class Climatology:
+    """The mean of the same time of the day and days of the year around it, of train.
+
+    It knows the calendar and nothing of the window; what meteorology measures skill against (Murphy
+    1988). Means are smoothed over ``NEAR`` days on either side, with triangular weights.
+
+    Args:
+        times: ``<int64>[rows]`` of train, in seconds since 1970.
+        values: ``<float>[rows, columns]``.
+        step: seconds from one row to the next.
+    """
+
+    NEAR = 15
+
+    def __init__(self, times: np.ndarray, values: np.ndarray, step: int) -> None:
+        self.slot = min(max(step, DAY // 48), DAY)
+        slots, columns = -(-DAY // self.slot), values.shape[1]
+        sums, counts = np.zeros((DAYS, slots, columns)), np.zeros((DAYS, slots, 1))
+        place = self._places(times)
+        np.add.at(sums, place, values)
+        np.add.at(counts, place, 1)
+        weights = [1 - abs(k) / (self.NEAR + 1) for k in range(-self.NEAR, self.NEAR + 1)]
+        sums, counts = (
+            sum(w * np.roll(x, k - self.NEAR, 0) for k, w in enumerate(weights))
+            for x in (sums, counts)
+        )
+        usual = values.mean(0, dtype=np.float64)
+        self.means = np.where(counts > 0, sums / np.maximum(counts, 1e-9), usual)
+
+    def __call__(self, times: np.ndarray) -> np.ndarray:
+        """``<int64>[...]`` to ``<float32>[..., columns]``."""
+        return self.means[self._places(times)].astype(np.float32)
+
+    def _places(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        days = (times // DAY).astype("datetime64[D]")
+        day = (days - days.astype("datetime64[Y]")).astype(np.int64)
+        # The 366th day of a leap year is as near to the first of January as the 365th.
+        return np.minimum(day, DAYS - 1), times % DAY // self.slot
 
 
 class ExponentialSmoothing:

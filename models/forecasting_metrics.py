@@ -9,6 +9,7 @@ from scipy import stats
 
 MOST_BLOCKS = 40
 FEWEST_BLOCKS = 4  # that an interval is drawn from
+MOST_COLUMNS = 8  # of which errors in units are metrics; those of all are in errors.csv
 
 
 def point_scores(
@@ -98,18 +99,85 @@ def skill_scores(
         blocks: see ``time_blocks``.
     """
     ours, theirs = (
-        block_sums((np.square((truth - said) / scale)).mean((1, 2), dtype=np.float64), blocks)
-        for said in (mean, naive)
+        np.square((truth - said) / scale).mean((1, 2), dtype=np.float64) for said in (mean, naive)
     )
     if not theirs.sum():
         return {}  # nothing is better than right
-    ratio, count = ours.sum() / theirs.sum(), len(ours)
-    scores = {"skill": float(1 - ratio)}
-    if count >= FEWEST_BLOCKS:
-        error = np.sqrt(np.square(ours - ratio * theirs).sum() * count / (count - 1))
-        away = float(stats.t.ppf(0.975, count - 1) * error / theirs.sum())
+    ratio, away = block_ratio(ours, theirs, blocks)
+    scores = {"skill": 1 - ratio}
+    if np.isfinite(away):
         scores |= {"skill_low": scores["skill"] - away, "skill_high": scores["skill"] + away}
     return scores
+
+
+def direction_scores(
+    truth: np.ndarray, mean: np.ndarray, last: np.ndarray, rises: np.ndarray, blocks: np.ndarray
+) -> dict[str, float]:
+    """``direction``: how often the forecast is on that side of the last value where the truth is.
+
+    A half is what a coin gets; ``direction_constant`` what one gets who always says the direction
+    in which train went. Steps at which the truth is the last value are left out, and those at which
+    the forecast is: it says no direction there. ``direction_low`` and ``direction_high`` bound it
+    with 95 %, as those of skill.
+
+    Args:
+        truth: ``<float>[windows, horizon, targets]``.
+        mean: of the same shape.
+        last: ``<float>[windows, targets]``, the last value seen.
+        rises: ``<bool>[targets]``, whether train rose more often than it fell.
+        blocks: see ``time_blocks``.
+    """
+    moved, said = np.sign(truth - last[:, None]), np.sign(mean - last[:, None])
+    counted = ((moved != 0) & (said != 0)).sum((1, 2), dtype=np.float64)
+    if not counted.sum():
+        return {}
+    hits = ((moved == said) & (moved != 0)).sum((1, 2), dtype=np.float64)
+    share, away = block_ratio(hits, counted, blocks)
+    constant = moved == np.where(rises, 1, -1)
+    scores = {"direction": share, "direction_constant": float(constant.sum() / (moved != 0).sum())}
+    if np.isfinite(away):
+        low, high = max(0.0, share - away), min(1.0, share + away)
+        scores |= {"direction_low": low, "direction_high": high}
+    return scores
+
+
+def block_ratio(over: np.ndarray, under: np.ndarray, blocks: np.ndarray) -> tuple[float, float]:
+    """The sum of one over the sum of the other, and how far it may be off with 95 %.
+
+    Errors of windows that follow one another are alike, so stretches of time count as what is
+    drawn, not windows (Carlstein 1986, the sets of which the bootstraps of Kuensch 1989 and of
+    Politis & Romano 1992 draw too); the ratio's error is linear in their sums, and Student's t says
+    how little few of them tell. With fewer than ``FEWEST_BLOCKS`` the distance is infinite.
+
+    Args:
+        over: ``<float>[windows]``.
+        under: of the same shape; above 0 in sum.
+        blocks: see ``time_blocks``.
+    """
+    ours, theirs = block_sums(over, blocks), block_sums(under, blocks)
+    ratio, count = ours.sum() / theirs.sum(), len(ours)
+    if count < FEWEST_BLOCKS:
+        return float(ratio), np.inf
+    error = np.sqrt(np.square(ours - ratio * theirs).sum() * count / (count - 1))
+    return float(ratio), float(stats.t.ppf(0.975, count - 1) * error / theirs.sum())
+
+
+def unit_scores(truth: np.ndarray, mean: np.ndarray, columns: Sequence[str]) -> dict[str, float]:
+    """``mae_<column>`` and ``rmse_<column>``, in the data's own units.
+
+    Args:
+        truth: ``<float>[windows, horizon, targets]``.
+        mean: of the same shape.
+        columns: names of the targets; none are told of more than ``MOST_COLUMNS``.
+    """
+    if len(columns) > MOST_COLUMNS:
+        return {}
+    found = {}
+    for i, column in enumerate(columns):
+        error = truth[..., i].astype(np.float64) - mean[..., i]
+        found[f"mae_{column}"] = float(np.abs(error).mean())
+        found[f"rmse_{column}"] = float(np.sqrt(np.square(error).mean()))
+    return found
 
 
 def _mean(values: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -120,6 +121,10 @@ class Windows(Sequence):
         rows = self.starts[:, None] + np.arange(self.lookback)
         return self.table.values[:, : self.table.targets][rows]
 
+    def last(self) -> np.ndarray:
+        """The last row of the targets that is seen: ``<float32>[windows, targets]``."""
+        return self.table.values[self.starts + self.lookback - 1, : self.table.targets]
+
     def future(self) -> np.ndarray:
         """What is to be forecast: ``<float32>[windows, horizon, targets]``."""
         rows = self.starts[:, None] + np.arange(self.lookback, self.lookback + self.horizon)
@@ -154,6 +159,23 @@ def parse_split(text: str, rows: int) -> tuple[int, int, int]:
             "write whole numbers of rows that fit, or shares"
         )
     return tuple(map(int, numbers))
+
+
+SEASONS, HORIZONS, LONGEST = 14, 7.5, 720  # that a chosen lookback holds
+
+
+def usual_lookback(table: Table, horizon: int, split: str) -> int:
+    """Rows of the past to look back over, where nobody says how many.
+
+    14 seasons, or 7.5 horizons if that is more, up to 720 rows or three seasons; but no more than a
+    third of the train part of the longest series, so that windows are left. Whole seasons where
+    they fit.
+    """
+    season = table.frequency.season
+    rows = max(parse_split(split, int(size))[0] for size in np.diff(table.offsets))
+    wanted = min(max(SEASONS * season, math.ceil(HORIZONS * horizon)), max(LONGEST, 3 * season))
+    found = max(2, min(wanted, (rows - horizon) // 3))
+    return found - found % season if found >= season else found
 
 
 def split_windows(

@@ -13,25 +13,65 @@ from pipelines.answer_files import AskedFile, beside, write_answer_rows
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.ragged import Arrays
 from pipelines.windows import Windows
+from reports.forecasting_errors import write_errors
 
 BLUE, ORANGE, GREY = "#2c6fad", "#d9730d", "#8a8f98"
 MOST_COLUMNS = 4
 FANS = 3
+MOST_PANELS = 24  # of a page of many series
 
 
 def draw_forecasts(
     pre: ForecastPreprocessor, outputs: Arrays, examples: Windows, directory: Path
 ) -> list[str]:
-    """Writes ``fans.png``, ``error_by_horizon.png`` and ``residuals.png``."""
+    """Writes ``fans.png``, ``error_by_horizon.png`` and ``residuals.png``, the errors in the data's
+    units (``write_errors``), and of several series ``series.png``."""
     directory.mkdir(parents=True, exist_ok=True)
     figures = {
         "fans.png": _fans(pre, outputs, examples),
         "error_by_horizon.png": _error_by_horizon(pre, outputs, examples),
         "residuals.png": _residuals(pre, outputs, examples),
     }
+    if len(set(examples.names)) > 1:
+        figures["series.png"] = _many_series(pre, outputs, examples)
     for name, figure in figures.items():
         figure.savefig(directory / name, dpi=110)
-    return list(figures)
+    return [*figures, *write_errors(pre, outputs, examples, directory)]
+
+
+def panels(count: int) -> tuple[int, int]:
+    """Rows and columns of so many small pictures: one below the other, or up to four in a row."""
+    columns = 1 if count <= 3 else min(4, int(np.ceil(np.sqrt(count))))
+    return -(-count // columns), columns
+
+
+def _many_series(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
+    """The last forecast of each series, the worst first; of many those evenly between."""
+    names = np.array(examples.names)
+    error = np.abs(examples.future() - outputs["mean"])
+    relative = (error / np.array(pre.seasonal_error)).mean((1, 2))
+    every = sorted(set(examples.names), key=lambda name: -relative[names == name].mean())
+    picks = np.unique(np.linspace(0, len(every) - 1, MOST_PANELS).astype(int))
+    rows, columns = panels(len(picks))
+    figure = Figure((3.4 * columns, 2.0 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    past = min(pre.lookback, 3 * pre.horizon)
+    for ax, pick in zip(axes, picks, strict=False):
+        mine = np.flatnonzero(names == every[pick])
+        place = int(mine[-1])
+        window = examples[place]
+        steps = np.arange(1 - past, pre.horizon + 1)
+        times = pre.frequency.axis(pre.frequency.after(np.int64(window["time"]), steps))
+        ax.plot(times[:past], window["values"][-past:, 0], color=GREY, lw=1)
+        truth = examples[place : place + 1].future()[0, :, 0]
+        ax.plot(times[past:], truth, color="black", lw=1.2)
+        _fan(ax, times[past:], outputs["mean"][place, :, 0], outputs["quantiles"][place, :, 0])
+        _title(ax, f"{every[pick]}: off by {error[mine][..., 0].mean():.3g} on average")
+    for ax in axes[len(picks) :]:
+        ax.axis("off")
+    shown = f"{len(picks)} of {len(every)} series" if len(picks) < len(every) else "all series"
+    figure.suptitle(f"{pre.targets[0]}: last forecast of {shown}, the worst first", fontsize=9)
+    return figure
 
 
 def _fans(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
@@ -109,15 +149,21 @@ def _residuals(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) ->
 def draw_future(
     raw: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], path: Path
 ) -> None:
-    """The last of the past and the fan of the future, one panel a series and column."""
-    panels = [
+    """The last of the past and the fan of the future, for each series and column."""
+    every = [
         (window, answer, name, i)
         for window, answer in zip(raw, answers, strict=True)
         for i, name in enumerate(n for n in answer if n not in ("series", "times"))
-    ][: 4 * MOST_COLUMNS]
-    figure = Figure((8, 2.3 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for ax, (window, answer, name, i) in zip(axes, panels, strict=True):
+    ]
+    chosen = every[:MOST_PANELS]
+    rows, columns = panels(len(chosen))
+    figure = Figure((8 if columns == 1 else 3.6 * columns, 2.3 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(chosen) :]:
+        ax.axis("off")
+    if len(chosen) < len(every):
+        figure.suptitle(f"the first {len(chosen)} of {len(every)} forecasts", fontsize=9)
+    for ax, (window, answer, name, i) in zip(axes, chosen, strict=False):
         values = answer[name]
         count = len(values["mean"])
         shown = min(len(window["values"]), 3 * count)

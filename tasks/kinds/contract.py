@@ -170,6 +170,13 @@ class Task(Explained, ABC):
             ConfigError: names the flags, and what would do.
         """
 
+    def resolve(
+        self, settings: Settings, options: DataOptions, splits: Splits
+    ) -> tuple[Settings, DataOptions]:
+        """The settings and options with what they leave to the data chosen: nothing, unless a kind
+        does. Done again it changes nothing; a run's ``config.json`` has what came out."""
+        return settings, options
+
     @property
     def metric(self) -> Metric:
         """The score that is reported first and that configurations are chosen by."""

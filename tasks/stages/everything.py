@@ -95,6 +95,7 @@ def run_everything(
     """
     started, tell = started or time.perf_counter(), display.tell
     splits = splits or task.load(data)
+    settings, data = task.resolve(settings, data, splits)
     tell(f"everything goes to {directory}; stopped, the same command with --out goes on there")
     run, bundle = Run(directory / "model"), directory / "bundle"
     epochs = 0 if run.finished else settings.model.epochs

@@ -70,6 +70,7 @@ def train(
     started = time.perf_counter() - spent
     task.check(settings, data)
     splits = splits or task.load(data)
+    settings, data = task.resolve(settings, data, splits)
     if run.exists:
         run.check_data(splits)
     before = sum(row["seconds"] for row in read_history(run.path / "history.csv"))

@@ -86,6 +86,7 @@ def tune(
         raise locked_error(directory)
     task.check(settings, data)
     splits = splits or task.load(data)
+    settings, data = task.resolve(settings, data, splits)
     if task.network is not None:
         from tasks.stages.training import prepare
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import number, text
+from common.errors import ConfigError
 from models.forecasting_config import ForecastConfig
 from models.metric import Metric
 from pipelines.forecasting import ForecastPreprocessing, ForecastPreprocessor, last_windows
 from pipelines.series_sources import Loaded, columns_of, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
-from pipelines.windows import Table, Windows, split_windows
+from pipelines.windows import Table, Windows, split_windows, usual_lookback
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 from tasks.kinds.series import SeriesReading, SeriesTask, synthetic_rows, with_columns
 
@@ -38,7 +39,7 @@ class ForecastReading(SeriesReading):
 
     covariates: str = text("", "columns of which only the past is known")
     known: str = text("", "columns known in advance, such as holidays")
-    lookback: int = number(168, 2, 100_000, "rows of the past that are seen")
+    lookback: int = number(0, 0, 100_000, "rows of the past that are seen, 2 or more; 0: by data")
     horizon: int = number(24, 1, 10_000, "rows of the future that are forecast")
 
     @property
@@ -71,6 +72,8 @@ class Forecasting(SeriesTask):
     def check(self, settings: Settings, options: DataOptions) -> None:
         """The segment fits the window, and the head and the channels what they read."""
         reading = self.reading(options)
+        if reading.lookback == 1:
+            raise ConfigError("--lookback 1: give 2 rows or more, or 0 to have it chosen")
         settings.model.check(reading.lookback, bool(columns_of(reading.covariates)))
 
     def load(self, options: DataOptions) -> Splits:
@@ -83,6 +86,8 @@ class Forecasting(SeriesTask):
             known = columns - loaded.targets
         table = Table.of(loaded.series, loaded.targets, columns - known)
         split = loaded.split or reading.split
+        if not reading.lookback:
+            reading = replace(reading, lookback=usual_lookback(table, reading.horizon, split))
         windows, notes = split_windows(
             table, reading.lookback, reading.horizon, split, reading.stride
         )
@@ -92,6 +97,18 @@ class Forecasting(SeriesTask):
             fingerprint=table.fingerprint(split, reading.deciding()),
             notes=[*loaded.notes, *notes],
         )
+
+    def resolve(
+        self, settings: Settings, options: DataOptions, splits: Splits
+    ) -> tuple[Settings, DataOptions]:
+        """The lookback of the windows, and sizes of the model for so many of them."""
+        train = splits.train
+        season = train.table.frequency.season
+        chosen = settings.model.for_windows(len(train), train.lookback, train.horizon, season)
+        options = replace(options, reading={**options.reading, "lookback": train.lookback})
+        settings = replace(settings, model=chosen)
+        self.check(settings, options)
+        return settings, options
 
     def _loaded(self, options: DataOptions, reading: ForecastReading) -> Loaded:
         rows = synthetic_rows(options.source, DEFAULT_DEMAND_ROWS)

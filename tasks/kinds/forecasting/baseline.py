@@ -14,14 +14,15 @@ import numpy as np
 from models.forecasting_baselines import (
     MAX_WINDOWS,
     NAIVE,
+    Climatology,
     ExponentialSmoothing,
     Ridge,
     WindowMap,
 )
-from models.forecasting_metrics import point_scores, quantile_scores
+from models.forecasting_metrics import point_scores, quantile_scores, unit_scores
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
-from pipelines.windows import Windows, covered_rows
+from pipelines.windows import Windows, covered_rows, covered_spans
 
 CHUNK = 1024  # windows at a time
 MAX_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
@@ -54,6 +55,9 @@ def forecast_baselines(
         name: {part: forecasts(pre, forecast, parts[part]) for part in parts}
         for name, forecast in window_baselines(pre, splits).items()
     }
+    if "year" in pre.calendar:
+        climatology = _climatology(pre, splits.train)
+        found["climatology"] = {name: climatology(part) for name, part in parts.items()}
     table = splits.train.table
     if len(table.times) <= MAX_ROWS and len(table.names) <= MAX_SERIES:
         found["exponential_smoothing"] = {
@@ -102,7 +106,11 @@ def forecasts(pre: ForecastPreprocessor, forecast: Forecast, part: Windows) -> n
 
 
 def _scores(pre: ForecastPreprocessor, part: Windows, mean: np.ndarray) -> dict[str, float]:
-    return point_scores(part.future(), mean, pre.target_scale, pre.seasonal_error)
+    truth = part.future()
+    return {
+        **point_scores(truth, mean, pre.target_scale, pre.seasonal_error),
+        **unit_scores(truth, mean, pre.targets),
+    }
 
 
 def _ridge(pre: ForecastPreprocessor, splits: Splits) -> WindowMap:
@@ -111,6 +119,27 @@ def _ridge(pre: ForecastPreprocessor, splits: Splits) -> WindowMap:
     chosen = splits.validation[:: -(-len(splits.validation) // 2000)]
     ridge.choose(pre.to_scaled(chosen.past()), pre.to_scaled(chosen.future()))
     return ridge.map
+
+
+def _climatology(pre: ForecastPreprocessor, train: Windows) -> Callable[[Windows], np.ndarray]:
+    """What the calendar of each series of train says of the future of windows."""
+    table, found = train.table, {}
+    step = pre.frequency.seconds
+    for span in covered_spans(train):
+        series = int(np.searchsorted(table.offsets, span.start, "right")) - 1
+        rows = pre.to_scaled(table.values[span, : table.targets])
+        found[series] = Climatology(table.times[span], rows, step)
+
+    def said(part: Windows) -> np.ndarray:
+        series = np.searchsorted(table.offsets, part.starts, "right") - 1
+        ahead = part.starts[:, None] + part.lookback + np.arange(part.horizon)
+        answers = np.zeros((*ahead.shape, table.targets), np.float32)
+        for number in np.unique(series):
+            mine = series == number
+            answers[mine] = pre.to_units(found[int(number)](part.table.times[ahead[mine]]))
+        return answers
+
+    return said
 
 
 def _smoothing(pre: ForecastPreprocessor, train: Windows, part: Windows) -> np.ndarray:

@@ -65,6 +65,7 @@ def finish(
         "baseline": chosen.name if chosen else "",
         "network_share": [round(float(x), 4) for x in share] if blend else [1.0] * len(share),
         "mse": {"network": _mse(truth, network), "blend": _mse(truth, mean), **scores},
+        "rises": _rises(splits.train),
         "windows": len(windows),
         "independent_windows": [round(count, 1) for count in calibration.independent],
     }  # fmt: skip
@@ -120,6 +121,14 @@ def _variances(pre: ForecastPreprocessor, windows: Windows) -> np.ndarray:
         pre.to_scaled(windows[i : i + CHUNK].past()).var(1)
         for i in range(0, len(windows), CHUNK)
     ])  # fmt: skip
+
+
+def _rises(train: Windows) -> list[bool]:
+    """Whether each target ends above the last value seen in more of the windows than below it."""
+    last = train.last()
+    ahead = train.starts + train.lookback + train.horizon - 1
+    moved = np.sign(train.table.values[ahead, : train.table.targets] - last)
+    return [bool(x >= 0) for x in moved.sum(0)]
 
 
 def _mse(truth: np.ndarray, said: np.ndarray) -> float:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from models.conformal import coverage_range
-from models.forecasting_metrics import point_scores, quantile_scores, skill_scores
+from models.forecasting_metrics import (
+    direction_scores,
+    point_scores,
+    quantile_scores,
+    skill_scores,
+    unit_scores,
+)
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.windows import Windows
 from tasks.kinds.contract import Responses
@@ -29,9 +35,13 @@ def scores_of(
     truth, found = examples.future(), pre.validated
     scale = pre.target_scale
     naive = forecasts(pre, naive_baseline(found.get("naive", "last_value"), pre), examples)
+    mean, blocks = responses["mean"], blocks_of(pre, examples)
+    rises = np.array(found.get("rises", [True] * len(pre.targets)))
     scores = {
-        **point_scores(truth, responses["mean"], scale, pre.seasonal_error),
-        **skill_scores(truth, responses["mean"], naive, scale, blocks_of(pre, examples)),
+        **point_scores(truth, mean, scale, pre.seasonal_error),
+        **unit_scores(truth, mean, pre.targets),
+        **skill_scores(truth, mean, naive, scale, blocks),
+        **direction_scores(truth, mean, examples.last(), rises, blocks),
         **quantile_scores(truth, responses["quantiles"], scale, pre.levels, intervals),
     }
     if found:
@@ -51,7 +61,7 @@ def remarks_on(
     """The blend, what beats it all the same, skill, and the coverage to expect."""
     if not pre.validated:
         return []
-    told = [_blend_remark(pre)]
+    found, told = pre.validated, [_blend_remark(pre)]
     ours = metrics.get("validation", {}).get("mse")
     theirs = (baseline or {}).get("validation", {}).get("mse")
     if ours is not None and theirs is not None and theirs < ours:
@@ -61,6 +71,10 @@ def remarks_on(
         )
     if "skill" in metrics.get("test", {}):
         told.append(_skill_remark(pre, metrics["test"]))
+    if found["naive"] == "last_value" and "direction_low" in metrics.get("test", {}):
+        told.append(_direction_remark(metrics["test"]))
+    if baseline and f"mae_{pre.targets[0]}" in metrics.get("test", {}):
+        told.append(_units_remark(pre, metrics["test"], baseline))
     return [*told, _coverage_remark(pre, intervals)]
 
 
@@ -94,6 +108,33 @@ def _skill_remark(pre: ForecastPreprocessor, test: Mapping[str, float]) -> str:
     if low > 0:
         return f"{text}."
     return f"{text}: " + ("worse than it." if high < 0 else "no skill that could not be chance.")
+
+
+def _direction_remark(test: Mapping[str, float]) -> str:
+    share, low, high, constant = (
+        100 * test[f"direction{end}"] for end in ("", "_low", "_high", "_constant")
+    )
+    text = (
+        f"The forecast goes the way the series went in {share:.1f} % of the steps (with 95 % "
+        f"between {low:.1f} and {high:.1f} %; a coin 50 %, always the way of train "
+        f"{constant:.1f} %)"
+    )
+    if low > max(50, constant):
+        return f"{text}."
+    return f"{text}: no better than {'a coin' if low <= 50 else 'always the same way'}."
+
+
+def _units_remark(
+    pre: ForecastPreprocessor, test: Mapping[str, float], baseline: Mapping[str, Any]
+) -> str:
+    parts = [
+        f"{column} {test[f'mae_{column}']:.4g} ({baseline['test'][f'mae_{column}']:.4g})"
+        for column in pre.targets
+    ]
+    return (
+        "In the data's own units, forecasts of test are off on average by this much (in brackets "
+        f"{baseline['name']}): {', '.join(parts)}. By series and step: pictures/errors.csv."
+    )
 
 
 def _coverage_remark(pre: ForecastPreprocessor, intervals: Intervals) -> str:
@@ -132,4 +173,5 @@ def _words(name: str) -> str:
         "drift": "the drift of the window",
         "window_mean": "the mean of the window",
         "ridge": "ridge regression",
+        "climatology": "the same days of earlier years",
     }.get(name, name)
