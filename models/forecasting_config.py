@@ -37,15 +37,22 @@ class ForecastConfig(RecurrentConfig):
     )
     segment: int = number(0, 0, 10000, "steps of a segment, head segment; 0: by the data")
     channels: str = choice("independent", ("independent", "joint"), "each column alone, or all")
-    normalise: str = choice("last", ("last", "mean_std", "none"), "of each window by itself")
+    normalise: str = choice(
+        "auto", ("auto", "last", "mean_std", "none"), "of each window by itself; auto: by the data"
+    )
     linear: bool = switch(True, "add a linear path from the window to the forecast")
     blend: bool = switch(True, "blend with the best baseline, as much as validation says")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")
 
     def for_windows(
-        self, windows: int, lookback: int, horizon: int, season: int = 1
+        self,
+        windows: int,
+        lookback: int,
+        horizon: int,
+        season: int = 1,
+        proportional: bool = False,
     ) -> ForecastConfig:
-        """The same with what is 0 chosen for the data; what was set stays.
+        """The same with what is 0, or auto, chosen for the data; what was set stays.
 
         The rules are those that did best on the validation parts of the series of
         docs/results.md.
@@ -55,7 +62,9 @@ class ForecastConfig(RecurrentConfig):
             lookback: rows of the past that are seen.
             horizon: rows of the future.
             season: rows; 1 for none.
+            proportional: whether windows vary the more the higher they are.
         """
+        usual = "mean_std" if proportional else "last"
         units = self.units or next(size for least, size in UNITS if windows >= least)
         batch = self.batch_size or (64 if windows >= 500 else 16)
         steps = max(1, -(-windows // batch))
@@ -67,6 +76,7 @@ class ForecastConfig(RecurrentConfig):
             epochs=epochs,
             patience=self.patience or max(4, epochs // 5),
             segment=self.segment or segment_length(lookback, horizon, season),
+            normalise=usual if self.normalise == "auto" else self.normalise,
         )
 
     def check(self, lookback: int, covariates: bool) -> None:

@@ -161,6 +161,7 @@ def parse_split(text: str, rows: int) -> tuple[int, int, int]:
     return tuple(map(int, numbers))
 
 
+ALIKE = 0.8
 SEASONS, HORIZONS, LONGEST = 14, 7.5, 720  # that a chosen lookback holds
 
 
@@ -176,6 +177,31 @@ def usual_lookback(table: Table, horizon: int, split: str) -> int:
     wanted = min(max(SEASONS * season, math.ceil(HORIZONS * horizon)), max(LONGEST, 3 * season))
     found = max(2, min(wanted, (rows - horizon) // 3))
     return found - found % season if found >= season else found
+
+
+def spread_follows_level(windows: Windows) -> bool:
+    """Tells whether windows vary the more the higher they are, as where a season multiplies.
+
+    In every target all rows are above 0, and the levels of windows side by side and their spreads
+    about a straight line have a rank correlation (Spearman) of 0.8 or more.
+    """
+    table, lookback = windows.table, windows.lookback
+    stretches = [
+        table.values[start : start + lookback, : table.targets].astype(np.float64)
+        for span in covered_spans(windows)
+        for start in range(span.start, span.stop - lookback + 1, lookback)
+    ]
+    if len(stretches) < 4 or any(rows.min() <= 0 for rows in stretches):
+        return False
+    steps = np.arange(lookback) - (lookback - 1) / 2
+    lines = [np.outer(steps, steps @ rows / (steps @ steps)) for rows in stretches]
+    levels = [rows.mean(0) for rows in stretches]
+    spreads = [(rows - line).std(0) for rows, line in zip(stretches, lines, strict=True)]
+    ranks = [np.argsort(np.argsort(found, 0), 0) for found in (levels, spreads)]
+    return all(
+        np.corrcoef(level, spread)[0, 1] >= ALIKE
+        for level, spread in zip(*map(np.transpose, ranks), strict=True)
+    )
 
 
 def split_windows(

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from models.forecasting_baselines import (
     ALPHAS,
+    DAY,
     NAIVE,
+    Climatology,
     ExponentialSmoothing,
     Ridge,
     naive_map,
@@ -192,3 +194,30 @@ def test_forecasts_at_an_origin_do_not_depend_on_later_rows(season):
         later = rows.copy()
         later[origin + 1 :] = -1e6
         np.testing.assert_array_equal(model.forecasts(later, origins, 9)[i], together[i])
+
+
+def test_climatology_is_the_mean_of_the_days_around_of_train_alone():
+    days = np.arange(np.datetime64("2001-01-01"), np.datetime64("2005-01-01"))
+    times = days.astype("datetime64[s]").astype(np.int64)
+    of_year = (days - days.astype("datetime64[Y]")).astype(int)
+    values = np.stack([of_year * 0.0 + 3, np.cos(2 * np.pi * of_year / 365)], 1)
+    model = Climatology(times, values, DAY)
+    ahead = np.array(["2009-01-01", "2009-07-02"], "datetime64[s]").astype(np.int64)
+    said = model(ahead[None])
+    assert said.shape == (1, 2, 2)
+    np.testing.assert_allclose(said[0, :, 0], 3, rtol=1e-6)
+    # Triangular weights over fifteen days on either side flatten a year's cosine hardly at all.
+    offsets = np.arange(-15, 16)
+    weights = 1 - np.abs(offsets) / 16
+    kept = (weights * np.cos(2 * np.pi * offsets / 365)).sum() / weights.sum()
+    np.testing.assert_allclose(said[0, :, 1], [kept, -kept], atol=2e-3)
+
+
+def test_climatology_tells_the_hours_of_a_day_apart():
+    times = np.arange(0, 2 * 365 * 24) * 3600
+    hours = np.arange(len(times)) % 24
+    model = Climatology(times, hours[:, None].astype(float), 3600)
+    assert model(times[-24:])[:, 0].tolist() == list(range(24))
+    # Of days of the year that train does not hold nothing is known but the mean.
+    short = Climatology(times[: 24 * 60], hours[: 24 * 60, None].astype(float), 3600)
+    assert short(times[24 * 200 : 24 * 200 + 2])[:, 0].tolist() == [11.5, 11.5]

@@ -15,7 +15,13 @@ from pipelines.forecasting import ForecastPreprocessing, ForecastPreprocessor, l
 from pipelines.series_sources import Loaded, columns_of, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
-from pipelines.windows import Table, Windows, split_windows, usual_lookback
+from pipelines.windows import (
+    Table,
+    Windows,
+    split_windows,
+    spread_follows_level,
+    usual_lookback,
+)
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 from tasks.kinds.series import SeriesReading, SeriesTask, synthetic_rows, with_columns
 
@@ -104,7 +110,9 @@ class Forecasting(SeriesTask):
         """The lookback of the windows, and sizes of the model for so many of them."""
         train = splits.train
         season = train.table.frequency.season
-        chosen = settings.model.for_windows(len(train), train.lookback, train.horizon, season)
+        proportional = settings.model.normalise == "auto" and spread_follows_level(train)
+        sizes = (len(train), train.lookback, train.horizon, season)
+        chosen = settings.model.for_windows(*sizes, proportional)
         options = replace(options, reading={**options.reading, "lookback": train.lookback})
         settings = replace(settings, model=chosen)
         self.check(settings, options)

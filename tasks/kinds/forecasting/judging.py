@@ -21,6 +21,7 @@ from tasks.kinds.contract import Responses
 from tasks.kinds.forecasting.baseline import forecasts, naive_baseline
 from tasks.kinds.forecasting.finishing import blocks_of, stride_of
 
+TIE = 1e-4  # of an error: a blend that is all baseline differs from it by rounding
 Intervals = Mapping[str, tuple[int, int]]
 
 
@@ -64,7 +65,7 @@ def remarks_on(
     found, told = pre.validated, [_blend_remark(pre)]
     ours = metrics.get("validation", {}).get("mse")
     theirs = (baseline or {}).get("validation", {}).get("mse")
-    if ours is not None and theirs is not None and theirs < ours:
+    if ours is not None and theirs is not None and theirs < ours * (1 - TIE):
         told.append(
             f"On validation {baseline['name']} is better than this model: mse {theirs:.4g} "
             f"against {ours:.4g}. Prefer it, or train longer or otherwise."
