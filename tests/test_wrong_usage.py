@@ -102,9 +102,9 @@ COMMANDS = [
     (["tune", "sentiment", "--out", "w/model"], ["holds a run"]),
     (["run", "sentiment", "--out", "w/bundle"], ["holds a bundle"]),
     (["train", "sentiment", "--out", "w/model/config.json"], ["is a file"]),
-    (["train", "forecast", "--lookback", "12"], ["--segment 12", "--lookback"]),
+    (["train", "forecast", "--lookback", "12", "--segment", "24"], ["--segment 12", "--lookback"]),
     (["train", "forecast", "--bidirectional"], ["--unidirectional", "--head"]),
-    (["tune", "forecast", "--lookback", "12"], ["--segment 12"]),
+    (["tune", "forecast", "--lookback", "12", "--segment", "24"], ["--segment 12"]),
     (["train", "anomaly", "--bidirectional"], ["--unidirectional", "--scorer"]),
 ]  # fmt: skip
 
@@ -236,6 +236,7 @@ def test_settings_are_refused_before_anything_is_written(here):  # noqa: F811
 
     task, run = tasks.get("forecast"), Run(here / "run")
     data = task.data_options("synthetic:400", lookback=12)
+    settings = task.with_settings(task.settings, {"segment": 24})
     with pytest.raises(ValueError, match="--segment 12"):
-        train(task, data, task.settings, run)
+        train(task, data, settings, run)
     assert not list(here.iterdir())

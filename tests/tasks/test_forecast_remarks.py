@@ -105,7 +105,29 @@ def test_what_a_baseline_does_better_is_said(random_walk):
     best = {**baseline, "name": "oracle", "validation": {"mse": 0.0}}
     assert any("oracle is better" in line for line in TASK.remarks(pre, metrics, best))
     worse = {**best, "validation": {"mse": 1e9}}
-    assert not any("oracle" in line for line in TASK.remarks(pre, metrics, worse))
+    assert not any("oracle is better" in line for line in TASK.remarks(pre, metrics, worse))
+
+
+def test_directions_and_errors_in_units_are_said(random_walk):
+    pre, metrics, baseline, _ = random_walk
+    test = {**metrics["test"], "direction_constant": 0.5, "direction": 0.51}
+    ends = {"coin": (0.49, 0.53), "only the way": (0.501, 0.53), "sure": (0.52, 0.6)}
+    told = {
+        name: " ".join(
+            TASK.remarks(
+                pre, {"test": {**test, "direction_low": low, "direction_high": high}}, baseline
+            )
+        )
+        for name, (low, high) in ends.items()
+    }
+    assert "in 51.0 % of the steps (with 95 % between 49.0 and 53.0 %; a coin 50 %" in told["coin"]
+    assert "no better than a coin" in told["coin"]
+    assert "no better than" not in told["sure"]
+    test["direction_constant"] = 0.55
+    always = {"test": {**test, "direction_low": 0.501, "direction_high": 0.53}}
+    assert "no better than always the same way" in " ".join(TASK.remarks(pre, always, baseline))
+    ours, theirs = test["mae_b"], baseline["test"]["mae_b"]
+    assert f"b {ours:.4g} ({theirs:.4g})" in told["sure"]
 
 
 def test_without_blending_the_network_stands_alone():

@@ -74,7 +74,7 @@ def forecast_baselines(
     )  # (levels, horizon, targets)
     for part, mean in found[best].items():
         quantiles = mean[..., None] + np.moveaxis(spread, 0, -1)
-        scale = pre.scaler.first(len(pre.targets)).scale
+        scale = pre.target_scale
         scores[best][part] |= quantile_scores(
             parts[part].future(), quantiles, scale, pre.levels, intervals
         )
