@@ -73,7 +73,7 @@ def row(name: str, options: argparse.Namespace) -> dict:
         config, found = run.config(), run.preprocessor().validated
     test, baseline = result["metrics"]["test"], result["baseline"]["test"]
     model = config["model"]
-    chosen = {key: model[key] for key in ("units", "segment", "batch_size", "normalise")}
+    chosen = {key: model[key] for key in ("units", "segment", "batch_size", "normalise", "linear")}
     return {
         "case": name,
         "date": date.today().isoformat(),

@@ -90,7 +90,7 @@ def forecaster(
         level, scale = WindowLevel(config.normalise, name="level")(values)
         x = Normalize(name="normalize")([values, level, scale])
     y = HEADS[config.head](config, shape, x, known, network)
-    if config.linear:
+    if config.linear == "yes":
         y = keras.layers.Add(name="paths")([y, _linear_path(config, shape, x)])
     if level is not None:
         y = Denormalize(name="denormalize")([y, level, scale])  # (B, H, C, 1 + Q)

@@ -12,6 +12,7 @@ from models.config import RecurrentConfig
 STEPS = 1000  # that a training takes, where its epochs are not set
 # Windows of train from which on a network has so many units.
 UNITS = ((4000, 128), (1000, 64), (300, 32), (0, 16))
+LINES = 1000  # windows of train below which a linear path is added
 SEGMENTS = 15  # that the past is cut into, about
 
 
@@ -40,9 +41,18 @@ class ForecastConfig(RecurrentConfig):
     normalise: str = choice(
         "auto", ("auto", "last", "mean_std", "none"), "of each window by itself; auto: by the data"
     )
-    linear: bool = switch(True, "add a linear path from the window to the forecast")
+    linear: str = choice(
+        "auto",
+        ("auto", "yes", "no"),
+        "a linear path from the window to the forecast; auto: by data",
+    )
     blend: bool = switch(True, "blend with the best baseline, as much as validation says")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.linear, bool):  # --linear, --no-linear, and runs of earlier versions
+            object.__setattr__(self, "linear", "yes" if self.linear else "no")
+        super().__post_init__()
 
     def for_windows(
         self,
@@ -65,6 +75,9 @@ class ForecastConfig(RecurrentConfig):
             proportional: whether windows vary the more the higher they are.
         """
         usual = "mean_std" if proportional else "last"
+        # With few windows a line is what can be learnt of them; with many it keeps the network from
+        # learning more.
+        line = "yes" if windows < LINES else "no"
         units = self.units or next(size for least, size in UNITS if windows >= least)
         batch = self.batch_size or (64 if windows >= 500 else 16)
         steps = max(1, -(-windows // batch))
@@ -76,6 +89,7 @@ class ForecastConfig(RecurrentConfig):
             epochs=epochs,
             patience=self.patience or max(4, epochs // 5),
             segment=self.segment or segment_length(lookback, horizon, season),
+            linear=line if self.linear == "auto" else self.linear,
             normalise=usual if self.normalise == "auto" else self.normalise,
         )
 

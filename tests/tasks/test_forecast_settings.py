@@ -56,11 +56,14 @@ def test_what_is_set_stays_and_what_is_not_is_chosen():
     chosen = ForecastConfig().for_windows(8000, 336, 24, 24)
     assert (chosen.units, chosen.embedding_dim, chosen.batch_size) == (128, 128, 64)
     assert (chosen.epochs, chosen.patience, chosen.segment) == (8, 4, 24)
-    assert chosen.normalise == "last"
+    assert (chosen.normalise, chosen.linear) == ("last", "no")
     assert chosen.for_windows(50, 12, 3, 1, True) == chosen, "done again it changes nothing"
     small = ForecastConfig(units=7, normalise="none").for_windows(50, 12, 3, 1, True)
     assert (small.units, small.embedding_dim, small.batch_size, small.epochs) == (7, 7, 16, 200)
-    assert (small.patience, small.normalise) == (40, "none")
+    assert (small.patience, small.normalise, small.linear) == (40, "none", "yes")
+    # Flags and runs of earlier versions say true and false.
+    assert [ForecastConfig(linear=x).linear for x in (True, False, "auto")] == ["yes", "no", "auto"]
+    assert ForecastConfig.from_dict({"linear": False}).for_windows(50, 12, 3).linear == "no"
     assert ForecastConfig().for_windows(50, 12, 3, 1, True).normalise == "mean_std"
 
 

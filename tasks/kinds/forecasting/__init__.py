@@ -152,7 +152,7 @@ class Forecasting(SeriesTask):
             "units": [64, 128, 256],
             "embedding_dim": [64, 128, 256],
             "normalise": ["last", "mean_std"],
-            "linear": bool,
+            "linear": ["yes", "no"],
             "dropout": [0.1, 0.3, 0.5],
             "learning_rate": (2e-4, 3e-3),
         })  # fmt: skip
