@@ -44,7 +44,7 @@ class ForecastConfig(RecurrentConfig):
     linear: str = choice(
         "auto",
         ("auto", "yes", "no"),
-        "a linear path from the window to the forecast; auto: by data",
+        "a linear path from window to forecast; auto: by the data",
     )
     blend: bool = switch(True, "blend with the best baseline, as much as validation says")
     loss: str = choice("mae", ("mae", "mse", "huber"), "of the mean; quantiles have their own")

@@ -57,7 +57,7 @@ def _errors(
 ) -> dict[str, np.ndarray]:
     """``point_scores`` of each window: ``<float64>[windows]``."""
     error = truth - mean
-    scaled = error / pre.scaler.first(len(pre.targets)).scale
+    scaled = error / pre.target_scale
     each = {
         "mse": np.square(scaled),
         "mae": np.abs(scaled),
