@@ -71,6 +71,8 @@ class Task(Explained, ABC):
         quick: settings of ``--quick``.
         hears: whether raw inputs are sounds, which ``--stream`` follows as they come.
         answer_formats: extensions that ``write_answers`` takes besides those of tables.
+        older_reading: settings of ``data`` that runs of earlier versions had as defaults and do
+            not name, where the defaults are others now.
         reads_tables: whether a file of inputs is a table, whose columns are put beside its answers.
     """
 
@@ -98,6 +100,7 @@ class Task(Explained, ABC):
     hears: ClassVar[bool] = False
     answer_formats: ClassVar[tuple[str, ...]] = ()
     reads_tables: ClassVar[bool] = True
+    older_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         if self.chosen_by and self.chosen_by not in (names := [one.name for one in self.metrics]):

@@ -141,9 +141,10 @@ class Run:
 
     def data(self) -> DataOptions:
         """Where the examples came from, by the path where they are now if that is known."""
-        config = self.config()
-        data = DataOptions(**config["data"])
-        return located(self.task(), data, config.get("places", {}), self.path)
+        config, task = self.config(), self.task()
+        reading = {**task.older_reading, **config["data"]["reading"]}
+        data = DataOptions(**{**config["data"], "reading": reading})
+        return located(task, data, config.get("places", {}), self.path)
 
     def check_data(self, splits: Splits) -> None:
         """Refuses other examples than those that the training began with."""

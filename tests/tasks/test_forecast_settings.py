@@ -9,6 +9,7 @@ from models.forecasting_config import ForecastConfig, segment_length
 from pipelines.frequency import DAY, HOUR, Frequency
 from pipelines.series import Series
 from pipelines.windows import Table, split_windows, spread_follows_level, usual_lookback
+from tasks.stages.run_directory import Run
 
 TASK = tasks.get("forecast")
 HOURLY, MONTHLY = Frequency(HOUR), Frequency(1, months=True)
@@ -91,3 +92,11 @@ def test_a_task_resolves_its_settings_and_reads_the_same_data_with_them():
     long = TASK.with_settings(TASK.settings, {"segment": 999})
     with pytest.raises(ConfigError, match="segment is 999, longer than the lookback"):
         TASK.resolve(long, options, splits)
+
+
+def test_runs_from_before_the_lookback_was_chosen_keep_theirs(tmp_path):
+    options = TASK.data_options("synthetic:1200", horizon=6)
+    Run(tmp_path).create(TASK, options, TASK.settings, 0)
+    assert Run(tmp_path).data().reading == {"horizon": 6, "lookback": 168}
+    Run(tmp_path).create(TASK, TASK.data_options("synthetic:1200", lookback=9), TASK.settings, 0)
+    assert Run(tmp_path).data().reading == {"lookback": 9}

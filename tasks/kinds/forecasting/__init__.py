@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from common.config import number, text
@@ -69,6 +70,7 @@ class Forecasting(SeriesTask):
         *(Metric(name, "min", each_epoch=False) for name in ("mae", "mase", "quantile_loss")),
     )
     model_module = "models.forecasting"
+    older_reading = MappingProxyType({"lookback": 168})
     takes_network = True
     # The network alone must be able to, without a linear path or a baseline next to it.
     overfit = Overfit(0.05, epochs=100, settings={
