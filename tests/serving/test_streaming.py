@@ -52,10 +52,16 @@ def test_a_stream_scores_as_the_whole_series_does(detector):
     got = [stream.push(series.values[t], series.times[t]) for t in range(ROWS)]
     np.testing.assert_allclose([g["score"] for g in got], want["score"][0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose([g["expected"] for g in got], want["expected"][0], rtol=1e-4)
+    parts = np.array([g["contribution"] for g in got])
+    np.testing.assert_allclose(parts, want["contribution"][0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(parts.sum(-1), [g["score"] for g in got], rtol=1e-4)
     alarms = Predictor(bundle).predict(
         [{"values": series.values[:ROWS], "time": series.times[:ROWS]}]
     )
     assert [t for t, g in enumerate(got) if g["alarm"]] == alarms[0]["alarms"]
+    named = [list(g["causes"]) for g in got if g["alarm"]]
+    assert named == [list(found) for found in alarms[0]["causes"]]
+    assert all(bool(g["causes"]) == g["alarm"] for g in got)
 
 
 def test_several_series_go_side_by_side(detector):
@@ -115,8 +121,11 @@ def test_an_autoencoder_is_asked_about_the_rows_it_remembers(tmp_path):
     bundle, splits = bundle_of("anomaly", tmp_path, "synthetic:1500", scorer="autoencoder")
     series = splits.test[0].series
     want, stream = whole(bundle, series)["score"][0], Stream(bundle)
-    got = [stream.push(series.values[t], series.times[t])["score"] for t in range(100)]
+    rows = [stream.push(series.values[t], series.times[t]) for t in range(100)]
+    got = [row["score"] for row in rows]
     np.testing.assert_allclose(got[64:], want[64:100], rtol=1e-3, atol=1e-5)
+    parts = [sum(row["contribution"]) for row in rows]
+    np.testing.assert_allclose(parts, got, rtol=1e-4)
 
 
 def test_a_forecaster_answers_once_it_has_seen_enough(tmp_path):
