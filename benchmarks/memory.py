@@ -156,10 +156,12 @@ def silent(options: argparse.Namespace) -> list[dict]:
             found = learn(
                 network, lambda make=make: make(32), validation, 0, 1e9, options.updates, every=100
             )
-            after = dead_units(CellWeights.of(layer), validation[0])
+            last = finite_or_none(found.losses[-1][1])
+            alive = last is not None
             rows.append({
                 "recurrent weights": name, "rate": rate, "silent before": before,
-                "silent after": after, "best mse": found.best, "last mse": found.losses[-1][1],
+                "silent after": dead_units(CellWeights.of(layer), validation[0]) if alive else None,
+                "best mse": found.best, "last mse": last,
             })  # fmt: skip
             print(rows[-1], flush=True)
     return rows
