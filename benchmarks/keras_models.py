@@ -161,16 +161,18 @@ def main() -> None:
     parser.add_argument("--engines", action="store_true", help="build TensorRT engines, too")
     options = parser.parse_args()
     rows = []
-    for name in options.models:
-        keras.utils.set_random_seed(0)
-        made = MODELS[name]()
-        with tempfile.TemporaryDirectory() as place:
-            row = {"model": name, **measured(*made, Path(place), options.rounds)}
-            if options.engines and "onnx ms at 1" in row:
-                row["tensorrt"] = engine(*made, Path(place))
-        rows.append(row)
-        print(rows[-1], flush=True)
-    report("keras_models", rows)
+    try:
+        for name in options.models:
+            keras.utils.set_random_seed(0)
+            made = MODELS[name]()
+            with tempfile.TemporaryDirectory() as place:
+                row = {"model": name, **measured(*made, Path(place), options.rounds)}
+                if options.engines and "onnx ms at 1" in row:
+                    row["tensorrt"] = engine(*made, Path(place))
+            rows.append(row)
+            print(row, flush=True)
+    finally:  # stopped, it keeps what there is
+        report("keras_models", rows)
 
 
 def measured(model: keras.Model, examples: dict[str, np.ndarray], place: Path, rounds: int) -> dict:

@@ -1,6 +1,8 @@
 """A network of the user's own in a run: kept with it, found again, and the whole way of it."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 
 import tasks
 from common.errors import ConfigError, DataError
-from models.network import Network
+from models import RecurrentConfig
+from models.masking import MaskedBy
+from models.network import SEQUENCE, Network
 from tasks.kinds.contract import DataOptions
 from tasks.stages.networks import with_network
 from tasks.stages.run_directory import NETWORK_FILE, Run, resumed
@@ -131,3 +135,26 @@ def test_the_whole_way(here):  # noqa: F811
                    "--network", "net.py:plain", "--out", "all/search")  # fmt: skip
     assert refused[0] == 2
     assert "network was 'plain (" in refused[2]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "own_models.md"
+
+
+def test_the_network_of_the_page_is_taken(tmp_path):
+    (block,) = re.findall(r"```python\n(# net.py\n.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    (tmp_path / "net.py").write_text(block)
+    network = Network.parsed(f"{tmp_path}/net.py:network")
+    given = [keras.Input((None, 5)), keras.Input((None,), dtype="int32")]
+    y = network(MaskedBy()(given), RecurrentConfig(units=4), SEQUENCE)
+    assert y.shape == (None, None, 8)
+    assert len(block.splitlines()) <= 10
+
+
+def test_the_table_of_the_page_names_the_tasks_that_take_one():
+    rows = re.findall(r"^\| ([^|]+) \|[^|]*\| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
+    said = {
+        name.strip(): returns.strip()
+        for names, returns in rows for name in re.sub(", scorer.*", "", names).split(",")
+    }  # fmt: skip
+    assert {name for name in TAKE if not said[name].startswith("none")} == TAKE
+    assert all(said[name].startswith("none") for name in set(tasks.names()) - TAKE)
