@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from common.config import Config, choice, number, switch
 from common.errors import ConfigError
+from models.masking import keep_mask
 
 States = dict[str, keras.KerasTensor]
 POSITION = "position"  # the state that counts the steps so far
@@ -65,8 +66,6 @@ def blocks_for(length: int, kernel_size: int = 3) -> int:
 def peer_stack(
     x: keras.KerasTensor,
     config: PeerConfig,
-    *,
-    mask: keras.KerasTensor | None = None,
     states: Mapping[str, keras.KerasTensor] | None = None,
 ) -> Any:
     """The network, in place of ``models.recurrent.recurrent_stack``.
@@ -75,23 +74,21 @@ def peer_stack(
     given, of which it sees the normalised form (Xiong et al. 2020).
 
     Args:
-        x: ``<float32>[batch, time, features]``; with ``states`` one step, ``[batch, 1, features]``.
+        x: ``<float32>[batch, time, features]`` with its Keras mask if it has one; with ``states``
+            one step, ``[batch, 1, features]``.
         config: the whole of it.
-        mask: ``<bool>[batch, time]`` of the steps that are there; the others neither change an
-            answer nor mean anything in the output. A causal network may do without where padding is
-            at the end.
         states: those of ``initial_states``, or what the step before gave.
 
     Returns:
-        ``<float32>[batch, time, width]``; with ``states`` a pair of it, ``[batch, 1, width]``, and
-        the states after the step.
+        ``<float32>[batch, time, width]`` with the mask of ``x``; with ``states`` a pair of it,
+        ``[batch, 1, width]``, and the states after the step.
 
     Raises:
         ConfigError: states are given to a network that is not causal.
     """
     if states is not None and not config.causal:
         raise ConfigError("a network that looks ahead has no steps; set causal to true")
-    following: States = {}
+    given, following = x, {}
     x = layers.Dense(config.width, name="project")(x)
     x = layers.LayerNormalization(name="project_norm")(x)
     if config.architecture == "transformer":
@@ -101,8 +98,8 @@ def peer_stack(
             following[POSITION] = start + 1
     block = _convolutions if config.architecture == "tcn" else _attention_block
     for i in range(config.blocks):
-        x = block(x, config, i, mask, states, following)
-    x = layers.LayerNormalization(name="final_norm")(x)
+        x = block(keep_mask(x, given), config, i, states, following)
+    x = keep_mask(layers.LayerNormalization(name="final_norm")(x), given)
     return x if states is None else (x, following)
 
 
@@ -154,13 +151,13 @@ def peer_step(model: keras.Model, config: PeerConfig) -> keras.Model:
     return step
 
 
-def _convolutions(x, config: PeerConfig, i: int, mask, states, following: States):
+def _convolutions(x, config: PeerConfig, i: int, states, following: States):
     """Two dilated convolutions; normalised by layer where Bai et al. normalise weights."""
     y = layers.LayerNormalization(name=f"block_{i}_norm")(x)
     for j in range(2):
         name = f"conv_{i}_{j}"
-        if mask is not None:
-            y = y * ops.expand_dims(ops.cast(mask, "float32"), -1)
+        if (mask := getattr(x, "_keras_mask", None)) is not None:
+            y = y * ops.expand_dims(ops.cast(mask, y.dtype), -1)  # else padding is looked at
         padding = "causal" if config.causal else "same"
         if states is not None:
             past = f"{name}_past"
@@ -175,13 +172,13 @@ def _convolutions(x, config: PeerConfig, i: int, mask, states, following: States
     return layers.Add(name=f"block_{i}")([x, y])
 
 
-def _attention_block(x, config: PeerConfig, i: int, mask, states, following: States):
+def _attention_block(x, config: PeerConfig, i: int, states, following: States):
     """Attention and a layer of its own for each step (Vaswani et al. 2017)."""
     name, width = f"attention_{i}", config.width
     y = layers.LayerNormalization(name=f"{name}_norm")(x)
     attention = layers.MultiHeadAttention(config.heads, width // config.heads, name=name)
     if states is None:
-        y = attention(y, y, value_mask=mask, use_causal_mask=config.causal)
+        y = attention(y, y, use_causal_mask=config.causal)
     else:
         keys, values = f"{name}_keys", f"{name}_values"
         y, following[keys], following[values] = CachedAttention(attention)(

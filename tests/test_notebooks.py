@@ -12,6 +12,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {"SIZE": 400, "EPOCHS": 1, "TRIALS": 2, "TRIAL_EPOCHS": 1}
 SMALL |= {"ROWS": 2000, "UNITS": 16, "AUTOENCODER_EPOCHS": 1}  # of series
 SMALL |= {"LENGTHS": (10,), "SECONDS": 1, "UPDATES": 20, "STEPS": 60}  # of memory
+SMALL |= {"COST_LENGTHS": (8, 16), "TASK_LENGTH": 4, "TASK_SECONDS": 1}
 
 
 def with_parameters(notebook, values):
