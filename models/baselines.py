@@ -43,6 +43,7 @@ def linear_text_baseline(
     validation: Labelled,
     test: Labelled | None = None,
     metric: str = "accuracy",
+    refit: bool = True,
 ) -> dict[str, dict]:
     """TF-IDF of words or characters and a linear classifier, all chosen on validation.
 
@@ -55,6 +56,7 @@ def linear_text_baseline(
         validation: (texts, labels).
         test: (texts, labels), read once, by the chosen variant; None where it is not wanted.
         metric: that of ``label_scores`` by which is chosen.
+        refit: False leaves the choice fitted on train alone, for comparisons by its size.
 
     Returns:
         ``{"name", "validation": {"accuracy", "macro_f1"}, "test": {"accuracy", "macro_f1",
@@ -69,7 +71,8 @@ def linear_text_baseline(
         "validation": best.scores,
     }
     if test is not None:
-        texts, labels = [*train[0], *validation[0]], [*train[1], *validation[1]]
+        more = validation if refit else ((), ())
+        texts, labels = [*train[0], *more[0]], [*train[1], *more[1]]
         vectorizer = _vectorizer(best.features, texts)
         classifier = makers[best.classifier]().fit(vectorizer.transform(texts), labels)
         majority = DummyClassifier(strategy="most_frequent").fit(texts, labels)

@@ -23,6 +23,14 @@ def test_the_majority_stands_beside_it():
     assert result["test"]["majority_class"] in (1 / 3, 2 / 3)
 
 
+def test_without_refit_validation_is_not_learnt_from():
+    seen = (["good"] * 6 + ["bad"] * 3, ["pos"] * 6 + ["neg"] * 3)
+    other, test = (["fine"] * 4, ["neg"] * 4), (["fine", "good"], ["neg", "pos"])
+    assert linear_text_baseline(seen, other, test)["test"]["accuracy"] == 1.0
+    # An unknown word has the more frequent label.
+    assert linear_text_baseline(seen, other, test, refit=False)["test"]["accuracy"] == 0.5
+
+
 def test_ties_go_to_the_simplest():
     result = linear_text_baseline(TRAIN, TRAIN)
     assert result["name"] == "TF-IDF of unigrams + logistic regression, C=1"
