@@ -23,7 +23,7 @@ from tasks.kinds.contract import DataOptions
 from tasks.stages.run_directory import Run
 from tasks.stages.training import fit_run, insight_callback, prepare
 
-SIZES = {"sentiment": "synthetic:2000", "forecast": "synthetic:4000"}
+SIZES = {"sentiment": "synthetic:1000", "forecast": "synthetic:4000"}
 
 
 def clock():
