@@ -130,6 +130,14 @@ def test_directions_and_errors_in_units_are_said(random_walk):
     assert f"b {ours:.4g} ({theirs:.4g})" in told["sure"]
 
 
+def test_a_validation_that_cannot_tell_is_said_to_be_one(random_walk):
+    pre, metrics, baseline, _ = random_walk
+    assert pre.validated["stretches"] > 4
+    short = dataclasses.replace(pre, validated={**pre.validated, "stretches": 1})
+    assert "shorter than three horizons" in TASK.remarks(short, metrics, baseline)[1]
+    assert "three horizons" not in " ".join(TASK.remarks(pre, metrics, baseline))
+
+
 def test_without_blending_the_network_stands_alone():
     pre, metrics, baseline, _ = judged(walk(), blend=False)
     assert pre.validated["network_share"] == [1.0, 1.0]

@@ -60,10 +60,11 @@ def forecast_question(
     baselines = {"values": np.zeros(inputs["values"].shape[1:], np.float32)}
     if known:
         baselines["known"] = np.zeros(inputs["known"].shape[1:], np.float32)
+    unit = "" if pre.values.transform == "none" else f", after --transform {pre.values.transform}"
     return Question(
         inputs=inputs,
         score=score,
-        target=f"{pre.targets[column]}: {where}, above train's mean",
+        target=f"{pre.targets[column]}: {where}, above train's mean{unit}",
         steps=_times(pre, raw, total),
         view=SERIES,
         columns=names,

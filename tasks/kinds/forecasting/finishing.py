@@ -66,6 +66,7 @@ def finish(
         "network_share": [round(float(x), 4) for x in share] if blend else [1.0] * len(share),
         "mse": {"network": _mse(truth, network), "blend": _mse(truth, mean), **scores},
         "rises": _rises(splits.train),
+        "stretches": int(blocks_of(pre, windows).max()) + 1,
         "windows": len(windows),
         "independent_windows": [round(count, 1) for count in calibration.independent],
     }  # fmt: skip

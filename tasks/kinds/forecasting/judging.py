@@ -63,6 +63,11 @@ def remarks_on(
     if not pre.validated:
         return []
     found, told = pre.validated, [_blend_remark(pre)]
+    if found.get("stretches", 2) < 2 and found["baseline"]:
+        told.append(
+            "Validation is shorter than three horizons: which of the two is better there may be "
+            "chance. Compare them on test, or give validation more rows with --split."
+        )
     ours = metrics.get("validation", {}).get("mse")
     theirs = (baseline or {}).get("validation", {}).get("mse")
     if ours is not None and theirs is not None and theirs < ours * (1 - TIE):
