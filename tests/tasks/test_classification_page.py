@@ -26,7 +26,7 @@ SMALL = ["--units", "8", "--embedding-dim", "8", "--epochs", "1"]
 def test_what_the_page_says_of_names_is_so():
     assert input_names(["first line", "from", "1"]) == ("first_line", "text_from", "text_1")
     for flag in re.findall(r"`--([a-z-]+)", PAGE):
-        flags = {"metric", "text_column", "label_column", "like", "resume"}
+        flags = {"metric", "data", "out", "like", "resume"}
         assert flag.replace("-", "_") in flags | set(tasks.get("classify").names()), flag
 
 
