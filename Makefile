@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs notebooks clean
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,12 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev   ## every benchmark that needs no GPU; each also runs by itself
 	for script in bucketing sentiment ngrams export windows forecast anomaly anomaly_synthetic streaming tuning serving crf tagging tagging_speed tokens translation music keywords; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+docs: $(VENV)/.installed-dev   ## the site, in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+notebooks: $(VENV)/.installed-dev   ## executes all notebooks as they stand, into docs/notebooks; an hour
+	$(BIN)/python docs/render_notebooks.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
