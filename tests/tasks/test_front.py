@@ -1,8 +1,10 @@
 """``import seqloom``: the way of a notebook, from a DataFrame to a served answer."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,18 @@ def test_a_search_is_a_table_and_its_best_a_run(table, tmp_path):
     run = search.train(tmp_path / "best", epochs=1)
     assert "test" in run.metrics
     assert isinstance(seqloom.load(search.path), seqloom.TuningSearch)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seqloom, "train", partial(seqloom.train, **SMALL), raising=False)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "python.md", "exec"), names)
+    assert names["server"].url.endswith("/v1/models/classify")
 
 
 def test_importing_costs_nothing_and_says_what_hides_a_package(tmp_path):
