@@ -26,3 +26,13 @@ def test_links_of_pages_outside_the_site_lead_somewhere(name):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert name != "README.md" or links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_notebook_has_a_page_and_every_page_is_listed():
+    pages = {path.stem for path in (ROOT / "docs" / "notebooks").glob("*.md")} - {"README"}
+    assert pages == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    index = (ROOT / "docs" / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\((\w+)\.md\)", index)) == pages
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    others = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    assert [p for p in others if p.parts[0] != "notebooks" and str(p) not in config] == []
