@@ -87,7 +87,7 @@ def dates(rng):
 def sales(rng):
     for day in range(400):
         date = np.datetime64("2023-01-01") + day
-        yield f"{date},{100 + 10 * (day % 7) + rng.gauss(0, 2):.1f},{int(day % 30 == 0)}\n"
+        yield f"{date},{100 + 10 * (day % 7) + rng.gauss(0, 2):.1f},{900 + day % 7}\n"
 
 
 def sensors(rng):

@@ -116,7 +116,7 @@ def export(
     result = stage(found, bundle, options, splits)
     show(artifact_rows(result), result, as_json, artifact_notes(result))
     task, raw = found.task(), found.preprocessor().raw(splits.validation[:20])
-    show_next(command("serve", bundle), predicting(bundle, task, found.data().source, raw))
+    show_next(command("serve", bundle), predicting(bundle, task, found.data(), raw))
 
 
 @app.command(

@@ -93,7 +93,7 @@ def train(
         )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
     path, raw = start.run.path, start.run.preprocessor().raw(start.splits.validation[:20])
-    asking = predicting(path, chosen, start.data.source, raw)
+    asking = predicting(path, chosen, start.data, raw)
     show_next(asking or command("report", path), command("export", path))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.stages.console import tell
 
 if TYPE_CHECKING:
-    from tasks.kinds.contract import Task
+    from tasks.kinds.contract import DataOptions, Task
 
 # Characters of an example that is worth typing.
 SHORT = 120
@@ -31,13 +31,14 @@ def command(*words: Any) -> str:
     return shlex.join(["seqloom", *map(str, words)])
 
 
-def predicting(place: Path, task: Task, source: Any, raw: Sequence[Any]) -> str | None:
+def predicting(place: Path, task: Task, data: DataOptions, raw: Sequence[Any]) -> str | None:
     """A question to a run or a bundle; None where there is nothing that can be typed.
 
     Args:
         place: what answers.
         task: whose inputs they are.
-        source: of the examples; a file is asked about where inputs are no text.
+        data: of the examples; a file is asked about where inputs are no text, unless something has
+            to be known of the future besides.
         raw: raw inputs, of which a short one is shown.
     """
     texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in raw]
@@ -45,6 +46,7 @@ def predicting(place: Path, task: Task, source: Any, raw: Sequence[Any]) -> str 
     typed = [one for one in short if one.isprintable() and not one.startswith("-")]
     if typed and not task.hears:
         return command("predict", place, typed[0])
-    if isinstance(source, str) and Path(source).is_file():
+    source = data.source
+    if isinstance(source, str) and Path(source).is_file() and not data.reading.get("known"):
         return command("predict", place, "--file", source, "--out", "answers.csv")
     return None
