@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 # Rows of the table beside those under way: a terminal is not long.
 BEST_SHOWN = 12
-# Characters of a line in a notebook.
-NOTEBOOK_WIDTH = 130
 
 
 class SearchDisplay:
@@ -40,8 +37,7 @@ class SearchDisplay:
     def __init__(self, directory: Path, trials: int, console: Console | None = None) -> None:
         self.directory, self.trials = directory, trials
         self.cell = LiveOutput(1.0) if console is None and in_notebook() else None
-        width = NOTEBOOK_WIDTH if self.cell is not None else None
-        self.console = console or Console(stderr=True, width=width)
+        self.console = console or Console(stderr=True)
         self.live: Live | None = None
         self.estimate: Estimate | None = None  # with it, the time that is left is shown
         self._known: tuple[Span, float] | None = None  # what was left, and when
@@ -81,23 +77,31 @@ class SearchDisplay:
             self.live.update(self.table(progress))
 
     def _show_in_cell(self, progress: SearchProgress) -> None:
-        table = self.table(progress)
-        recording = Console(
-            file=io.StringIO(), record=True, width=self.console.width, force_jupyter=False
+        rows, head = self._shown(progress)
+        names = list(rows[0]) if rows else []
+        lines = [[row[name] for name in names] for row in rows]
+        cells = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines
         )
-        recording.print(table)
-        text = recording.export_text()
-        self.cell.show(f"<pre>{escape(text)}</pre>", text, progress.ended is not None)
+        titles = "".join(f"<th>{escape(name)}</th>" for name in names)
+        text = "\n".join([head, *("  ".join(line) for line in lines)])
+        html = f"<p>{escape(head)}</p><table><tr>{titles}</tr>{cells}</table>"
+        self.cell.show(html, text, progress.ended is not None)
 
     def table(self, progress: SearchProgress) -> Group:
         """The best trials, and those under way with what they have reached."""
+        rows, head = self._shown(progress)
+        return Group(_table(rows, self.console.width), Text(head, style="dim"))
+
+    def _shown(self, progress: SearchProgress) -> tuple[list[dict[str, str]], str]:
+        """Cells of each row, and the line with how far it is."""
         running = [row for row in progress.rows if row.state == "RUNNING"]
         search = Search(self.directory, {})
         best = [row for row in progress.rows if row.state != "RUNNING"][:BEST_SHOWN]
-        table = _table([self._cells(row, search) for row in [*best, *running]], self.console.width)
         ended = sum(row.state in ("COMPLETED", "FAILED", "SKIPPED") for row in progress.rows)
         head = f"{ended} of {self.trials} trials, {_clock(progress.spent)} spent"
-        return Group(table, Text(head + self._left(progress), style="dim"))
+        rows = [self._cells(row, search) for row in [*best, *running]]
+        return rows, head + self._left(progress)
 
     def _left(self, progress: SearchProgress) -> str:
         """``, about 4 min (3 to 7 min) left``; "" if that is not known, or nothing is left."""

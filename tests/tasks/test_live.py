@@ -203,3 +203,15 @@ def test_the_display_is_put_away_after_an_interrupt(tmp_path):
         interrupted()
     assert display.live is None
     assert "\x1b[?25h" in console.file.getvalue(), "the cursor is there again"
+
+
+def test_a_notebook_has_a_table_that_changes_in_place(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("tasks.stages.live.in_notebook", lambda: True)
+    display = SearchDisplay(tmp_path, 2)
+    monkeypatch.setattr(display.cell, "show", lambda *what: seen.append(what))
+    display.show(progress(ended=ROWS[0]))
+    html, text, at_once = seen[0]
+    assert f"<td>{ROWS[0].trial}</td>" in html
+    assert f"{ROWS[0].score:.4f}" in text
+    assert at_once
