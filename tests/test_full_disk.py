@@ -9,6 +9,7 @@ import pytest
 
 import seqloom
 
+pytestmark = pytest.mark.slow  # every command in a process of its own
 ROOT = Path(seqloom.__file__).resolve().parent
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 

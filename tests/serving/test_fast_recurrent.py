@@ -44,7 +44,7 @@ def without_fused_kernel(patch):
     patch.setattr(fast_recurrent, "FUSED_PRODUCT_OF_SMALL", 0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(configurations(), st.booleans())
 def test_every_configuration_equals_keras(configuration, fused):
     check_configuration(configuration, fused)

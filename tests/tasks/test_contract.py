@@ -74,14 +74,20 @@ def smallest(task):
     return data, task.load(data)
 
 
-# The same kind as `sentiment`, under a name of its own.
-SLOW = {"classify"}
-TASKS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in tasks.names()
-]
+# The same kind as `sentiment`, under a name of its own; and what `intent` is, without intents.
+SLOW = {"classify", "tagging"}
+# To learn a tiny sample by heart takes these a quarter of a minute and more.
+LEARN_SLOWLY = SLOW | {"intent", "language", "music", "speech", "translation"}
 
 
-@pytest.fixture(scope="module", params=TASKS)
+def all_tasks(slow):
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in slow else name
+        for name in tasks.names()
+    ]
+
+
+@pytest.fixture(scope="module", params=all_tasks(SLOW))
 def trained(request, tmp_path_factory):
     task = tasks.get(request.param)
     settings = task.with_settings(task.settings, {**task.quick, "epochs": 1})
@@ -206,6 +212,7 @@ def check_windows(encoded):
     assert seen(encoded.training_batches(32, 3), 1)[1] == other
 
 
+@pytest.mark.parametrize("trained", all_tasks(LEARN_SLOWLY), indirect=True)
 def test_the_model_can_overfit_a_tiny_sample(trained):
     task, bound = trained.task, trained.task.overfit
     settings = task.with_settings(trained.settings, bound.settings)

@@ -64,6 +64,12 @@ def test_lists_are_answered_with_lists_and_tables_with_tables(run, table, tmp_pa
     assert list(run.predict(tmp_path / "asked.csv")["label"]) == expected
 
 
+def test_an_answer_explains_itself(run):
+    found = run.explain("a fine film")
+    assert len(found.attributions) == len(found.steps)
+    assert "fine" in found._repr_html_()
+
+
 def test_a_run_is_judged_on_other_data(run, table):
     found = run.evaluate({"train": table, "validation": table[:40], "test": table[:10]})
     assert set(found.index.get_level_values("part")) == {"validation", "test"}

@@ -65,7 +65,7 @@ def configurations(draw):
     return cell, options, direction, merge, draw(st.booleans()), draw(st.booleans())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(configurations())
 def test_every_configuration_equals_keras(configuration):
     check_configuration(configuration)
