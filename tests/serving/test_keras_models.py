@@ -233,3 +233,16 @@ def test_examples_in_memory_take_the_shapes_people_have():
         tensor_rows([a, b[:2]], SPECS)
     with pytest.raises(DataError, match="takes a, b"):
         tensor_rows(a, SPECS)
+
+
+def test_a_masked_dense_on_every_step_answers_any_length():
+    words = keras.Input((None,), dtype="int32", name="words")
+    y = keras.layers.Embedding(30, 4, mask_zero=True)(words)
+    y = keras.layers.LSTM(3, return_sequences=True)(y)
+    y = keras.layers.TimeDistributed(keras.layers.Dense(5, activation="softmax"), name="tags")(y)
+    model = keras.Model(words, y)
+    core, _ = named_core(model)
+    for length in (6, 4, 1, 6):
+        ids = np.arange(1, 2 * length + 1, dtype="int32").reshape(2, length)
+        ids[1, length // 2 + 1 :] = 0
+        np.testing.assert_allclose(core.predict(ids, verbose=0)["tags"], model(ids), atol=1e-6)
