@@ -144,20 +144,27 @@ def rebuilt_without_cudnn(model: keras.Model) -> keras.Model:
 
 
 def cloned_without_cudnn(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """One layer of ``rebuilt_without_cudnn``; its weights are new.
-
-    A Dense on every step is put in place of TimeDistributed around it: it gives the same, and Keras's
-    wrapper (3.15) gives other lengths back once it was called with more than one.
-    """
-    if type(layer) is keras.layers.TimeDistributed and type(layer.layer) is keras.layers.Dense:
-        config = _in_float32(layer.layer.get_config())
-        return keras.layers.Dense.from_config({**config, "name": layer.name})
-    copy = type(layer).from_config(_in_float32(layer.get_config()))
+    """One layer of ``rebuilt_without_cudnn``; its weights are new."""
+    kind = type(layer)
+    if kind is keras.layers.TimeDistributed and type(layer.layer) is keras.layers.Dense:
+        kind = DenseOnEachStep
+    copy = kind.from_config(_in_float32(layer.get_config()))
     inner = [copy.forward_layer, copy.backward_layer] if _is_bidirectional(copy) else [copy]
     for recurrent in inner:
         if hasattr(recurrent, "use_cudnn"):
             recurrent.use_cudnn = False
     return copy
+
+
+class DenseOnEachStep(keras.layers.TimeDistributed):
+    """A Dense on all steps at once, which gives the same as one step after the other.
+
+    Keras's wrapper (3.15) answers with the length of an earlier call, where time is open.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """See ``TimeDistributed``."""
+        return self.layer(inputs)
 
 
 def _in_float32(config: Any) -> Any:

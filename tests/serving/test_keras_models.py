@@ -245,4 +245,5 @@ def test_a_masked_dense_on_every_step_answers_any_length():
     for length in (6, 4, 1, 6):
         ids = np.arange(1, 2 * length + 1, dtype="int32").reshape(2, length)
         ids[1, length // 2 + 1 :] = 0
-        np.testing.assert_allclose(core.predict(ids, verbose=0)["tags"], model(ids), atol=1e-6)
+        found = core.predict({"words": ids}, verbose=0)["tags"]
+        np.testing.assert_allclose(found, model(ids), atol=1e-6)

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 from keras import layers
 
+from models.recurrent import DenseOnEachStep
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import convert, converter
 from serving.native_onnx.value import Value
 from serving.native_onnx.walk import OnnxWalk, functional_of
 
 
+@converter(DenseOnEachStep, per_step=True)
 @converter(layers.TimeDistributed, per_step=True)
 def time_distributed(graph, layer, x, mask=None):
     """The inner layer or model on every step at once: time is folded into the batch."""
