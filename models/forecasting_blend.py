@@ -25,7 +25,8 @@ def network_shares(
     """Share of the network in the blend that errs least in squares, for each column.
 
     A share is shrunk to nought by its own uncertainty (the positive part of James & Stein 1961),
-    so that chance alone gives a network nothing.
+    so that chance alone gives a network nothing; nor does a single stretch of time, which cannot
+    tell how much of a share is chance.
 
     Args:
         truth: ``<float>[windows, horizon, columns]``.
@@ -43,7 +44,7 @@ def network_shares(
     share = gain.sum(0) / total
     count = len(gain)
     if count < 2:
-        return (share > 0.5).astype(np.float32)  # nothing says how sure it is: the better one
+        return np.zeros(len(share), np.float32)  # nothing says how sure it is: it may be chance
     variance = np.square(gain - share * size).sum(0) / total**2 * count / (count - 1)
     kept = np.maximum(0, 1 - variance / np.maximum(np.square(share), 1e-12))
     return np.abs(np.clip(share * kept, 0, 1)).astype(np.float32)  # no nought with a minus

@@ -63,10 +63,11 @@ def remarks_on(
     if not pre.validated:
         return []
     found, told = pre.validated, [_blend_remark(pre)]
-    if found.get("stretches", 2) < 2 and found["baseline"]:
+    if found.get("stretches", 2) < 2 and found["baseline"] and max(found["network_share"]) == 0:
         told.append(
-            "Validation is shorter than three horizons: which of the two is better there may be "
-            "chance. Compare them on test, or give validation more rows with --split."
+            "Validation is shorter than three horizons, so it cannot tell whether the network is "
+            "better or lucky: the baseline answers. Give validation more rows with --split, or have "
+            "the network answer alone with --no-blend."
         )
     ours = metrics.get("validation", {}).get("mse")
     theirs = (baseline or {}).get("validation", {}).get("mse")
