@@ -66,8 +66,8 @@ def remarks_on(
     if found.get("stretches", 2) < 2 and found["baseline"] and max(found["network_share"]) == 0:
         told.append(
             "Validation is shorter than three horizons, so it cannot tell whether the network is "
-            "better or lucky: the baseline answers. Give validation more rows with --split, or have "
-            "the network answer alone with --no-blend."
+            "better or lucky: the baseline answers. Give validation more rows with --split, or "
+            "have the network answer alone with --no-blend."
         )
     ours = metrics.get("validation", {}).get("mse")
     theirs = (baseline or {}).get("validation", {}).get("mse")
