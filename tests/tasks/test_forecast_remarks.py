@@ -133,8 +133,12 @@ def test_directions_and_errors_in_units_are_said(random_walk):
 def test_a_validation_that_cannot_tell_is_said_to_be_one(random_walk):
     pre, metrics, baseline, _ = random_walk
     assert pre.validated["stretches"] > 4
-    short = dataclasses.replace(pre, validated={**pre.validated, "stretches": 1})
-    assert "shorter than three horizons" in TASK.remarks(short, metrics, baseline)[1]
+    short = dataclasses.replace(
+        pre, validated={**pre.validated, "stretches": 1, "network_share": [0.0, 0.0]}
+    )
+    told = TASK.remarks(short, metrics, baseline)
+    assert told[0].startswith("Forecasts are those of ")
+    assert "shorter than three horizons" in told[1]
     assert "three horizons" not in " ".join(TASK.remarks(pre, metrics, baseline))
 
 

@@ -97,8 +97,8 @@ def _blend_remark(pre: ForecastPreprocessor) -> str:
         )
     if max(share) == 0:
         return (
-            f"Forecasts are those of {name}: on validation its mse is {mse[found['baseline']]:.4g}, "
-            f"the network's {mse['network']:.4g}."
+            f"Forecasts are those of {name}: on validation its mse is "
+            f"{mse[found['baseline']]:.4g}, the network's {mse['network']:.4g}."
         )
     low, high = (f"{100 * x:.0f} %" for x in (min(share), max(share)))
     whose = f"{low}" if low == high else f"{low} to {high}, by column,"
