@@ -280,6 +280,7 @@ def test_messy_files_are_read(tmp_path, case):
     assert sum(word in example.text for example in examples) == len(ROWS)
 
 
+@pytest.mark.slow
 def test_the_messiest_file_can_be_trained_on_and_answered(here):
     rows = CSV.replace("film", "caf\xe9") + "long " * 200_000 + ",1\n"
     (here / "messy.csv").write_bytes(rows.replace("\n", "\r\n").encode("latin-1"))

@@ -9,7 +9,7 @@ import typer
 
 from common.errors import DataError
 from tasks.commands import options as o
-from tasks.commands.app import app
+from tasks.commands.app import app, commands_with
 from tasks.commands.arguments import sorted_flags, task_flags, unknown_flag
 from tasks.commands.completion import RUNS, places, task_names
 from tasks.stages.console import load_noted, load_tensorflow, show
@@ -90,6 +90,9 @@ def _kernels(
         task.check(chosen, where)
         splits = load_noted(task, where)
     elif flags or data or network:
+        for flag in flags:
+            if commands_with(own, "--" + flag.replace("_", "-")):
+                raise unknown_flag(flag, (), own)
         raise DataError(
             f"--data and flags of the model go with a task, and {target} is none; there are: "
             f"{', '.join(tasks.names())}"

@@ -106,6 +106,7 @@ def fitted(vectors, frozen, epochs=3):
     return before, values_of(model.get_layer("embedding")), accuracy
 
 
+@pytest.mark.slow
 def test_vectors_that_hold_the_answer_answer_for_words_that_training_never_had():
     _, _, without = fitted(None, False)
     before, after, accuracy = fitted(True, False)

@@ -181,6 +181,7 @@ def test_a_single_tag_and_a_single_intent_are_learnt_at_once(head):
     assert model.evaluate(inputs, targets, verbose=0)[0] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["default", "recurrent characters", "single characters"])
 def test_a_tagger_learns_in_mixed_precision_and_answers_in_float32(variant):
     changes, forms, slots = VARIANTS[variant]

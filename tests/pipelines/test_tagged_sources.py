@@ -248,6 +248,7 @@ def test_lines_of_several_files_belong_together(tmp_path):
     assert splits.train[2].tokens == ("play", "train", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sizes", "tokens", "spans"), [
     ("wnut17", (3394, 1009, 1287), 62_730, 1975),
     ("ud_english_ewt", (12_544, 2001, 2077), 204_577, 0),

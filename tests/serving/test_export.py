@@ -39,7 +39,7 @@ def classifier(cell="gru", layers=1, bidirectional=True, pooling="max"):
     keras.utils.set_random_seed(1)
     encoder = TextEncoder()
     pairs = zip(TEXTS, LABELS, strict=True)
-    examples = [SimpleNamespace(text=text, label=label) for text, label in pairs]
+    examples = [SimpleNamespace(text=text, label=label, parts={}) for text, label in pairs]
     preprocessor = TextClassificationPreprocessor.adapt(encoder, examples)
     config = TextConfig(
         cell=cell, layers=layers, bidirectional=bidirectional, pooling=pooling,

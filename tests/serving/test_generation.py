@@ -240,6 +240,7 @@ def test_what_is_never_read_is_ended():
         left.close()
 
 
+@pytest.mark.slow
 def test_what_is_never_read_is_ended_over_grpc_too():
     limits = GenerationLimits(max_unread=64, idle_seconds=0.2)
     with serving(ChainCore(endless=True), limits) as server, client_of(server, "grpc") as client:
@@ -264,6 +265,7 @@ def read_on(connection):
     return b"".join(found)
 
 
+@pytest.mark.slow
 def test_a_thousand_streams_opened_and_left():
     with serving(ChainCore(0.001, endless=True)) as server:
         streams = [raw_stream(server, max_tokens=10_000, seed=i) for i in range(1000)]

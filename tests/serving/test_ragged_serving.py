@@ -208,6 +208,7 @@ class Letters:
     }
     fields = {"ids": Field(-1, "n"), "means": Field(0, "n"), "values": Field(0)}  # noqa: RUF012
     shared = ()
+    labels_of = {}  # noqa: RUF012
 
 
 def save_letters(path, declared):

@@ -20,7 +20,7 @@ TEXTS = ["good film", "a bad film", "not bad at all"]
 @pytest.fixture(scope="module")
 def preprocessor():
     pairs = zip(TEXTS, ["up", "down", "up"], strict=True)
-    examples = [SimpleNamespace(text=text, label=label) for text, label in pairs]
+    examples = [SimpleNamespace(text=text, label=label, parts={}) for text, label in pairs]
     return TextClassificationPreprocessor.adapt(TextEncoder(), examples)
 
 

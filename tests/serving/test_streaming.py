@@ -131,11 +131,11 @@ def test_an_autoencoder_is_asked_about_the_rows_it_remembers(tmp_path):
 def test_a_forecaster_answers_once_it_has_seen_enough(tmp_path):
     bundle, splits = bundle_of("forecast", tmp_path, "synthetic:1200")
     table, stream = splits.test.table, Stream(bundle)
-    start = int(splits.test.starts[0])
-    for t in range(168):
-        known = table.values[start : start + 192, 2:]
+    start, lookback = int(splits.test.starts[0]), Predictor(bundle).preprocessor.lookback
+    for t in range(lookback):
+        known = table.values[start : start + lookback + 24, 2:]
         answer = stream.push(table.values[start + t, :2], int(table.times[start + t]), known)
-        assert (answer is None) == (t < 167)
+        assert (answer is None) == (t < lookback - 1)
     want = Predictor(bundle).predict([splits.test[0]])[0]
     assert answer["demand"]["mean"] == pytest.approx(want["demand"]["mean"], rel=1e-4)
     assert answer["times"] == want["times"]

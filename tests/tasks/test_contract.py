@@ -35,7 +35,7 @@ from tasks.stages.run_directory import Run
 from tasks.stages.training import train
 
 ROOT = Path(tasks.__file__).resolve().parents[1]
-SIZES = (400, 1200)  # of generated data: examples are quicker with few, series need more rows
+SIZES = (200, 400, 1200)  # of generated data: examples are quicker with few, series need more rows
 ANSWERS_APART = 1e-5
 
 
@@ -76,8 +76,8 @@ def smallest(task):
 
 # The same kind as `sentiment`, under a name of its own; and what `intent` is, without intents.
 SLOW = {"classify", "tagging"}
-# To learn a tiny sample by heart takes these a quarter of a minute and more.
-LEARN_SLOWLY = SLOW | {"intent", "language", "music", "speech", "translation"}
+# What takes many seconds a kind, fast tests do for one of texts and one of series alone.
+REST = set(tasks.names()) - {"sentiment", "forecast"}
 
 
 def all_tasks(slow):
@@ -212,7 +212,7 @@ def check_windows(encoded):
     assert seen(encoded.training_batches(32, 3), 1)[1] == other
 
 
-@pytest.mark.parametrize("trained", all_tasks(LEARN_SLOWLY), indirect=True)
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
 def test_the_model_can_overfit_a_tiny_sample(trained):
     task, bound = trained.task, trained.task.overfit
     settings = task.with_settings(trained.settings, bound.settings)
@@ -258,6 +258,7 @@ def test_saving_and_loading_the_model_keeps_its_answers(trained, tmp_path):
     assert differences(found, trained.expected) == {"parity": 0.0, "agreement": 1.0}
 
 
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
 def test_another_process_loads_the_run(trained):
     """It knows only the layers that loading the run imports."""
     code = (
@@ -362,6 +363,7 @@ np.savez(sys.argv[3], **dict(zip(names, got)))
 """
 
 
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
 def test_savedmodel_answers_in_a_process_that_has_only_tensorflow(trained, tmp_path):
     # The loader of TensorFlow 1 is what TF Serving runs: signatures by tensor name, no objects.
     wire = trained.run.preprocessor().to_request(trained.raw)
@@ -380,6 +382,7 @@ def test_savedmodel_answers_in_a_process_that_has_only_tensorflow(trained, tmp_p
     assert compared["agreement"] == 1.0
 
 
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
 def test_savedmodel_cli_shows_the_signature(trained, capsys):
     """What `saved_model_cli show --all` prints; a process of its own would take seconds."""
     from tensorflow.python.tools.saved_model_cli import _show_all
@@ -395,6 +398,7 @@ def test_savedmodel_cli_shows_the_signature(trained, capsys):
                 assert f"{part}['{name}']" in shown
 
 
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
 def test_warmup_file_holds_requests_that_the_model_answers(trained):
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
@@ -469,8 +473,16 @@ def posted(ready, path, body):
         return json.load(reply)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "savedmodel"])
-def test_served_answers_equal_keras(trained, backend):
+def test_served_answers_equal_keras(trained):
+    check_served(trained, "onnx")
+
+
+@pytest.mark.parametrize("trained", all_tasks(REST), indirect=True)
+def test_answers_served_by_a_savedmodel_equal_keras(trained):
+    check_served(trained, "savedmodel")
+
+
+def check_served(trained, backend):
     with served(trained.bundle, backend) as ready:
         assert set(ready) == {"rest_port", "grpc_port", "model"}
         assert ready["model"] == trained.task.name

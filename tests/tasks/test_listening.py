@@ -193,6 +193,7 @@ def test_streams_of_nothing(model):
         assert words in err
 
 
+@pytest.mark.slow
 def test_silence_clipping_and_all_alike_can_be_trained_on(tmp_path):
     for label, loud in (("quiet", 0.0), ("clipped", 100.0)):
         (tmp_path / label).mkdir()

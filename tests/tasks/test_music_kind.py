@@ -54,6 +54,7 @@ def opening(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_an_opening_is_continued_into_a_file_of_music(trained, opening, tmp_path):
     written = {}
     for source in ("run", "bundle"):

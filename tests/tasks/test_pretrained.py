@@ -14,6 +14,8 @@ from tasks.kinds.pretrained import RECURRENT
 from tasks.stages.run_directory import Run
 from tasks.stages.training import prepare, train
 
+pytestmark = pytest.mark.slow  # each begins with a language model that is trained first
+
 DATA = DataOptions("synthetic:120")
 SIZES = {"units": 12, "embedding_dim": 10, "layers": 1, "epochs": 1, "cell": "gru"}
 

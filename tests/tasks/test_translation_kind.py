@@ -113,7 +113,7 @@ def test_an_answer_is_one_line():
 def test_word_by_word_on_the_synthetic_task():
     splits = TASK.load(DataOptions("synthetic:400"))
     found = translation_baseline(splits, translation_metrics)
-    assert set(found) == {"name", "validation", "test"}
+    assert set(found) == {"name", "validation", "test", "answers"}
     assert 0 <= found["test"]["bleu"] < 60
     assert joined(["(", "Two", "dogs", ")", ",", "running", "."]) == "(Two dogs), running."
 
