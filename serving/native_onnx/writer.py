@@ -77,11 +77,13 @@ def build_onnx(
     functional = flat(functional_of(model))
     graph = Graph(FLOATS[precision], right_padded)
     walk = OnnxWalk(graph)
+    times = _times(functional)
     for name, tensor in inputs_of(functional).items():
-        walk.values[id(tensor)] = graph.input(name, tensor.dtype, _shape(tensor))
+        walk.values[id(tensor)] = graph.input(name, tensor.dtype, _shape(tensor, times, name))
     walk.run(functional)
     for name, tensor in outputs_of(functional).items():
-        graph.output(name, walk.value(tensor), _shape(tensor), tensor.dtype)
+        shape = _shape(tensor, times, name)
+        graph.output(name, walk.value(tensor), shape, tensor.dtype)
     _drop_unused(graph)
     proto = graph.model(model.name, keras.__version__)
     if _weight_bytes(proto) < EXTERNAL_DATA_BYTES:
@@ -90,12 +92,45 @@ def build_onnx(
     return proto
 
 
-def _shape(tensor: Any) -> list[Any]:
-    names = {0: "batch", 1: "time"}
+def _shape(tensor: Any, times: Mapping[str, str | None], name: str) -> list[Any]:
+    names = {0: "batch", 1: times.get(name, "time")}
     return [
         names.get(axis, f"size_{axis}") if size is None else size
         for axis, size in enumerate(tensor.shape)
     ]
+
+
+def _times(functional: keras.Model) -> dict[str, str | None]:
+    """Names of open time axes by input and output, where inputs may differ in length.
+
+    ONNX Runtime takes axes of one name for equally long, and lays one array where another was. So
+    that inputs which Keras combines step by step share a name and others do not, the model is
+    called symbolically with a length of its own for each; what fails has to be equally long.
+    """
+    given = inputs_of(functional)
+    longest = {name: 1009 + 2 * i for i, name in enumerate(given) if _is_open(given[name])}
+    if len(longest) < 2:
+        return {}
+    lengths = [
+        (*tensor.shape[:1], longest[name], *tensor.shape[2:]) if name in longest else tensor.shape
+        for name, tensor in given.items()
+    ]
+    made = [
+        keras.KerasTensor(shape, dtype=tensor.dtype)
+        for shape, tensor in zip(lengths, given.values(), strict=True)
+    ]
+    try:
+        found = functional(keras.tree.pack_sequence_as(functional._inputs_struct, made))
+    except Exception:  # noqa: BLE001 whatever layers raise where lengths do not go together
+        return {}
+    names = {length: f"{name}_time" for name, length in longest.items()}
+    outputs = dict(zip(outputs_of(functional), keras.tree.flatten(found), strict=True))
+    ends = {n: names.get(t.shape[1]) if len(t.shape) > 1 else None for n, t in outputs.items()}
+    return ends | {name: names[length] for name, length in longest.items()}
+
+
+def _is_open(tensor: Any) -> bool:
+    return len(tensor.shape) > 1 and tensor.shape[1] is None
 
 
 def _drop_unused(graph: Graph) -> None:

@@ -247,3 +247,30 @@ def test_a_masked_dense_on_every_step_answers_any_length():
         ids[1, length // 2 + 1 :] = 0
         found = core.predict({"words": ids}, verbose=0)["tags"]
         np.testing.assert_allclose(found, model(ids), atol=1e-6)
+
+
+def test_inputs_of_different_lengths_do_not_share_an_axis(tmp_path):
+    source, target = keras.Input((None, 3), name="source"), keras.Input((None, 2), name="target")
+    _, *state = keras.layers.LSTM(4, return_state=True)(source)
+    y = keras.layers.LSTM(4, return_sequences=True)(target, initial_state=state)
+    model = keras.Model([source, target], keras.layers.Dense(5, name="next")(y))
+    draw = np.random.default_rng(0)
+    rows = {"source": draw.normal(size=(6, 5, 3)), "target": draw.normal(size=(6, 9, 2))}
+    rows = {name: values.astype("float32") for name, values in rows.items()}
+    found = export_model(model, tmp_path / "bundle", examples=rows, formats=("onnx",))
+    assert found["artifacts"]["onnx"]["status"] == "verified"
+    session = Predictor(tmp_path / "bundle").model
+    for lengths in ((5, 9), (9, 5), (40, 3), (2, 2)):
+        asked = {"source": rows["source"][:2].repeat(8, 1)[:, : lengths[0]],
+                 "target": rows["target"][:2].repeat(8, 1)[:, : lengths[1]]}  # fmt: skip
+        want = model([asked["source"], asked["target"]])
+        np.testing.assert_allclose(session.run(asked)["next"], want, atol=1e-5)
+
+
+def test_inputs_that_are_combined_step_by_step_share_their_axis():
+    from serving.native_onnx import build_onnx
+
+    one, other = keras.Input((None, 3), name="one"), keras.Input((None, 3), name="other")
+    model = keras.Model([one, other], keras.layers.LSTM(2)(keras.layers.Add()([one, other])))
+    dims = [value.type.tensor_type.shape.dim[1] for value in build_onnx(model).graph.input]
+    assert [dim.dim_param for dim in dims] == ["time", "time"]
