@@ -104,23 +104,22 @@ def _times(functional: keras.Model) -> dict[str, str | None]:
     """Names of open time axes by input and output, where inputs may differ in length.
 
     ONNX Runtime takes axes of one name for equally long, and lays one array where another was. So
-    that inputs which Keras combines step by step share a name and others do not, the model is
-    called symbolically with a length of its own for each; what fails has to be equally long.
+    that inputs which the model combines step by step share a name and others do not, it is called
+    with a length of its own for each; what fails has to be equally long.
     """
     given = inputs_of(functional)
-    longest = {name: 1009 + 2 * i for i, name in enumerate(given) if _is_open(given[name])}
+    longest = {name: 24 * (i + 1) for i, name in enumerate(given) if _is_open(given[name])}
     if len(longest) < 2:
         return {}
-    lengths = [
-        (*tensor.shape[:1], longest[name], *tensor.shape[2:]) if name in longest else tensor.shape
-        for name, tensor in given.items()
-    ]
-    made = [
-        keras.KerasTensor(shape, dtype=tensor.dtype)
-        for shape, tensor in zip(lengths, given.values(), strict=True)
-    ]
+    made = []
+    for name, tensor in given.items():
+        size = [1 if length is None else length for length in tensor.shape]
+        if name in longest:
+            size[1] = longest[name]
+        made.append(keras.ops.zeros(size, dtype=tensor.dtype))
     try:
-        found = functional(keras.tree.pack_sequence_as(functional._inputs_struct, made))
+        packed = keras.tree.pack_sequence_as(functional._inputs_struct, made)
+        found = functional(packed, training=False)
     except Exception:  # noqa: BLE001 whatever layers raise where lengths do not go together
         return {}
     names = {length: f"{name}_time" for name, length in longest.items()}
