@@ -19,7 +19,6 @@ PAGES = Path(__file__).resolve().parents[1] / "docs" / "own_data"
 FENCES = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.S | re.M)
 # Small, so that all pages take minutes; what is shown is whether the commands fit the file.
 SMALL = {"epochs": 1, "units": 8, "layers": 1}
-FAST = {"classification"}
 
 
 def of_page(name):
@@ -163,9 +162,8 @@ def test_each_kind_has_a_page_and_the_index_names_it():
     assert tasks == set(seqloom.tasks().index) - {"sentiment"}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
 def test_the_commands_of_a_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (_, title, shown), *rest = of_page(name)

@@ -91,7 +91,8 @@ def _kernels(
         splits = load_noted(task, where)
     elif flags or data or network:
         for flag in flags:
-            if commands_with(own, "--" + flag.replace("_", "-")):
+            others = commands_with(own, "--" + flag.replace("_", "-"))
+            if others and "`seqloom train`" not in others:
                 raise unknown_flag(flag, (), own)
         raise DataError(
             f"--data and flags of the model go with a task, and {target} is none; there are: "

@@ -224,6 +224,7 @@ def columns(rows):
     return {name: np.array([row[name] for row in rows], dtype) for name, dtype in dtypes.items()}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.lists(ROW, max_size=4), st.integers(1, 6), st.data())
 @settings(max_examples=100)
 def test_hypotheses_are_the_same_in_both_forms_and_in_any_company(seed, rows, width, data):

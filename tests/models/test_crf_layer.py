@@ -246,6 +246,7 @@ def test_fit_learns_what_transitions_alone_can_say(mask):
     assert np.array_equal(found, np.maximum(tags, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"jit_compile": True}, {"run_eagerly": True}, {}])
 def test_sample_weights_and_validation_count_rows(how):
     keras.utils.set_random_seed(0)

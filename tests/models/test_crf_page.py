@@ -10,6 +10,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "crf.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_an_example_runs_and_gives_what_it_says(block):
     names, lines, said = {}, block.splitlines(), 0

@@ -58,6 +58,7 @@ def test_too_little_text_is_refused(tmp_path, content, message):
         load_corpus(tmp_path / "a.txt")
 
 
+@pytest.mark.slow
 def test_the_default_corpus_is_the_library_s_source():
     splits = load_corpus("synthetic:40")
     every = [*splits.train, *splits.validation, *splits.test]

@@ -35,6 +35,7 @@ texts = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.lists(texts, min_size=1, max_size=4))
 @example([""])

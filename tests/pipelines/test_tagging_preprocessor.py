@@ -135,6 +135,7 @@ RAW = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(st.lists(RAW, min_size=1, max_size=4))
 def test_both_programs_answer_in_numpy_as_in_tensorflow(raw):

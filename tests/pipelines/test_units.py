@@ -42,6 +42,7 @@ def test_what_training_does_not_have_is_unknown():
     assert len(Units.adapt(["a b c"], "word", size=5)) == 5
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=3))
 def test_both_implementations_agree_and_lose_nothing(texts):

@@ -77,6 +77,7 @@ def check_configuration(configuration, fused):
         check(ids, keras.tree.flatten(layer(x, **arguments)))
 
 
+@pytest.mark.slow
 def test_every_way_to_merge_directions():
     ids, x = embedded()
     outputs = [

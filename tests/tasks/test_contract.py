@@ -74,8 +74,8 @@ def smallest(task):
     return data, task.load(data)
 
 
-# The same kind as `sentiment`, under a name of its own; and what `intent` is, without intents.
-SLOW = {"classify", "tagging"}
+# The same kind as `sentiment`, under a name of its own; and those that take minutes.
+SLOW = {"classify", "intent", "tagging", "translation"}
 # What takes many seconds a kind, fast tests do for one of texts and one of series alone.
 REST = set(tasks.names()) - {"sentiment", "forecast"}
 

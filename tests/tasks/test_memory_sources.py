@@ -44,6 +44,7 @@ def test_memory_and_what_it_is_stored_as_are_one_data_set(name, in_parts, tmp_pa
     assert len(here.test) == len(there.test)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_table_that_it_learned_from(tmp_path):
     task, run = tasks.get("sentiment"), Run(tmp_path / "run")
     settings = task.with_settings(task.settings, {**task.quick, "epochs": 1})

@@ -112,6 +112,7 @@ def command(capsys, monkeypatch, *arguments):
     return json.loads(said.out), said.err
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_the_same_data_from_another_place(
     project, tmp_path, monkeypatch, capsys
 ):

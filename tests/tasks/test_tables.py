@@ -102,6 +102,7 @@ def test_scores_and_configurations_are_seen_at_any_width(search, width):
         assert set(VALUES) <= set(head.split()), "a column for each"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "forecast"], ["doctor"]])
 def test_no_other_table_cuts_anything_off_at_80_columns(arguments):
     narrow, code = on_terminal(80, *arguments)

@@ -104,6 +104,7 @@ def test_texts_that_are_cut_are_told(project):
     assert prepare(SENTIMENT, settings, splits).counts.notes == ()
 
 
+@pytest.mark.slow
 def test_a_finished_run_needs_no_file(project):
     run, told = Run(project / "run"), []
     result = train(
@@ -119,6 +120,7 @@ def test_a_finished_run_needs_no_file(project):
     assert evaluate(run)["metrics"] == result["metrics"]
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_needs_the_file_that_it_began_with(project):
     run, data, settings = Run(project / "run"), DataOptions("rev.csv"), settings_of()
     ready = prepare(SENTIMENT, settings, SENTIMENT.load(data))
