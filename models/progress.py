@@ -99,7 +99,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def _say(self, line: str) -> None:
         console = self.bar.console if self.bar else self.console
         console.print(line, highlight=False, soft_wrap=True)
-        told(line)
+        told(line.partition(":")[0])
 
     def _show(self, epoch_share: float, info: str, at_once: bool = False) -> None:
         """The bar of a notebook, and the epochs so far below it."""

@@ -63,7 +63,7 @@ class SearchDisplay:
             print(message)
             return
         self.console.print(message, highlight=False, soft_wrap=True, markup=False)
-        told(message)
+        told("the search goes on")
 
     def show(self, progress: SearchProgress) -> None:
         """What there is now."""
