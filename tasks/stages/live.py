@@ -63,7 +63,7 @@ class SearchDisplay:
             print(message)
             return
         self.console.print(message, highlight=False, soft_wrap=True, markup=False)
-        told("the search goes on")
+        told(message.partition(";")[0])
 
     def show(self, progress: SearchProgress) -> None:
         """What there is now."""
@@ -73,6 +73,7 @@ class SearchDisplay:
             self._show_in_cell(progress)
         elif progress.ended is not None:
             self.tell(ended_line(progress.ended, progress.rows, self._left(progress)))
+            told("the search goes on")
         if self.live is not None:
             self.live.update(self.table(progress))
 
