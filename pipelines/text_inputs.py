@@ -46,7 +46,10 @@ def text_names(wanted: str, names: Collection[str]) -> tuple[str, ...]:
     """
     if wanted in names or "," not in wanted:
         return (wanted,)
-    return tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    named = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    if not named:
+        raise DataError(f"--text-column {wanted} names no column; write subject, or subject,body")
+    return named
 
 
 def input_names(columns: Sequence[str]) -> tuple[str, ...]:

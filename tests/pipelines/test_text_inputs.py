@@ -167,3 +167,11 @@ def test_examples_are_encoded_as_they_are_asked_for(preprocessor):
     for row, one in zip(encoded, asked, strict=True):
         (tokens,) = preprocessor.encode(preprocessor.to_request([one]))["tokens"]
         np.testing.assert_array_equal(tokens, row)
+
+
+@pytest.mark.parametrize("wanted", [",", " , ", ",,"])
+def test_a_list_that_names_no_column_is_refused(wanted, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("subject,queue\n" + "a,x\nb,y\n" * 20)
+    with pytest.raises(DataError, match="names no column"):
+        load_labelled_text(str(table), text_column=wanted, label_column="queue")
