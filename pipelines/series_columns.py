@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from common.errors import DataError
 from pipelines.frequency import Frequency
 from pipelines.messages import name_list
 from pipelines.missing import is_missing
+from pipelines.named_columns import named_columns
 from pipelines.readers import Row
 from pipelines.series import Written
 from pipelines.series_numbers import NumberColumn, file_marks, is_number
@@ -82,7 +82,11 @@ def find_columns(source: TextRows, head: list[Row], wanted: SeriesColumns) -> Fo
     data = [name for name in header if NUMBER.fullmatch(name) or stamp_formats([name])[1]]
     if source.unit == "line" and data == header:
         raise DataError(f"{file}:1: the first line is data; put a line of column names above it.")
-    wanted = replace(wanted, time=split_names(wanted.time, names), id=split_names(wanted.id, names))
+    time_names, id_names = (
+        named_columns(role, flag, names) if isinstance(role, str) else role
+        for role, flag in ((wanted.time, "--time-column"), (wanted.id, "--id-column"))
+    )
+    wanted = replace(wanted, time=time_names, id=id_names)
     _check_names(file, names, wanted)
     targets, asked = (
         list(wanted.targets),
@@ -112,19 +116,6 @@ def find_columns(source: TextRows, head: list[Row], wanted: SeriesColumns) -> Fo
     rest = [name for name in names if name not in (*columns, *time.roles, *ids)]
     marks = file_marks(row.values[name] for row in head[:200] for name in rest)
     return FoundColumns(table, time, numbers, {wanted.decimal} if wanted.decimal else marks)
-
-
-def split_names(text: tuple[str, ...] | str, names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of ``"store, item"``; a column whose own name has a comma is one.
-
-    >>> split_names("store, item", ["store", "item"]), split_names("Temp, C", ["Temp, C"])
-    (('store', 'item'), ('Temp, C',))
-    """
-    if not isinstance(text, str):
-        return tuple(text)
-    if text in names:
-        return (text,)
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _check_names(file: str, names: list[str], wanted: SeriesColumns) -> None:

@@ -60,15 +60,6 @@ def load_series(source: Source, wanted: SeriesColumns, *, regular: bool = True) 
     return Loaded(series, targets, layout.name, split, [*layout.notes, *notes])
 
 
-def columns_of(text: str) -> tuple[str, ...]:
-    """``"a, b"`` as names.
-
-    >>> columns_of("load, temperature"), columns_of("")
-    (('load', 'temperature'), ())
-    """
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def chosen_columns(series: Series, wanted: SeriesColumns) -> Series:
     """A generated series with some of its columns only.
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DataError
+from pipelines.named_columns import named_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,10 +47,7 @@ def text_names(wanted: str, names: Collection[str]) -> tuple[str, ...]:
     """
     if wanted in names or "," not in wanted:
         return (wanted,)
-    named = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
-    if not named:
-        raise DataError(f"--text-column {wanted} names no column; write subject, or subject,body")
-    return named
+    return tuple(dict.fromkeys(named_columns(wanted, "--text-column")))
 
 
 def input_names(columns: Sequence[str]) -> tuple[str, ...]:

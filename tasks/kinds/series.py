@@ -8,11 +8,12 @@ from typing import Any
 from common.config import Config, choice, number, text
 from common.errors import DataError
 from pipelines.encodings import ENCODING_HELP
+from pipelines.named_columns import named_columns
 from pipelines.raw_windows import window_from_json
 from pipelines.scaling import SeriesPreprocessing
 from pipelines.series import Series
 from pipelines.series_columns import SeriesColumns
-from pipelines.series_sources import chosen_columns, columns_of
+from pipelines.series_sources import chosen_columns
 from tasks.kinds.contract import Task
 
 
@@ -52,7 +53,8 @@ class SeriesReading(Config):
     def columns(self) -> SeriesColumns:
         """What the reader is asked for."""
         return replace(
-            self.trained or SeriesColumns(targets=columns_of(self.target), others=self.others),
+            self.trained
+            or SeriesColumns(targets=named_columns(self.target, "--target"), others=self.others),
             time=self.time_column,
             id=self.id_column,
             timezone=self.timezone,

@@ -6,8 +6,10 @@ import pytest
 
 from common.errors import DataError
 from pipelines.frequency import DAY, HOUR, WEEK, Frequency, iso
-from pipelines.series_columns import SeriesColumns, split_names
+from pipelines.named_columns import named_columns
+from pipelines.series_columns import SeriesColumns
 from pipelines.series_reader import read_series
+from tasks.kinds.forecasting import ForecastReading
 
 STEP = Frequency(1, counter=True)
 
@@ -125,8 +127,20 @@ def test_ids_that_join_to_one_name_stay_two_series(read):
 
 
 def test_a_name_with_a_comma_is_one_column():
-    assert split_names("Temp, C", ["Temp, C", "Temp", "C"]) == ("Temp, C",)
-    assert split_names("Temp, C", ["Temp", "C"]) == ("Temp", "C")
+    assert named_columns("Temp, C", "--target", ["Temp, C", "Temp", "C"]) == ("Temp, C",)
+    assert named_columns("Temp, C", "--target", ["Temp", "C"]) == ("Temp", "C")
+
+
+@pytest.mark.parametrize("role", ["time", "id"])
+def test_a_list_that_names_no_column_is_refused(read, role):
+    with pytest.raises(DataError, match=f"--{role}-column , names no column"):
+        read("date,y", [("2020-01-01", 1), ("2020-01-02", 2)], **{role: ","})
+
+
+@pytest.mark.parametrize("flag", ["target", "covariates", "known"])
+def test_a_setting_that_names_no_column_is_refused(flag):
+    with pytest.raises(DataError, match=f"--{flag} , ,  names no column"):
+        _ = ForecastReading(**{flag: ", , "}).columns
 
 
 def test_frames():

@@ -13,7 +13,8 @@ from common.errors import ConfigError
 from models.forecasting_config import ForecastConfig
 from models.metric import Metric
 from pipelines.forecasting import ForecastPreprocessing, ForecastPreprocessor, last_windows
-from pipelines.series_sources import Loaded, columns_of, load_series
+from pipelines.named_columns import named_columns
+from pipelines.series_sources import Loaded, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_DEMAND_ROWS, synthetic_demand
 from pipelines.windows import (
@@ -52,7 +53,8 @@ class ForecastReading(SeriesReading):
     @property
     def others(self) -> tuple[str, ...]:
         """Covariates, then what is known in advance."""
-        return (*columns_of(self.covariates), *columns_of(self.known))
+        covariates = named_columns(self.covariates, "--covariates")
+        return (*covariates, *named_columns(self.known, "--known"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +84,13 @@ class Forecasting(SeriesTask):
         reading = self.reading(options)
         if reading.lookback == 1:
             raise ConfigError("--lookback 1: give 2 rows or more, or 0 to have it chosen")
-        settings.model.check(reading.lookback, bool(columns_of(reading.covariates)))
+        settings.model.check(reading.lookback, bool(reading.covariates.strip()))
 
     def load(self, options: DataOptions) -> Splits:
         """Windows of train, validation and test, in order of time."""
         reading = self.reading(options)
         loaded = self._loaded(options, reading)
-        known = len(columns_of(reading.known))
+        known = len(named_columns(reading.known, "--known"))
         columns = len(loaded.series[0].columns)
         if synthetic_rows(options.source, 1) is not None and not reading.target:
             known = columns - loaded.targets
@@ -125,7 +127,7 @@ class Forecasting(SeriesTask):
         if rows is None:
             return load_series(options.source, reading.columns)
         series = with_columns(synthetic_demand(rows, options.seed), reading)
-        return Loaded([series], len(columns_of(reading.target)) or 2, series.name)
+        return Loaded([series], len(named_columns(reading.target, "--target")) or 2, series.name)
 
     def adapt(self, settings: Settings, train: Windows) -> ForecastPreprocessor:
         """Scales of the training rows."""
