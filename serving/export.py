@@ -358,6 +358,7 @@ def examples_path(plan: Path) -> Path:
 def write_triton_repository(job: ExportJob, artifacts: dict[str, Any]) -> dict[str, Any]:
     """Model repository of the artefacts that were written and that Triton can load."""
     from serving.triton import plan_reason, write_triton
+    from serving.triton_python import write_python_models
 
     directory, names = job.publication.directory, list(job.cores)
     onnx = (
@@ -376,12 +377,16 @@ def write_triton_repository(job: ExportJob, artifacts: dict[str, Any]) -> dict[s
         plan_paths={} if left_out else plans,
         version=job.publication.version,
     )
+    if onnx:
+        place, version = directory("onnx"), job.publication.version
+        programs = job.reference.programs
+        models += write_python_models(directory("triton"), job.name, programs, place, version)
     return {
         "path": "triton",
         "status": "built",
         "reason": "; ".join(filter(None, ["no Triton server ran here", left_out])),
         "parity": None,
-        "models": models,
+        "models": sorted(models),
         "bytes": size_on_disk(directory("triton")),
         "sha256": checksums(directory("triton")),
     }

@@ -25,24 +25,34 @@ class OnnxModel:
     Args:
         directory: such as ``BUNDLE/onnx/1``.
         threads: number of ONNX Runtime's threads; if None it chooses.
+        signatures: those that are needed; if None, all whose cores are there, and
+            ``serving_default``.
 
     Attributes:
         programs: programs whose cores all exist, by the name of the signature.
 
     Raises:
-        ServingError: a core of ``serving_default`` is not there, or one cannot be loaded.
+        ServingError: a core of a signature that is needed is not there, or one cannot be loaded.
     """
 
-    def __init__(self, directory: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        threads: int | None = None,
+        signatures: Sequence[str] | None = None,
+    ) -> None:
         directory = Path(directory)
         default = directory / "model.onnx"
         if not default.is_file() and not (directory / "preprocessor.json").is_file():
             raise ServingError(f"{default} is not there; export one with `--format onnx`")
         self.preprocessor = load_preprocessor(directory)
         programs = self.preprocessor.programs
-        needed = dict.fromkeys(name for program in programs.values() for name in program.cores)
-        paths = {name: directory / f"{name}.onnx" for name in needed}
-        for name in programs[DEFAULT].cores:
+        if signatures is not None:
+            programs = {name: programs[name] for name in signatures}
+        named = dict.fromkeys(name for program in programs.values() for name in program.cores)
+        paths = {name: directory / f"{name}.onnx" for name in named}
+        needed = [DEFAULT] if signatures is None else signatures
+        for name in (core for signature in needed for core in programs[signature].cores):
             if not paths[name].is_file():
                 raise ServingError(f"{paths[name]} is not there; export it with `--format onnx`")
         cores = {name: OnnxCore(path, threads) for name, path in paths.items() if path.is_file()}

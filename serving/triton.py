@@ -62,8 +62,8 @@ def write_triton(
 
     Args:
         directory: the repository.
-        name: name of the core ``model``; another core is ``<name>_<core>``, and plans have
-            ``_tensorrt`` behind that.
+        name: the core ``model`` is ``<name>_onnx``, another core ``<name>_<core>_onnx``; plans
+            have ``_tensorrt`` in the place of ``_onnx``.
         onnx_paths: ONNX file of each core; one with states is batched by sequences.
         plan_paths: TensorRT plan of each core; the ONNX file from which it was built, and its build
             report, which bounds its batch and the warm-up's length, are next to it.
@@ -79,22 +79,23 @@ def write_triton(
     """
     written = []
     for core, path in (onnx_paths or {}).items():
-        config = model_config(_model_name(name, core), "onnxruntime", path, max_batch, kind)
+        model = _model_name(name, core, "onnx")
+        config = model_config(model, "onnxruntime", path, max_batch, kind)
         _write_model(Path(directory), config, path, version)
         written.append(config["name"])
     for core, path in (plan_paths or {}).items():
         built = read_report(path).get("profile", {})
         largest = min([max_batch, *(shapes[-1][0] for shapes in built.values())])
         usual = {tensor: shapes[1][1:] for tensor, shapes in built.items()}
-        model = f"{_model_name(name, core)}_tensorrt"
+        model = _model_name(name, core, "tensorrt")
         config = model_config(model, "tensorrt", path.with_suffix(".onnx"), largest, "gpu", usual)
         _write_model(Path(directory), config, path, version)
         written.append(model)
     return written
 
 
-def _model_name(name: str, core: str) -> str:
-    return name if core == "model" else f"{name}_{core}"
+def _model_name(name: str, core: str, form: str) -> str:
+    return f"{name}_{form}" if core == "model" else f"{name}_{core}_{form}"
 
 
 def plan_reason(plan_path: Path) -> str | None:
@@ -144,7 +145,7 @@ def model_config(
     }
     if states:
         # No warm-up: its samples would be sequences, and one left open holds a place until idle.
-        return config | {"sequence_batching": _sequences(states)}
+        return config | {"sequence_batching": sequence_batching(states)}
     batches = dict.fromkeys((1, max_batch))
     return config | {
         "dynamic_batching": {
@@ -156,20 +157,34 @@ def model_config(
 
 
 def _tensor(value: onnx.ValueInfoProto, path: Path) -> dict[str, Any]:
-    """Name, type and dimensions; the batch is not one of them."""
     kind = value.type.tensor_type
-    if kind.elem_type not in TYPES:
+    sizes = [size.dim_value or -1 for size in kind.shape.dim]
+    return tensor_fields(value.name, kind.elem_type, sizes, path)
+
+
+def tensor_fields(name: str, dtype: int, sizes: list[int], where: str | Path) -> dict[str, Any]:
+    """Name, type and dimensions of an input or output; the batch is not one of them.
+
+    Args:
+        name: of the tensor.
+        dtype: one of ``onnx.TensorProto.DataType``.
+        sizes: with the batch; -1 for what is open.
+        where: file, or what else has the tensor, for an error.
+
+    Raises:
+        ServingError: Triton has no such type, or the batch is not open.
+    """
+    if dtype not in TYPES:
         raise ServingError(
-            f"{value.name!r} in {path} is {onnx.TensorProto.DataType.Name(kind.elem_type)}, "
+            f"{name!r} in {where} is {onnx.TensorProto.DataType.Name(dtype)}, "
             "which Triton has no type for"
         )
-    sizes = [size.dim_value or -1 for size in kind.shape.dim]
     if sizes[:1] != [-1]:
         raise ServingError(
-            f"{value.name!r} in {path} has the shape {sizes}; Triton makes batches along an open "
+            f"{name!r} in {where} has the shape {sizes}; Triton makes batches along an open "
             "first dimension"
         )
-    tensor = {"name": value.name, "data_type": EnumValue(TYPES[kind.elem_type]), "dims": sizes[1:]}
+    tensor = {"name": name, "data_type": EnumValue(TYPES[dtype]), "dims": sizes[1:]}
     # A list without entries does not exist in Triton: [batch] is a reshaped [batch, 1].
     return tensor if sizes[1:] else {**tensor, "dims": [1], "reshape": {"shape": []}}
 
@@ -210,11 +225,14 @@ def _states(graph: onnx.GraphProto, path: Path) -> list[dict[str, Any]]:
     return states
 
 
-def _sequences(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sequence_batching(states: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """One request a step; "oldest" makes batches of steps that are there, without empty slots.
 
     No control inputs: Triton itself puts the zeros in when a request has the start flag, and with
     this strategy every row of a batch is a request.
+
+    Args:
+        states: that Triton keeps; none where the model does.
     """
     return {
         "max_sequence_idle_microseconds": IDLE_MICROSECONDS,
@@ -243,13 +261,17 @@ def _write_model(directory: Path, config: Mapping[str, Any], source: Path, versi
     target = directory / config["name"] / str(version)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, target / f"model{source.suffix}")
-    for weights in _external_files(source):
+    for weights in external_files(source):
         shutil.copy(weights, target / weights.name)
     write_text(target.parent / "config.pbtxt", text_form(config))
 
 
-def _external_files(source: Path) -> list[Path]:
-    """Weights of an ONNX file that are not in it."""
+def external_files(source: Path) -> list[Path]:
+    """Weights of an ONNX file that are not in it.
+
+    Args:
+        source: the file; one of another sort has none.
+    """
     if source.suffix != ".onnx":
         return []
     names = {

@@ -10,6 +10,7 @@ They live in a descriptor pool of their own, so that a process may hold TensorFl
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ SOURCES = (
 PACKAGES = ("tensorflow.serving", "tensorflow", "seqloom", "grpc.health.v1")
 
 _pool = descriptor_pool.DescriptorPool()
-for _file in FileDescriptorSet.FromString((HERE / "messages.binpb").read_bytes()).file:
+for _file in FileDescriptorSet.FromString(
+    files(__name__).joinpath("messages.binpb").read_bytes()
+).file:
     _pool.Add(_file)
 
 

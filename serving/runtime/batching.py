@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,6 +143,12 @@ class Batcher:
             self._queues.setdefault(group, {}).setdefault(length, deque()).append(task)
             self._ready.notify()
         return task.future
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """No batch is formed until the requests submitted within are all there."""
+        with self._ready:
+            yield
 
     def _joins(self, runner: SignatureRunner) -> bool:
         """Whether requests to a signature may be run together."""
