@@ -15,6 +15,7 @@ import pytest
 
 from serving.runtime.config_files import batch_options, metrics_path, models_of, read_message
 from serving.tf_model_server import parsed
+from serving.triton_python import REQUIREMENTS
 
 yaml = pytest.importorskip("yaml")
 
@@ -119,13 +120,23 @@ def test_compose_names_what_is_there():
         assert not path or (CONFIG / path).is_file(), name
 
 
-def test_the_image_holds_the_extra_serve_and_no_tensorflow():
+def test_the_image_of_triton_has_packages_of_the_extra_serve_alone():
+    text = (DEPLOY / "docker" / "Dockerfile.triton").read_text(encoding="utf-8")
+    (installed,) = re.findall(r"--constraint \S+ \\\n\s+(.+?) \\\n", text)
+    assert set(REQUIREMENTS.split()) <= set(installed.split()) <= extra_serve()
+    assert (ROOT / re.search(r"^COPY (\S+)", text, re.MULTILINE)[1]).is_file()
+
+
+def extra_serve():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.extras_require"]["serve"].splitlines()
-    wanted = {re.match(r"[\w.-]+", line)[0] for line in lines if line and line[0] not in "#"}
+    return {re.match(r"[\w.-]+", line)[0] for line in lines if line and line[0] not in "#"}
+
+
+def test_the_image_holds_the_extra_serve_and_no_tensorflow():
     (installed,) = re.findall(r"--constraint constraints.txt \\\n\s+(.+?) \\\n", DOCKERFILE)
-    assert set(installed.split()) == wanted
+    assert set(installed.split()) == extra_serve()
     assert "--no-deps ." in DOCKERFILE
     assert not re.search(r"^(RUN|COPY).*(tensorflow|keras)", DOCKERFILE, re.MULTILINE)
     for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):

@@ -86,7 +86,7 @@ class TritonPythonModel:
         try:
             tensors = {n: pb_utils.get_input_tensor_by_name(request, n) for n in self.inputs}
             arrays = {n: tensor.as_numpy() for n, tensor in tensors.items() if tensor is not None}
-            if self.sequences:
+            if self.sequences is not None:
                 arrays |= self.sequences.before(request)
             return self.batcher.submit(self.runner, self.runner.encode(arrays))
         except Exception as error:  # noqa: BLE001  it is this request's, not the batch's
@@ -97,7 +97,7 @@ class TritonPythonModel:
             if isinstance(found, Exception):
                 raise found
             outputs = self.runner.decode(found.result())
-            if self.sequences:
+            if self.sequences is not None:
                 self.sequences.after(request, outputs)
             wanted = set(request.requested_output_names())
             return pb_utils.InferenceResponse(
@@ -106,7 +106,7 @@ class TritonPythonModel:
         except Exception as error:  # noqa: BLE001  it is this request's, not the batch's
             return pb_utils.InferenceResponse(error=_triton_error(error))
         finally:
-            if self.sequences:
+            if self.sequences is not None:
                 self.sequences.ended(request)
 
 
@@ -116,14 +116,17 @@ class Sequences:
     Args:
         runner: signature with states.
         idle_seconds: how long Triton keeps a sequence without requests.
+
+    Attributes:
+        open: when each was used last, by ``time.monotonic``, and its states; the one used longest
+            ago is first.
     """
 
     def __init__(self, runner: ProgramRunner, idle_seconds: float) -> None:
         self.runner = runner
         # Longer than Triton, which does not say which one it drops, and whose clock runs otherwise.
         self.idle_seconds = 2 * idle_seconds
-        # The one used longest ago is first.
-        self._open: dict[int | str, tuple[float, Arrays]] = {}
+        self.open: dict[int | str, tuple[float, Arrays]] = {}
 
     def before(self, request: Any) -> Arrays:
         """The states that a step begins with: zeros if the request has the start flag.
@@ -135,12 +138,13 @@ class Sequences:
         identity = request.correlation_id()
         if request.flags() & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START:
             self._keep(identity, self.runner.initial(1))
-        if identity not in self._open:
+        if identity not in self.open:
             raise RequestError(
                 f"sequence {identity} is not open: it was idle for too long, or the model was "
-                "loaded again; begin it with the start flag"
+                "loaded again; begin it with the start flag",
+                code="NOT_FOUND",
             )
-        return self._open[identity][1]
+        return self.open[identity][1]
 
     def after(self, request: Any, outputs: Arrays) -> None:
         """Takes the next states out of the outputs of a step; one that failed changes nothing."""
@@ -151,22 +155,19 @@ class Sequences:
     def ended(self, request: Any) -> None:
         """Forgets the sequence if the request has the end flag, answered or not."""
         if request.flags() & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END:
-            self._open.pop(request.correlation_id(), None)
-
-    def __len__(self) -> int:
-        return len(self._open)
+            self.open.pop(request.correlation_id(), None)
 
     def _keep(self, identity: int | str, states: Arrays) -> None:
-        self._open.pop(identity, None)
-        self._open[identity] = (time.monotonic(), states)
+        self.open.pop(identity, None)
+        self.open[identity] = (time.monotonic(), states)
 
     def _expire(self) -> None:
         before = time.monotonic() - self.idle_seconds
-        while self._open:
-            first = next(iter(self._open))
-            if self._open[first][0] >= before:
+        while self.open:
+            first = next(iter(self.open))
+            if self.open[first][0] >= before:
                 return
-            del self._open[first]
+            del self.open[first]
 
 
 def _sendable(array: np.ndarray) -> np.ndarray:

@@ -494,14 +494,15 @@ def test_plans_are_built_and_said_not_to_have_run(exported, tmp_path):
         with np.load(place / "verification.npz") as stored:
             assert stored["tokens"].shape[0] == 32
     rtx = load_library().__name__ != "tensorrt"  # whose plans Triton does not load
-    assert manifest["artifacts"]["triton"]["models"] == ["m"] + ["m_tensorrt"] * (not rtx)
+    assert manifest["artifacts"]["triton"]["models"] == ["m", "m_onnx"] + ["m_tensorrt"] * (not rtx)
     assert ("plans of tensorrt, not" in manifest["artifacts"]["triton"]["reason"]) == rtx
     if reason:
         with pytest.raises(ServingError, match=re.escape(reason)):
             verify_bundle(tmp_path)
     export(exported, tmp_path, ("onnx", "triton"))
-    versions = {path.name for path in (tmp_path / "triton" / "m").iterdir()}
-    assert versions == {"1", "2", "config.pbtxt"}
+    for name in ("m", "m_onnx"):
+        versions = {path.name for path in (tmp_path / "triton" / name).iterdir()}
+        assert versions == {"1", "2", "config.pbtxt"}
 
 
 def test_verifying_a_bundle_without_an_engine_is_refused(published):

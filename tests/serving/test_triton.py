@@ -35,7 +35,7 @@ def repository(tmp_path_factory):
         root, "words", onnx_paths={name: scratch / f"{name}.onnx" for name in ("model", "step")},
         plan_paths={"model": scratch / "model.plan"}, version=4, max_batch=16,
     )  # fmt: skip
-    assert names == ["words", "words_step", "words_tensorrt"]
+    assert names == ["words_onnx", "words_step_onnx", "words_tensorrt"]
     return root
 
 
@@ -47,8 +47,8 @@ def config(repository, name):
 def test_each_model_has_its_file_in_its_version(repository):
     files = sorted(str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file())
     assert files == [
-        "words/4/model.onnx", "words/config.pbtxt",
-        "words_step/4/model.onnx", "words_step/config.pbtxt",
+        "words_onnx/4/model.onnx", "words_onnx/config.pbtxt",
+        "words_step_onnx/4/model.onnx", "words_step_onnx/config.pbtxt",
         "words_tensorrt/4/model.plan", "words_tensorrt/config.pbtxt",
     ]  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_each_model_has_its_file_in_its_version(repository):
 @pytest.mark.parametrize(
     ("name", "backend", "kind", "preferred", "most", "steps"),
     [
-        ("words", "onnxruntime", "KIND_CPU", [8, 16], 16, 32),
+        ("words_onnx", "onnxruntime", "KIND_CPU", [8, 16], 16, 32),
         ("words_tensorrt", "tensorrt", "KIND_GPU", [8], 12, 24),
     ],
 )
@@ -83,7 +83,7 @@ def test_whole_sequences_are_batched_dynamically(
 
 
 def test_steps_are_sequences_with_states_that_begin_at_zero(repository):
-    parsed = config(repository, "words_step")
+    parsed = config(repository, "words_step_onnx")
     assert parsed.WhichOneof("scheduling_choice") == "sequence_batching"
     assert parsed.sequence_batching.WhichOneof("strategy_choice") == "oldest"
     assert not parsed.sequence_batching.control_input
@@ -138,9 +138,9 @@ class Server:
 
 
 def test_steps_of_several_sequences_in_one_batch_equal_the_whole_model(repository):
-    whole = onnxruntime.InferenceSession(repository / "words" / "4" / "model.onnx")
+    whole = onnxruntime.InferenceSession(repository / "words_onnx" / "4" / "model.onnx")
     texts = {7: [1, 2, 3, 4], 8: [5, 6], 9: [8, 7, 6]}
-    server, found = Server(repository, "words_step"), {7: [], 8: [], 9: []}
+    server, found = Server(repository, "words_step_onnx"), {7: [], 8: [], 9: []}
     # (sequence, step): one alone, two together in either order, one that joins late.
     for batch in ([(7, 0)], [(8, 0), (7, 1)], [(7, 2), (8, 1), (9, 0)], [(9, 1), (7, 3)], [(9, 2)]):
         answers = server.batch([
@@ -186,7 +186,7 @@ def same(name, kind, shape):
 def test_types_and_shapes_are_those_of_the_file(tmp_path, kind, want):
     source = write_model(tmp_path / "m.onnx", *same("x", kind, ["b", 5, "t", 2]))
     write_triton(tmp_path, "m", onnx_paths={"model": source}, max_batch=1, kind="gpu")
-    parsed = config(tmp_path, "m")
+    parsed = config(tmp_path, "m_onnx")
     for tensor in (*parsed.input, *parsed.output):
         assert (tensor.data_type, list(tensor.dims)) == (model_config.DataType.Value(want),
                                                          [5, -1, 2])  # fmt: skip
@@ -200,15 +200,15 @@ def test_types_and_shapes_are_those_of_the_file(tmp_path, kind, want):
 def test_weights_beside_the_file_go_with_it(tmp_path):
     source = write_model(tmp_path / "m.onnx", *same("x", TensorProto.FLOAT, ["b"]), external=True)
     write_triton(tmp_path / "repository", "m", onnx_paths={"model": source})
-    place = tmp_path / "repository" / "m" / "1"
+    place = tmp_path / "repository" / "m_onnx" / "1"
     assert (place / "big.data").read_bytes() == (tmp_path / "big.data").read_bytes()
     onnx.checker.check_model(place / "model.onnx")  # which looks for the weights beside it
 
 
 def test_a_step_model_without_states_is_an_ordinary_model(tmp_path):
     source = write_model(tmp_path / "step.onnx", *same("x", TensorProto.FLOAT, ["b", 2]))
-    assert write_triton(tmp_path, "m", onnx_paths={"step": source}) == ["m_step"]
-    assert config(tmp_path, "m_step").WhichOneof("scheduling_choice") == "dynamic_batching"
+    assert write_triton(tmp_path, "m", onnx_paths={"step": source}) == ["m_step_onnx"]
+    assert config(tmp_path, "m_step_onnx").WhichOneof("scheduling_choice") == "dynamic_batching"
 
 
 @pytest.mark.parametrize(

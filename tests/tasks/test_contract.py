@@ -24,10 +24,12 @@ import tasks
 from common.errors import DataError
 from models.training import for_model, make_variables
 from pipelines.program import DEFAULT, NEXT
-from pipelines.ragged import as_lists, instances, split
+from pipelines.ragged import as_lists, instances, split, take
 from pipelines.responses import readable, respond
 from reports.judged import matrix_of, read_judged, value
 from serving.comparing import differences
+from serving.predictor import OnnxModel
+from serving.triton_python import write_python_models
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.exporting import export
 from tasks.stages.predicting import keras_program, keras_responses
@@ -542,3 +544,46 @@ def test_a_stream_keeps_the_states(trained):
             outputs = outputs if len(expected) > 1 else {next(iter(expected)): outputs}
             assert_answers_equal(outputs, as_lists(expected))
         assert posted(ready, f"streams/{stream}:close", "{}")["steps"] == len(want)
+
+
+def assert_close(got, want):
+    """Tensors as Triton's clients get them: text equal, numbers close."""
+    assert got.keys() == want.keys()
+    for name, array in want.items():
+        if array.dtype == object:
+            assert got[name].tolist() == array.tolist()
+        else:
+            scale = max(1.0, float(np.max(np.abs(array), initial=0, where=np.isfinite(array))))
+            np.testing.assert_allclose(got[name], array, atol=ANSWERS_APART * scale, rtol=0)
+
+
+def test_a_model_of_triton_answers_every_signature_as_the_predictor(trained, tmp_path):
+    """Each row as a request of its own, all in one batch; steps as a sequence."""
+    pytest.importorskip("tritonclient.grpc.model_config_pb2")
+    from tests.serving.triton_fake import LocalTriton, TritonError, as_sent
+
+    onnx = trained.bundle / trained.exported["artifacts"]["onnx"]["path"]
+    programs = OnnxModel(onnx, threads=1).programs
+    names = write_python_models(tmp_path, "m", programs, onnx)
+    request = trained.run.preprocessor().to_request(trained.raw)
+    for name, loaded in zip(names, programs.values(), strict=True):
+        triton, fields = LocalTriton(tmp_path / name), loaded.program.fields
+        if loaded.states:
+            first = {n: x[:1] for n, x in request.items()}
+            want = loaded.replay(loaded.run, first)
+            for t, example in enumerate(loaded.program.examples(first)):
+                got = triton.ask(as_sent(example), sequence=5, start=not t, end=t == len(want) - 1)
+                assert not isinstance(got, TritonError), got.message()
+                kept = {
+                    n: x for n, x in want[t].items() if n.removesuffix(NEXT) not in loaded.states
+                }
+                assert_close(got, as_sent(kept))
+            assert not triton.model.sequences.open
+        else:
+            (example,) = loaded.program.examples(request)
+            rows = [take(example, slice(i, i + 1), fields) for i in range(len(trained.raw))]
+            answers = triton.batch([(as_sent(row), {}) for row in rows])
+            for row, got in zip(rows, answers, strict=True):
+                assert not isinstance(got, TritonError), got.message()
+                assert_close(got, as_sent(loaded.run(row)))
+        triton.close()
