@@ -289,8 +289,8 @@ class Transcribe(SoundProgram):
             "text": texts,
             "log_probability": log_likelihood(scores, steps, symbols, count),
             "characters": names[symbols],
-            "starts": np.where(inside, first * a_step, np.float32(0)),
-            "ends": np.where(inside, (last + 1) * a_step, np.float32(0)),
+            "starts": np.where(inside, first.astype(np.float32) * a_step, np.float32(0)),
+            "ends": np.where(inside, (last + 1).astype(np.float32) * a_step, np.float32(0)),
             "count": count,
         }
 

@@ -17,8 +17,6 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 ASK = """
 import importlib.util, json, pathlib, sys, sysconfig
 spec = importlib.util.find_spec("pytriton")
@@ -32,20 +30,28 @@ print(json.dumps({
 """
 
 
+class NoTriton(Exception):
+    """There is no Triton here that could run the models; the message says what is missing."""
+
+
 def found():
-    """Where the server's Python has what; skips the test if something is not there."""
+    """Where the server's Python has what.
+
+    Raises:
+        NoTriton: something is not there.
+    """
     python = os.environ.get("TRITON_PYTHON", sys.executable)
     done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, timeout=60)
     if done.returncode:
-        pytest.skip(f"{python} cannot run Triton's models: {done.stderr.strip()[-200:]}")
+        raise NoTriton(f"{python} cannot run Triton's models: {done.stderr.strip()[-200:]}")
     place = json.loads(done.stdout)
     if place["wheel"] is None:
-        pytest.skip("nvidia-pytriton, which carries tritonserver, is not installed; "
+        raise NoTriton("nvidia-pytriton, which carries tritonserver, is not installed; "
                     "TRITON_PYTHON may name a Python that has it")  # fmt: skip
     if place["missing"]:
-        pytest.skip(f"{python} has no {', '.join(place['missing'])}")
+        raise NoTriton(f"{python} has no {', '.join(place['missing'])}")
     if not place["numpy"].startswith("1."):
-        pytest.skip(f"this Triton's Python backend needs numpy<2; {python} has {place['numpy']}")
+        raise NoTriton(f"this Triton's Python backend needs numpy<2; {python} has {place['numpy']}")
     return place
 
 
@@ -72,7 +78,7 @@ def triton(repository, models, scratch):
     backend.mkdir(parents=True)
     stub = server / "python_backend_stubs" / place["version"] / "triton_python_backend_stub"
     if not stub.is_file():
-        pytest.skip(f"nvidia-pytriton has no stub for Python {place['version']}")
+        raise NoTriton(f"nvidia-pytriton has no stub for Python {place['version']}")
     for source in (*(server / "backends" / "python").glob("*.*"), stub):
         shutil.copy(source, backend / source.name)
     (backend / stub.name).chmod(0o755)

@@ -28,6 +28,7 @@ from pipelines.ragged import as_lists, instances, split, take
 from pipelines.responses import readable, respond
 from reports.judged import matrix_of, read_judged, value
 from serving.comparing import differences
+from serving.errors import RequestError
 from serving.predictor import OnnxModel
 from serving.triton_python import write_python_models
 from tasks.kinds.contract import DataOptions, Settings, Task
@@ -584,6 +585,13 @@ def test_a_model_of_triton_answers_every_signature_as_the_predictor(trained, tmp
             rows = [take(example, slice(i, i + 1), fields) for i in range(len(trained.raw))]
             answers = triton.batch([(as_sent(row), {}) for row in rows])
             for row, got in zip(rows, answers, strict=True):
-                assert not isinstance(got, TritonError), got.message()
-                assert_close(got, as_sent(loaded.run(row)))
+                try:
+                    want = as_sent(loaded.run(row))
+                except RequestError as refused:  # such as sound of no sample, which pads a batch
+                    want = refused.message
+                if isinstance(want, str):
+                    assert got.message() == want
+                else:
+                    assert not isinstance(got, TritonError), got.message()
+                    assert_close(got, want)
         triton.close()
