@@ -66,7 +66,7 @@ class TritonPythonModel:
         self.inputs = [n for n in program.signature["inputs"] if n not in program.states]
         batching = config.get("sequence_batching")
         idle = int(batching["max_sequence_idle_microseconds"]) / 1e6 if batching else 0.0
-        self.sequences = Sequences(self.runner, idle) if batching else None
+        self.sequences = OpenSequences(self.runner, idle) if batching else None
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request; a bad request fails alone.
@@ -110,7 +110,7 @@ class TritonPythonModel:
                 self.sequences.ended(request)
 
 
-class Sequences:
+class OpenSequences:
     """States of the open sequences, by correlation id.
 
     Args:
