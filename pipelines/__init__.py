@@ -17,7 +17,6 @@ __all__, __getattr__, __dir__ = lazy_names(
         "TextEncoder": "pipelines.text",
         "TextClassificationPreprocessor": "pipelines.text_classification",
         "load_preprocessor": "pipelines.preprocessor",
-        "bucketed_batches": "pipelines.batching",
         "adding_problem": "pipelines.synthetic_memory",
         "copy_task": "pipelines.synthetic_memory",
     },

@@ -1,33 +1,29 @@
-"""Length-bucketed, padded, cached and prefetched batches.
+"""Batches of rows of like length, each padded to its own longest row.
 
 A recurrent layer costs as many steps as the longest row of its batch has, so rows of like length
-belong together. Rows are shuffled first and then gathered by length: batches differ from epoch to
-epoch, and two iterations under one seed give the same batches in the same order.
+belong together. For training, rows are sorted by a length that is jittered anew in each epoch, cut
+into batches of one size and taken in random order: company and order differ from epoch to epoch,
+and two iterations under one seed give the same batches in the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from pipelines.ragged import Columns, Fields, Ragged
+
+Batch = tuple[dict[str, tf.Tensor], ...]  # inputs, targets and perhaps weights
 # To look for Python's own control flow in these functions costs each process up to a second.
-_plain = tf.autograph.experimental.do_not_convert
-
-
-def bucket_boundaries(lengths: Sequence[int], buckets: int = 10) -> list[int]:
-    """Upper bounds (exclusive) that part ``lengths`` into buckets of about equal work.
-
-    The bounds are quantiles of the lengths; equal ones fall together.
-
-    >>> bucket_boundaries([1, 2, 3, 4, 5, 6, 7, 8], buckets=4)
-    [3, 5, 7]
-    """
-    quantiles = np.quantile(lengths, np.arange(1, buckets) / buckets, method="lower")
-    return [int(bound) + 1 for bound in np.unique(quantiles) if bound < max(lengths)]
+plain = tf.autograph.experimental.do_not_convert
+# tf.data's rewrites of its graph copy what a function has captured: all rows.
+UNCOPIED = tf.data.Options()
+UNCOPIED.experimental_optimization.apply_default_optimizations = False
+# Rows whose lengths differ by less than this share may meet in a batch, however many lie between.
+SPREAD = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,13 @@ class ShuffledEpochs:
     it would have seen.
 
     Attributes:
-        batches_of: batches of the epoch of this number, a tensor.
+        maker: takes the number of an epoch, a tensor; gives a function from the number of a batch,
+            a tensor too, to that batch of the epoch.
         steps: batches in each epoch.
-        options: of tf.data; its own choice unless told.
     """
 
-    batches_of: Callable[[tf.Tensor], tf.data.Dataset]
+    maker: Callable[[tf.Tensor], Callable[[tf.Tensor], Batch]]
     steps: int
-    options: tf.data.Options | None = None
 
     def one(self, epoch: int) -> tf.data.Dataset:
         """Batches of one epoch."""
@@ -53,129 +48,108 @@ class ShuffledEpochs:
 
     def starting_with(self, epoch: int) -> tf.data.Dataset:
         """One epoch after the other without end; ``fit`` takes ``steps`` of it an epoch."""
-        numbers = tf.data.Dataset.range(epoch, 2**31)
+        numbers, steps = tf.data.Dataset.range(epoch, 2**31), tf.data.Dataset.range(self.steps)
+        batches = numbers.flat_map(
+            plain(lambda epoch: steps.map(plain(self.maker(epoch)), tf.data.AUTOTUNE))
+        )
         # Two suffice; tuned automatically, the buffer grows for as long as training goes.
-        batches = numbers.flat_map(self.batches_of).prefetch(2)
-        return batches.with_options(self.options) if self.options else batches
+        return batches.prefetch(2).with_options(UNCOPIED)
 
 
 def shuffled_epochs(
-    examples: tf.data.Dataset,
-    *,
-    length_key: str | Sequence[str],
+    parts: Sequence[Columns],
+    lengths: np.ndarray,
     batch_size: int,
     seed: int,
-    buckets: int = 10,
-    lengths: Sequence[int] | None = None,
-    padding: Mapping[str, Any] | None = None,
+    fields: Fields,
+    spread: float = SPREAD,
 ) -> ShuffledEpochs:
-    """Shuffles the examples of each epoch and batches them by length.
+    """Every row once an epoch, in batches of like length that come in random order.
+
+    All batches of an epoch are of one size, give or take a row: a smaller one at the end would be
+    noisier than the others and would have the last word.
 
     Args:
-        examples: as for ``bucketed_batches``.
-        length_key: as for ``bucketed_batches``.
-        batch_size: rows in a batch.
+        parts: as for ``length_batches``.
+        lengths: as for ``length_batches``.
+        batch_size: most rows in a batch.
         seed: decides the order, together with the number of the epoch.
-        buckets: number of length classes.
-        lengths: as for ``bucketed_batches``.
-        padding: as for ``bucketed_batches``.
+        fields: as for ``length_batches``.
+        spread: by how much at most, as a share, a length is lengthened at random before rows are
+            sorted by it. With 0 rows of a rare length would have the same company in each epoch;
+            the more, the more is padded.
 
     Raises:
-        ValueError: there is no example.
+        ValueError: there is no row.
     """
-    examples, lengths = _remembered(examples, length_key, lengths)
-    boundaries = bucket_boundaries(lengths, buckets)
+    gather, ends = gatherer(parts, fields), _ends(len(lengths), batch_size)
+    costs, steps = tf.constant(lengths, tf.float64), len(ends) - 1
 
-    @_plain
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        # flat_map traces this in a graph of its own; with a seed there, the order follows from the
-        # numbers below alone, and not from the seed that the rest of the process happens to use.
-        tf.compat.v1.get_default_graph().seed = 1
-        # The factor keeps (seed 0, epoch 1) apart from (seed 1, epoch 0).
-        mixed = seed * 1_000_003 + epoch
-        rows = examples.shuffle(len(lengths), seed=mixed, reshuffle_each_iteration=False)
-        return _bucketed(rows, length_key, boundaries, batch_size, padding)
+    def maker(epoch: tf.Tensor) -> Callable[[tf.Tensor], Batch]:
+        draw = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        jitter, equal = tf.unstack(
+            tf.random.stateless_uniform([2, len(lengths)], draw, dtype=tf.float64)
+        )
+        # Lengths are whole numbers: what is added decides between equal ones alone.
+        order = tf.argsort(costs * (1 + spread * jitter) + equal)
+        turns = tf.random.experimental.stateless_shuffle(tf.range(steps), draw)
+        return lambda number: gather(order[ends[turns[number]] : ends[turns[number] + 1]])
 
-    return ShuffledEpochs(batches_of, _number_of_batches(lengths, boundaries, batch_size))
+    return ShuffledEpochs(maker, steps)
 
 
-def bucketed_batches(
-    examples: tf.data.Dataset,
-    *,
-    length_key: str | Sequence[str],
-    batch_size: int,
-    buckets: int = 10,
-    lengths: Sequence[int] | None = None,
-    padding: Mapping[str, Any] | None = None,
+def length_batches(
+    parts: Sequence[Columns], lengths: np.ndarray, batch_size: int, fields: Fields
 ) -> tf.data.Dataset:
-    """Batches of ``(inputs, targets[, weights])``, each padded to its own longest row.
+    """Every row once, the short ones first, equally long ones in their order.
 
     Args:
-        examples: unbatched, deterministic from one pass to the next.
-        length_key: the input whose first axis is the length; of several the longest counts.
-        batch_size: rows in a batch.
-        buckets: number of length classes.
-        lengths: length of every example; they are then taken to be in memory. With None this
-            function makes a first pass, after which they are.
-        padding: value that lengthens an input, target or weight, by name; zero where not named.
+        parts: inputs, targets and perhaps weights: named columns, one row for each example.
+        lengths: ``<int64>[examples]``, what each row costs.
+        batch_size: most rows in a batch.
+        fields: padding of ragged columns by name; zero, or no text, where not named.
 
     Raises:
-        ValueError: there is no example.
+        ValueError: there is no row.
     """
-    examples, lengths = _remembered(examples, length_key, lengths)
-    boundaries = bucket_boundaries(lengths, buckets)
-    steps = _number_of_batches(lengths, boundaries, batch_size)
-    batches = _bucketed(examples, length_key, boundaries, batch_size, padding)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    gather, ends = gatherer(parts, fields), _ends(len(lengths), batch_size)
+    order = tf.constant(np.argsort(lengths, kind="stable"))
+    numbers = tf.data.Dataset.range(len(ends) - 1)
+    batches = numbers.map(plain(lambda i: gather(order[ends[i] : ends[i + 1]])))
+    return batches.prefetch(2).with_options(UNCOPIED)
 
 
-def _remembered(
-    examples: tf.data.Dataset, length_key: str | Sequence[str], lengths: Sequence[int] | None
-) -> tuple[tf.data.Dataset, Sequence[int]]:
-    """The examples, kept in memory, and their lengths."""
-    if lengths is None:
-        examples, names = examples.cache(), _names(length_key)
-        lengths = [
-            max(len(inputs[name]) for name in names) for inputs, *_ in examples.as_numpy_iterator()
-        ]
-    if not len(lengths):
-        raise ValueError("no examples to batch")
-    return examples, lengths
+def gatherer(parts: Sequence[Columns], fields: Fields) -> Callable[[tf.Tensor], Batch]:
+    """A function from numbers of rows ``<int>[batch]`` to their batch, padded.
 
+    Args:
+        parts: as for ``length_batches``; they are copied once.
+        fields: likewise.
+    """
 
-def _names(length_key: str | Sequence[str]) -> Sequence[str]:
-    return (length_key,) if isinstance(length_key, str) else length_key
+    def tensor(column: np.ndarray | Ragged) -> tf.Tensor | tf.RaggedTensor:
+        if not isinstance(column, Ragged):
+            return tf.convert_to_tensor(column)
+        return tf.RaggedTensor.from_row_splits(column.values, column.ends, validate=False)
 
+    tensors = [{name: tensor(column) for name, column in part.items()} for part in parts]
 
-def _bucketed(
-    examples: tf.data.Dataset,
-    length_key: str | Sequence[str],
-    boundaries: list[int],
-    batch_size: int,
-    padding: Mapping[str, Any] | None,
-) -> tf.data.Dataset:
-    names, values = _names(length_key), padding or {}
-    if not names:  # every row is as long as the others
-        return examples.batch(batch_size)
+    def batch(name: str, column: tf.Tensor | tf.RaggedTensor, rows: tf.Tensor) -> tf.Tensor:
+        found = tf.gather(column, rows)
+        if not isinstance(column, tf.RaggedTensor):
+            return found
+        usual = "" if column.dtype == tf.string else 0
+        padding = fields[name].padding if name in fields else usual
+        return found.to_tensor(padding if usual == "" else tf.cast(padding, column.dtype))
 
-    def value(path: str, spec: tf.TensorSpec) -> tf.Tensor:
-        usual = "" if spec.dtype == tf.string else 0
-        return tf.cast(values.get(path, usual), spec.dtype) if usual == 0 else tf.constant(
-            values.get(path, usual))  # fmt: skip
-
-    def values_of(part: Any) -> Any:
-        if not isinstance(part, Mapping):
-            return value("", part)
-        return {name: value(name, spec) for name, spec in part.items()}
-
-    return examples.bucket_by_sequence_length(
-        _plain(lambda inputs, *_: tf.reduce_max([tf.shape(inputs[name])[0] for name in names])),
-        bucket_boundaries=boundaries,
-        bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
-        padding_values=tuple(values_of(part) for part in examples.element_spec),
+    return lambda rows: tuple(
+        {name: batch(name, column, rows) for name, column in part.items()} for part in tensors
     )
 
 
-def _number_of_batches(lengths: Sequence[int], boundaries: list[int], batch_size: int) -> int:
-    counts = np.bincount(np.searchsorted(boundaries, lengths, side="right"))
-    return int(np.sum(-(-counts // batch_size)))
+def _ends(rows: int, batch_size: int) -> tf.Tensor:
+    """Where each of as few batches as it takes begins, and where the last one ends."""
+    if not rows:
+        raise ValueError("no examples to batch")
+    steps = -(-rows // batch_size)
+    return tf.constant(np.arange(steps + 1) * rows // steps)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from pipelines.ragged import Fields, Ragged
+from pipelines.ragged import Columns, Fields, Ragged
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from pipelines.batching import ShuffledEpochs
     from pipelines.windows import Windows
-
-Columns = Mapping[str, "np.ndarray | Ragged"]
 
 
 class Encoded(Protocol):
@@ -69,41 +66,21 @@ class EncodedRows:
         return np.max(found, axis=0) if found else np.ones(len(self), np.int64)
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
-        """See ``Encoded``."""
-        from pipelines.batching import bucketed_batches
+        """See ``Encoded``; the short ones come first."""
+        from pipelines.batching import length_batches
 
-        return bucketed_batches(self.dataset(), batch_size=batch_size, **self._lengthening)
+        return length_batches(self._parts, self.lengths, batch_size, self.fields)
 
     def training_batches(self, batch_size: int, seed: int) -> ShuffledEpochs:
         """See ``Encoded``."""
         from pipelines.batching import shuffled_epochs
 
-        return shuffled_epochs(
-            self.dataset(), batch_size=batch_size, seed=seed, **self._lengthening
-        )
+        return shuffled_epochs(self._parts, self.lengths, batch_size, seed, self.fields)
 
     @property
-    def _lengthening(self) -> dict[str, Any]:
-        ragged = [name for name, x in self.inputs.items() if isinstance(x, Ragged)]
-        padding = {name: one.padding for name, one in self.fields.items()}
-        return {"length_key": tuple(ragged), "padding": padding, "lengths": self.lengths}
-
-    def dataset(self) -> tf.data.Dataset:
-        """The examples, unbatched and dense."""
-        import tensorflow as tf
-
-        def tensors(columns: Columns) -> dict[str, Any]:
-            return {
-                name: tf.RaggedTensor.from_row_splits(x.values, x.ends, validate=False)
-                if isinstance(x, Ragged) else x
-                for name, x in columns.items()
-            }  # fmt: skip
-
-        parts = [self.inputs, self.targets] + ([self.weights] if self.weights is not None else [])
-        rows = tf.data.Dataset.from_tensor_slices(tuple(map(tensors, parts)))
-        # A row of a ragged tensor is typed as ragged until a map has seen it; then it is dense.
-        as_is = tf.autograph.experimental.do_not_convert(lambda *parts: parts)
-        return rows.map(as_is)
+    def _parts(self) -> tuple[Columns, ...]:
+        parts = (self.inputs, self.targets)
+        return parts if self.weights is None else (*parts, self.weights)
 
 
 @dataclass(frozen=True)

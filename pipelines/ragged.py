@@ -88,6 +88,9 @@ class Ragged:
         return np.split(self.values, self.ends[1:-1]) if len(self) else []
 
 
+Columns = Mapping[str, "np.ndarray | Ragged"]  # of one row for each example
+
+
 def padded(rows: Sequence[np.ndarray], padding: Any = 0, axes: Iterable[int] = (1,)) -> np.ndarray:
     """Rows ``[time, ...]`` as one array ``[rows, longest, ...]``.
 

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.batching import ShuffledEpochs
+from pipelines.batching import UNCOPIED, ShuffledEpochs
 from pipelines.windows import Windows
 
 Batch = dict[str, tf.Tensor]
-# tf.data's rewrites of its graph copy what a function has captured: the whole table.
-_UNCOPIED = tf.data.Options()
-_UNCOPIED.experimental_optimization.apply_default_optimizations = False
 
 
 def gatherer(windows: Windows) -> Callable[[tf.Tensor], Batch]:
@@ -67,7 +64,7 @@ def window_batches(
     gather = gatherer(windows)
     starts = tf.data.Dataset.from_tensor_slices(windows.starts).batch(batch_size)
     batches = starts.map(lambda rows: prepare(gather(rows)), tf.data.AUTOTUNE).prefetch(2)
-    return batches.with_options(_UNCOPIED)
+    return batches.with_options(UNCOPIED)
 
 
 def shuffled_windows(
@@ -77,11 +74,10 @@ def shuffled_windows(
     gather = gatherer(windows)
     starts = tf.constant(windows.starts)
 
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+    def maker(epoch: tf.Tensor) -> Callable[[tf.Tensor], Any]:
         order = tf.random.experimental.stateless_shuffle(
             starts, tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
         )
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return rows.map(lambda found: prepare(gather(found)), tf.data.AUTOTUNE)
+        return lambda i: prepare(gather(order[i * batch_size : (i + 1) * batch_size]))
 
-    return ShuffledEpochs(batches_of, -(-len(windows) // batch_size), _UNCOPIED)
+    return ShuffledEpochs(maker, -(-len(windows) // batch_size))

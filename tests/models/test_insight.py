@@ -14,7 +14,8 @@ from models.config import RecurrentConfig
 from models.insight import Insight, measure
 from models.projector import write_projector
 from models.training import compile_model, fit
-from pipelines.batching import bucketed_batches, shuffled_epochs
+from pipelines.encoded import EncodedRows
+from pipelines.ragged import Ragged
 
 CONFIG = RecurrentConfig(epochs=2, batch_size=8, average=0.9)
 WORDS = ["", "a", "b\tc", "\n", "é", "[END]"]
@@ -32,18 +33,15 @@ def model_of(layer, sequences=False):
 def examples(count=24):
     draws = np.random.default_rng(0)
     rows = [draws.integers(1, 6, draws.integers(2, 7)) for _ in range(count)]
-    ragged = tf.ragged.constant([row.tolist() for row in rows], dtype=tf.int32)
     targets = np.array([[row.mean()] for row in rows], np.float32)
-    whole = tf.data.Dataset.from_tensor_slices(({"tokens": ragged}, {"y": targets}))
-    return whole.map(lambda x, y: (x, y))
+    return EncodedRows({"tokens": Ragged.of(rows, np.int32)}, {"y": targets})
 
 
 def trained(directory, insight):
     keras.utils.set_random_seed(5)
     model = model_of(keras.layers.LSTM(4, name="cell"))
     whole = examples()
-    validation = bucketed_batches(whole, length_key="tokens", batch_size=8, buckets=1)
-    epochs = shuffled_epochs(whole, length_key="tokens", batch_size=8, seed=1, buckets=1)
+    validation, epochs = whole.batches(8), whole.training_batches(8, seed=1)
     extra = [Insight(directory / "tensorboard", validation, {"words": WORDS}, {"units": 4})]
     fit(model, epochs, validation, CONFIG, directory, monitor="val_loss", mode="min",
         callbacks=extra if insight else [])  # fmt: skip
@@ -93,7 +91,7 @@ def test_a_board_has_states_gates_norms_and_distances(board):
 
 def test_an_epoch_that_is_repeated_is_written_once(board):
     directory, model = board
-    batches = bucketed_batches(examples(), length_key="tokens", batch_size=8, buckets=1)
+    batches = examples().batches(8)
     again = Insight(directory / "tensorboard", batches, {"words": WORDS}, {"units": 4})
     again.set_model(model)
     again.on_train_begin()
