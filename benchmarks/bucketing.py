@@ -101,6 +101,9 @@ class Measured:
         settings = self.task.with_settings(self.task.settings, changes)
         self.settings, _ = self.task.resolve(settings, data, splits)
         self.preprocessor = self.task.adapt(self.settings, splits.train)
+        self.counts = self.task.count(
+            self.settings, self.preprocessor, self.preprocessor.encoded(splits.train)
+        )
         parts = (splits.train, [*splits.validation, *splits.test])
         self.train, self.judged = (
             shortened(self.preprocessor.encoded(part), kept) for part in parts
@@ -110,7 +113,7 @@ class Measured:
     def network(self, seed: int) -> keras.Model:
         """Compiled, with the weights of this seed."""
         keras.utils.set_random_seed(seed)
-        return self.task.build(self.settings, self.preprocessor, None)
+        return self.task.build(self.settings, self.preprocessor, self.counts)
 
     def accuracy(self, model: keras.Model) -> float:
         """On validation and test together."""

@@ -34,6 +34,7 @@ class RecurrentConfig(Config):
     batch_size: int = number(32, 1, 65536, "examples a step")
     epochs: int = number(12, 1, 100000, "greatest number of epochs")
     patience: int = number(4, 1, 100000, "epochs without a better validation score before the end")
+    devices: int = number(1, 1, 64, "GPUs of this machine that share each batch")
     mixed_precision: bool = switch(
         False, "train in 16 bits: float16 on a GPU, bfloat16 where processors multiply that faster"
     )

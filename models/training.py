@@ -34,6 +34,7 @@ from models.callbacks import (
     read_history,
 )
 from models.config import RecurrentConfig
+from models.replicas import keep_batches_whole
 
 EARLY = 10  # the average of the weights after n steps goes over n / 10 of them, at most
 
@@ -69,16 +70,26 @@ class Epochs(Protocol):
 class RatedAdam(keras.optimizers.Adam):
     """Adam whose step size is multiplied by ``rate``, a number or an array for its elements, where
     a variable's value has such an attribute: TensorFlow's variable, which is what Keras hands
-    on."""
+    on. Several replicas of a model move as one would that saw the whole batch."""
 
     def update_step(self, gradient, variable, learning_rate):
         """See Keras."""
-        rate = getattr(variable, "rate", 1.0)
+        rate = getattr(_whole(variable), "rate", 1.0)
         super().update_step(gradient, variable, learning_rate * rate)
 
     def _use_weight_decay(self, variable) -> bool:
         # What was learnt elsewhere is not drawn towards zero: at rate 0 it has to stay as it is.
-        return not hasattr(variable, "rate") and super()._use_weight_decay(variable)
+        return not hasattr(_whole(variable), "rate") and super()._use_weight_decay(variable)
+
+    def _clip_gradients(self, gradients):
+        # Keras clips what each replica found and adds up afterwards: that bounds something else.
+        context = tf.distribute.get_replica_context()
+        if context and context.num_replicas_in_sync > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return super()._clip_gradients(gradients)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # they are sums since they were clipped
 
     def _update_model_variables_moving_average(self, trainable_variables):
         # Over fewer steps at first than its momentum says, as TensorFlow's own moving average has
@@ -89,6 +100,12 @@ class RatedAdam(keras.optimizers.Adam):
             super()._update_model_variables_moving_average(trainable_variables)
         finally:
             self.ema_momentum = momentum
+
+
+def _whole(variable: tf.Variable) -> tf.Variable:
+    """The variable that this one is a replica of; itself if it is none."""
+    container = getattr(variable, "_distributed_container", None)
+    return container() if container else variable
 
 
 def compile_model(
@@ -164,7 +181,9 @@ def fit(
     until = min(until or config.epochs, config.epochs)
     if not _finished(rows, until, config.patience, monitor, mode):
         batches = for_model(train.starting_with(done), model)
-        make_variables(model, batches)
+        with model.distribute_strategy.scope():
+            make_variables(model, batches)
+        keep_batches_whole(model)
         model.fit(
             batches,
             steps_per_epoch=train.steps,

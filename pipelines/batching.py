@@ -101,7 +101,8 @@ def shuffled_epochs(
 def length_batches(
     parts: Sequence[Columns], lengths: np.ndarray, batch_size: int, fields: Fields
 ) -> tf.data.Dataset:
-    """Every row once, the short ones first, equally long ones in their order.
+    """Every row once, equally long ones in their order; the long ones first, so that what does not
+    fit into memory fails at once.
 
     Args:
         parts: inputs, targets and perhaps weights: named columns, one row for each example.
@@ -113,7 +114,7 @@ def length_batches(
         ValueError: there is no row.
     """
     gather, ends = gatherer(parts, fields), _ends(len(lengths), batch_size)
-    order = tf.constant(np.argsort(lengths, kind="stable"))
+    order = tf.constant(np.argsort(-np.asarray(lengths), kind="stable"))
     numbers = tf.data.Dataset.range(len(ends) - 1)
     batches = numbers.map(plain(lambda i: gather(order[ends[i] : ends[i + 1]])))
     return batches.prefetch(2).with_options(UNCOPIED)

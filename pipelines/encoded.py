@@ -66,7 +66,7 @@ class EncodedRows:
         return np.max(found, axis=0) if found else np.ones(len(self), np.int64)
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
-        """See ``Encoded``; the short ones come first."""
+        """See ``Encoded``; the long ones come first."""
         from pipelines.batching import length_batches
 
         return length_batches(self._parts, self.lengths, batch_size, self.fields)

@@ -50,6 +50,13 @@ Insight = Annotated[
         "--insight", help="states, gates and gradients for TensorBoard; an epoch takes longer"
     ),
 ]
+DataService = Annotated[
+    str | None,
+    typer.Option(
+        help="tf.data service that makes the batches: grpc://HOST:PORT; see `python -m "
+        "pipelines.service`"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object as the last line")]
 
 OwnNetwork = Annotated[

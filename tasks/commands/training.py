@@ -65,6 +65,7 @@ def train(
     out: o.Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     insight: o.Insight = False,
+    data_service: o.DataService = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Train one configuration and evaluate it beside its baseline."""
@@ -90,6 +91,7 @@ def train(
         result = stage(
             start.task, start.data, start.settings, start.run,
             seed=start.seed, splits=start.splits, tell=tell, spent=spent, insight=insight,
+            data_service=data_service or "",
         )  # fmt: skip
     show(score_rows(result), result, as_json, baseline_note(result))
     path, raw = start.run.path, start.run.preprocessor().raw(start.splits.validation[:20])

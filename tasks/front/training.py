@@ -29,6 +29,7 @@ def train(
     data_seed: int | None = None,
     metric: str = "",
     insight: bool = False,
+    data_service: str = "",
     **settings: Any,
 ) -> TrainedRun:
     """Trains one model and judges it beside its baseline; ``seqloom train`` from Python.
@@ -44,6 +45,7 @@ def train(
         data_seed: of splits that are made and of synthetic data; 0 if None.
         metric: what decides, such as "macro_f1"; that of ``like`` or the task's usual one if "".
         insight: also write states, gates and gradients of each epoch for TensorBoard.
+        data_service: address ``grpc://host:port`` of a tf.data service that makes the batches.
         **settings: any of ``seqloom.settings(task)``, such as ``cell="gru"``, ``units=128``,
             ``text_column="body"``.
 
@@ -61,6 +63,7 @@ def train(
         stage(
             start.task, start.data, start.settings, start.run,
             seed=start.seed, splits=start.splits, tell=tell, insight=insight,
+            data_service=data_service,
         )  # fmt: skip
     return TrainedRun(start.run.path)
 

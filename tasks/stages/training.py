@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import Config
+from common.errors import ConfigError
 from common.files import write_json, writing
 from models.callbacks import SampleFile, read_history
 from models.recurrent import rebuilt_without_cudnn
-from models.training import History, discard_state, fit, trainable_parameters
+from models.replicas import idle_note, strategy_of
+from models.training import Epochs, History, discard_state, fit, trainable_parameters
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.console import load_run
 from tasks.stages.networks import built, network_notes
@@ -23,6 +25,7 @@ from tasks.stages.writing import sample
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from pipelines.encoded import Encoded
     from pipelines.preprocessor import Preprocessor
@@ -41,6 +44,7 @@ def train(
     tell: Callable[[str], None] = lambda _: None,
     spent: float = 0.0,
     insight: bool = False,
+    data_service: str = "",
 ) -> dict[str, Any]:
     """Trains, evaluates beside the baseline, and fills the run's directory.
 
@@ -57,6 +61,7 @@ def train(
         tell: takes a line about what is done after the last epoch.
         spent: seconds that the caller took to read the examples.
         insight: also write states, gates and gradients for TensorBoard, see ``models.insight``.
+        data_service: see ``fit_run``.
 
     Returns:
         The content of ``metrics.json``, keys as in DESIGN: run, task, metrics, baseline... Of them
@@ -79,12 +84,18 @@ def train(
         if run.exists:
             run.check_vectors(ready.vectors_fingerprint)
         own = network_notes(task, settings, ready.preprocessor, ready.counts)
-        notes = [*getattr(ready.counts, "notes", ()), *own]
+        if insight and settings.model.devices > 1:
+            raise ConfigError("--insight looks at one device: leave --devices or --insight out")
+        idle = idle_note(settings.model.devices)
+        notes = [*getattr(ready.counts, "notes", ()), *own, *([idle] if idle else [])]
         for note in notes:
             tell(note)
         watchers = _samples(task, settings, run, ready.preprocessor)
         watchers += [insight_callback(task, settings, run, ready)] if insight else []
-        done = fit_run(task, data, settings, run, ready, seed=seed, title=title, callbacks=watchers)
+        done = fit_run(
+            task, data, settings, run, ready,
+            seed=seed, title=title, callbacks=watchers, data_service=data_service,
+        )  # fmt: skip
         result = {
             "run": str(run.path),
             "task": task.name,
@@ -189,6 +200,7 @@ def fit_run(
     title: str,
     until: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    data_service: str = "",
 ) -> Trained:
     """Trains into a run's directory; the same seed, settings and data give the same model.
 
@@ -202,25 +214,29 @@ def fit_run(
         title: of the progress display.
         until: see ``models.training.fit``.
         callbacks: of Keras, further ones.
-
+        data_service: address ``grpc://host:port`` of the tf.data service that makes the training
+            batches; "" makes them here.
     """
     import keras
 
     from models.progress import TrainingProgress
 
+    size = settings.model.batch_size
+    batches = ready.train.training_batches(size, seed)
+    if data_service:
+        batches = _served(batches, ready, data_service)
     keras.utils.set_random_seed(seed)
-    with policy(settings):
+    with policy(settings), _strategy(settings, ready).scope():
         model = built(task, settings, ready.preprocessor, ready.counts)
     # Only now: settings that the model refuses leave nothing behind. In this order: a run exists
     # from its config.json on, and its fingerprint is then known.
     run.save_environment(seed, ready.splits.fingerprint, ready.vectors_fingerprint)
     run.create(task, data.in_files(run.path / "data"), settings, seed)
-    size = settings.model.batch_size
     progress = TrainingProgress(len(ready.train), task.watched.key, title=title)
     try:
         history = fit(
             model,
-            ready.train.training_batches(size, seed),
+            batches,
             ready.validation.batches(2 * size),
             settings.model,
             run.path,
@@ -234,6 +250,11 @@ def fit_run(
     finally:
         progress.close()
     parameters = trainable_parameters(model)
+    if settings.model.devices > 1:  # what is judged and saved is on one
+        with policy(settings):
+            single = built(task, settings, ready.preprocessor, ready.counts)
+        single.set_weights(model.get_weights())
+        model = single
     model, preprocessor = task.after_training(model, settings, ready.preprocessor, ready.splits)
     if settings.model.mixed_precision:  # what is judged is what answers later
         uncompiled = keras.Model(model.input, model.output, name=model.name)
@@ -318,6 +339,28 @@ def evaluate(
         "seconds": time.perf_counter() - started,
         "data": splits.name,
     }
+
+
+def _strategy(settings: Settings, ready: Ready) -> tf.distribute.Strategy:
+    """Over how many devices the model is made."""
+    if settings.model.devices > 1 and ready.train.carried:
+        raise ConfigError(
+            "devices has to be 1 here: each batch goes on where the one before ended, and its rows "
+            "would change from device to device"
+        )
+    return strategy_of(settings.model.devices)
+
+
+def _served(batches: Epochs, ready: Ready, address: str) -> Epochs:
+    """The same batches from a service."""
+    from pipelines.service import ServedEpochs
+
+    if ready.train.carried:
+        raise ConfigError(
+            "--data-service does not go here: each batch goes on where the one before ended, so "
+            "one place has to make them all"
+        )
+    return ServedEpochs(batches, address)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from tasks.kinds.contract import DataOptions, Settings, Task
 from tasks.stages.estimating import Work
 from tasks.stages.networks import network_notes
@@ -87,6 +87,11 @@ def tune(
     task.check(settings, data)
     splits = splits or task.load(data)
     settings, data = task.resolve(settings, data, splits)
+    if settings.model.devices > 1:
+        raise ConfigError(
+            "devices has to be 1 in a search: each trial has one, and several trials run at once; "
+            "`seqloom train --like TRIAL --devices N` trains the best one on several"
+        )
     if task.network is not None:
         from tasks.stages.training import prepare
 
