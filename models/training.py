@@ -104,7 +104,7 @@ class RatedAdam(keras.optimizers.Adam):
 
 def _whole(variable: tf.Variable) -> tf.Variable:
     """The variable that this one is a replica of; itself if it is none."""
-    container = getattr(variable, "_distributed_container", None)
+    container = getattr(variable.handle, "_distributed_container", None)
     return container() if container else variable
 
 

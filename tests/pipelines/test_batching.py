@@ -118,7 +118,7 @@ def test_rows_of_one_length_are_merely_shuffled():
 
 def test_columns_of_every_type():
     words = Ragged.of([[b"a", b"b"], [b"c"]], object)
-    frames = Ragged.of([np.ones((1, 2)), np.ones((3, 2))], np.float32, (2,))
+    frames = Ragged.of([np.ones((3, 2)), np.ones((1, 2))], np.float32, (2,))
     weights = {"y": Ragged.of([[1, 1], [1]], np.float32)}
     rows = EncodedRows({"words": words, "frames": frames}, {"y": words}, weights)
     inputs, targets, found = next(rows.batches(2).as_numpy_iterator())
