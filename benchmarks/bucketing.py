@@ -7,10 +7,10 @@ Five ways to make batches of the same rows for the same network, the recurrent p
 task. "As until now" are ten buckets by quantiles of length, each giving a batch when it is full,
 and what is left in them at the end of the epoch; "left over ones mixed in" are the same batches in
 random order. Speed: batches drawn evenly from an epoch of each way, one of each in turn. Accuracy:
-on validation and test together, after each epoch, of the weights as they are and of their running
-average, which is what a run keeps; every seed trains all ways, and a way's loss is the mean of its
-differences to shuffled batches, with the interval that holds 95% of such means. Each training is
-written as it ends, so that a call goes on where the one before was stopped.
+on validation and test together, after each of the last epochs, of the weights as they are and of
+their running average, which is what a run keeps; every seed trains all ways, and a way's loss is
+the mean of its differences to shuffled batches, with the interval that holds 95% of such means.
+Each training is written as it ends, so that a call goes on where the one before was stopped.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ LONGEST, SHUFFLED, BUCKETS, MIXED, SORTED = (
     "ten buckets, left over ones mixed in",
     "sorted by jittered length",
 )
+JUDGED = 3  # epochs, the last ones
 WAYS = {"shuffled": SHUFFLED, "buckets": BUCKETS, "mixed": MIXED, "sorted": SORTED}
 
 
@@ -173,6 +174,8 @@ def trained(measured: Measured, way: str, seed: int, epochs: int) -> dict:
             y = {name: tf.constant(x) for name, x in targets(model, labels).items()}
             step(({"tokens": tf.constant(tokens)}, y))
         spent += time.process_time() - began
+        if epoch < epochs - JUDGED:
+            continue
         plain.append(measured.accuracy(model))
         with averaged_weights(model):
             averaged.append(measured.accuracy(model))
@@ -203,12 +206,15 @@ def summed_up(way: str, known: list[dict]) -> dict:
     row: dict = {"batches": way, "seeds": len(seeds)}
     for kind, label in (("plain", "last weights"), ("averaged", "running average")):
         best, base = (
-            np.array([max(of[name, seed][kind]) for seed in seeds]) for name in (way, SHUFFLED)
+            np.array([max(of[name, seed][kind][-JUDGED:]) for seed in seeds])
+            for name in (way, SHUFFLED)
         )
         wide = 1.96 * (best - base).std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else 0.0
         row[f"{label}, best epoch"] = float(best.mean())
         row[f"{label}, difference"] = f"{(best - base).mean():+.4f} +- {wide:.4f}"
-        row[f"{label}, mean over epochs"] = float(np.mean([of[way, s][kind] for s in seeds]))
+        row[f"{label}, mean over epochs"] = float(
+            np.mean([of[way, seed][kind][-JUDGED:] for seed in seeds])
+        )
     row["processor seconds"] = float(np.mean([of[way, seed]["seconds"] for seed in seeds]))
     return row
 
