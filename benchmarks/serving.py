@@ -5,33 +5,36 @@
 
 A sentiment model of two bidirectional LSTM layers of 64 units answers one review a request, at the
 lengths that reviews of imdb have (random words of such lengths where the data is not there). Every
-server is a process of its own, and so is what asks: closed loops on kept connections. Servers take
-turns, ``--rounds`` times, and a row is the median round. The peer is ``serving_peer.py``, on the
-SavedModel of this project's export, and on one of the same model with Keras's layers as they are.
+server is a process of its own, and so is what asks: closed loops on kept connections, requests made
+before (``serving_load.py``). Servers take turns, ``--rounds`` times, and a row is the median round.
+The peer is ``serving_peer.py``, on the SavedModel of this project's export, and on one of the same
+model with Keras's layers as they are. ``--before DIR`` has the servers of another checkout, too.
 
 With ``--task tagging --data ../shared/data/ud_english_ewt`` a tagger of default settings answers
 one sentence a request, as raw text; ``--task intent`` likewise.
 
-The first rows have no server: ONNX Runtime in one process on the same batches, already encoded, and
-with the encoding.
+The first rows of a round have no server: ONNX Runtime behind the server's own batcher with as many
+requests waiting, one process, no network and no event loop; each answer asks for the next text,
+which is encoded already, or encoded then. Ratios are to the former, in the same round.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from measuring import report
+from serving_load import load
 
 SERVERS = {
     "onnx": [],
@@ -48,18 +51,17 @@ def main() -> None:
     """Measures and reports."""
     options = arguments()
     if options.ask:
-        print(json.dumps(asyncio.run(load(json.loads(options.ask)))))
+        print(json.dumps(load(json.loads(options.ask))))
         return
     with tempfile.TemporaryDirectory() as scratch:
         if options.task == "sentiment":
             rows = reviews(options.data)
             texts = [row["text"] for row in rows[-TEXTS:]]
-            bundle = make_bundle(Path(scratch), rows[:-TEXTS])
+            bundle = options.bundle or make_bundle(Path(scratch), rows[:-TEXTS])
         else:
             texts, bundle = tagger_bundle(Path(scratch), options)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
-        rows = without_server(bundle, texts, options.seconds)
-        rows += with_servers(bundle, Path(scratch) / "texts.json", options)
+        rows = measured(bundle, Path(scratch) / "texts.json", options)
     report("serving" if options.task == "sentiment" else f"serving_{options.task}", rows)
 
 
@@ -72,6 +74,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="another checkout, whose servers take part")
+    parser.add_argument("--bundle", type=Path, help="of sentiment, made before")
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -138,61 +142,96 @@ def tagger_bundle(scratch: Path, options: argparse.Namespace) -> tuple[list[str]
     return texts, bundle
 
 
-def without_server(bundle: Path, texts: list[str], seconds: float) -> list[dict[str, Any]]:
-    """What ONNX Runtime alone does with as many requests waiting."""
-    import numpy as np
-
-    from serving.runtime.batching import Batcher
-    from serving.runtime.loading import find_model, load
-
-    ((_, path),) = find_model(bundle).versions().items()
-    runner = load(path).runners["serving_default"]
-    requests = [{"text": np.array([text.encode()], object)} for text in texts]
-    rows = []
-    for form, encoded in (("already encoded", True), ("and encoding", False)):
-        inputs = [runner.encode(request) for request in requests]
-        batcher, done, waiting = Batcher(), 0, []
-        until = time.perf_counter() + seconds
-        began = time.perf_counter()
-        while time.perf_counter() < until:
-            number = (done + len(waiting)) % len(requests)
-            one = inputs[number] if encoded else runner.encode(requests[number])
-            waiting.append(batcher.submit(runner, one))
-            if len(waiting) >= 64:
-                runner.decode(waiting.pop(0).result())
-                done += 1
-        for future in waiting:
-            future.result()
-        rate = (done + len(waiting)) / (time.perf_counter() - began)
-        batcher.close()
-        rows.append({"server": f"none: ONNX Runtime, {form}", "clients": 64, "requests/s": rate})
-        print(rows[-1], flush=True)
-    return rows
-
-
-def with_servers(bundle: Path, texts: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(bundle: Path, texts: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Each server, over each protocol, with each number of clients; by turns."""
+    alone = Alone(bundle, json.loads(texts.read_text()))
+    trees = [("", None)] + ([("before: ", options.before)] if options.before else [])
     found: dict[tuple[str, str, int], list[dict[str, float]]] = {}
-    started: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
-        for name in options.servers:
-            with Served(name, bundle) as server:
-                started.setdefault(name, []).append(server.cost)
-                for protocol, port in server.ports.items():
-                    for clients in options.clients:
-                        order = {"protocol": protocol, "port": port, "clients": clients,
-                                 "model": server.model, "texts": str(texts),
-                                 "seconds": options.seconds}  # fmt: skip
-                        place = name, protocol, clients
-                        found.setdefault(place, []).append(asked(order))
-                        print(*place, found[place][-1], flush=True)
+        best = {}
+        for clients in options.clients:
+            for form in ("encoded", "and encoding"):
+                place = f"none: ONNX Runtime, {form}", "", clients
+                found.setdefault(place, []).append(alone.load(clients, form, options.seconds))
+                best.setdefault(clients, found[place][-1]["requests/s"])
+                print(*place, found[place][-1], flush=True)
+        for prefix, tree in trees:
+            for name in options.servers:
+                with Served(name, bundle, tree) as server:
+                    for order in orders(server, texts, options):
+                        place = prefix + name, order["protocol"], order["clients"]
+                        row = asked(order)
+                        row |= {"of none": row["requests/s"] / best[place[2]], **server.cost}
+                        found.setdefault(place, []).append(row)
+                        print(*place, row, flush=True)
     return [
         {"server": name, "protocol": protocol, "clients": clients,
-         **{key: statistics.median(one[key] for one in measured) for key in measured[0]},
-         **({key: statistics.median(one[key] for one in started[name]) for key in started[name][0]}
-            if clients == options.clients[0] else {})}
-        for (name, protocol, clients), measured in found.items()
+         **{key: statistics.median(one[key] for one in rounds) for key in rounds[0]}}
+        for (name, protocol, clients), rounds in found.items()
     ]  # fmt: skip
+
+
+def orders(server: Served, texts: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What a server is asked: over each protocol, by each number of clients."""
+    same = {"model": server.model, "texts": str(texts), "pid": server.process.pid,
+            "seconds": options.seconds}  # fmt: skip
+    return [
+        {"protocol": protocol, "port": port, "clients": clients, **same}
+        for protocol, port in server.ports.items() for clients in options.clients
+    ]  # fmt: skip
+
+
+class Alone:
+    """ONNX Runtime behind the server's own batcher, in this process.
+
+    Args:
+        bundle: whose model runs.
+        texts: that are asked about.
+    """
+
+    def __init__(self, bundle: Path, texts: list[str]) -> None:
+        import numpy as np
+
+        from serving.runtime.loading import find_model, load
+
+        ((_, path),) = find_model(bundle).versions().items()
+        self._runner = load(path).runners["serving_default"]
+        self._requests = [{"text": np.array([text.encode()], object)} for text in texts]
+        self._encoded = [self._runner.encode(request) for request in self._requests]
+
+    def load(self, clients: int, form: str, seconds: float) -> dict[str, float]:
+        """Asks for a while, always so many at once; each answer asks for the next."""
+        from serving.runtime.batching import Batcher
+
+        batcher, drawn, ended = Batcher(), random.Random(0), threading.Semaphore(0)
+        began, busy = time.perf_counter(), time.process_time()
+        counts: list[int] = []
+
+        def ask() -> None:
+            number = drawn.randrange(len(self._requests))
+            one = self._encoded[number]
+            if form != "encoded":
+                one = self._runner.encode(self._requests[number])
+            batcher.submit(self._runner, one).add_done_callback(answered)
+
+        def answered(future: Any) -> None:
+            self._runner.decode(future.result())
+            counts.append(1)
+            if time.perf_counter() - began < seconds:
+                ask()
+            else:
+                ended.release()
+
+        for _ in range(clients):
+            ask()
+        for _ in range(clients):
+            ended.acquire()
+        elapsed, busy = time.perf_counter() - began, time.process_time() - busy
+        batcher.close()
+        return {
+            "requests/s": len(counts) / elapsed,
+            "server ms": busy / len(counts) * 1e3,
+        }
 
 
 class Served:
@@ -201,9 +240,10 @@ class Served:
     Args:
         name: of ``SERVERS``.
         bundle: that it serves.
+        tree: checkout that it runs from; this one if None.
     """
 
-    def __init__(self, name: str, bundle: Path) -> None:
+    def __init__(self, name: str, bundle: Path, tree: Path | None = None) -> None:
         flags = SERVERS[name]
         self.model = json.loads((bundle / "manifest.json").read_text())["name"]
         if isinstance(flags, str):
@@ -213,8 +253,9 @@ class Served:
             command = ["-m", "seqloom", "serve", str(bundle), "--rest-port", "0",
                        "--grpc-port", "0", *flags]  # fmt: skip
         began = time.perf_counter()
+        place = {"cwd": tree, "env": {**os.environ, "PYTHONPATH": str(tree)}} if tree else {}
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **place
         )
         told = json.loads(self.process.stdout.readline())
         self.cost = {"ready after s": time.perf_counter() - began, "MB": self.resident() / 1e6}
@@ -242,74 +283,6 @@ def asked(order: dict[str, Any]) -> dict[str, float]:
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout)
-
-
-async def load(order: dict[str, Any]) -> dict[str, float]:
-    """Closed loops of clients, each with a connection; the first fifth of the time warms up."""
-    texts = json.loads(Path(order["texts"]).read_text())
-    make = rest_client if order["protocol"] == "REST" else grpc_client
-    times: list[float] = []
-    began = time.perf_counter()
-    counted, until = began + order["seconds"] / 5, began + order["seconds"] * 1.2
-
-    async def client(number: int) -> None:
-        ask = await make(order)
-        drawn = random.Random(number)
-        while (before := time.perf_counter()) < until:
-            await ask(drawn.choice(texts))
-            if before > counted:
-                times.append(time.perf_counter() - before)
-
-    await asyncio.gather(*(client(number) for number in range(order["clients"])))
-    times.sort()
-    return {
-        "requests/s": len(times) / (time.perf_counter() - counted),
-        "p50 ms": times[len(times) // 2] * 1e3,
-        "p99 ms": times[int(len(times) * 0.99)] * 1e3,
-    }
-
-
-async def rest_client(order: dict[str, Any]) -> Callable[[str], Awaitable[None]]:
-    """One kept connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", order["port"])
-    head = f"POST /v1/models/{order['model']}:predict HTTP/1.1\r\nHost: localhost\r\n"
-
-    async def ask(text: str) -> None:
-        body = json.dumps({"instances": [text]}).encode()
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        reply = await reader.readuntil(b"\r\n\r\n")
-        assert reply.startswith(b"HTTP/1.1 200"), reply
-        length = next(
-            int(line.partition(b":")[2])
-            for line in reply.split(b"\r\n")
-            if line.lower().startswith(b"content-length")
-        )
-        await reader.readexactly(length)
-
-    return ask
-
-
-async def grpc_client(order: dict[str, Any]) -> Callable[[str], Awaitable[None]]:
-    """One channel."""
-    import grpc
-
-    from serving import protos
-
-    channel = grpc.aio.insecure_channel(
-        f"127.0.0.1:{order['port']}", [("grpc.use_local_subchannel_pool", 1)]
-    )
-    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-
-    async def ask(text: str) -> None:
-        request = protos.PredictRequest()
-        request.model_spec.name = order["model"]
-        tensor = request.inputs["text"]
-        tensor.dtype = 7
-        tensor.tensor_shape.dim.add().size = 1
-        tensor.string_val.append(text.encode())
-        assert await call(request.SerializeToString())
-
-    return ask
 
 
 if __name__ == "__main__":

@@ -35,25 +35,27 @@ class RestApp:
         if body is None:
             return
         request = Request(scope["method"], _target(scope), body, headers)
-        answer = asyncio.ensure_future(self._api.respond(request))
+        task, left, reply = asyncio.current_task(), False, None
+
+        def leave(received: asyncio.Future) -> None:
+            nonlocal left
+            if not received.cancelled():
+                left = True
+                task.cancel()
+
         gone = asyncio.ensure_future(receive())
-        sending: asyncio.Future | None = None
+        gone.add_done_callback(leave)
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() and isinstance(reply := answer.result(), EventReply):
-                sending = asyncio.ensure_future(_send_events(send, reply))
-                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    sending.result()
-            elif answer.done():
-                await _send(send, reply)
-        finally:
+            reply = await self._api.respond(request)
+            await (_send_events if isinstance(reply, EventReply) else _send)(send, reply)
+        except asyncio.CancelledError:
             # A client that went away is not waited for: what it asked leaves the queue.
+            if not left:
+                raise
+        finally:
             gone.cancel()
-            if sending is not None:
-                sending.cancel()
-            answer.add_done_callback(_close)
-            answer.cancel()
+            if isinstance(reply, EventReply):  # ends what it still writes
+                reply.close()
 
     async def _read(self, receive, content_length: str) -> bytes | None:
         """The request body, or None if the client went away while sending it.
@@ -86,12 +88,6 @@ def _target(scope) -> str:
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope.get("query_string", b"")
     return (raw + b"?" + query if query else raw).decode("latin-1")
-
-
-def _close(answer: asyncio.Future) -> None:
-    """Ends what a reply still writes, whoever did not wait for it."""
-    if not answer.cancelled() and isinstance(answer.result(), EventReply):
-        answer.result().close()
 
 
 async def _send_events(send, reply: EventReply) -> None:

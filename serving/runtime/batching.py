@@ -20,6 +20,8 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 
@@ -93,17 +95,17 @@ class Batcher:
         observe: Callable[[int, list[float]], None] = lambda rows, waited: None,
     ) -> None:
         self.options, self._observe = options or BatchOptions(), observe
-        # By what must be equal for a join; then by length.
-        self._queues: dict[Hashable, dict[int, deque[_Task]]] = {}
+        # By what must be equal for a join, and by length.
+        self._queues: dict[Hashable, deque[_Task]] = {}
+        # A heap of the queues by the time of their first request; the number settles ties.
+        self._order: list[tuple[float, int, Hashable]] = []
+        self._numbers = count()
         self._waiting = 0
         self._ready = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
-            for number in range(self.options.workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        # Started when there is work for them: of many models only few are asked.
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
 
     def submit(
         self, runner: SignatureRunner, encoded: Arrays, deadline: float | None = None
@@ -140,7 +142,16 @@ class Batcher:
                     code="UNAVAILABLE",
                 )
             self._waiting += max(1, rows)
-            self._queues.setdefault(group, {}).setdefault(length, deque()).append(task)
+            if (group, length) not in self._queues:
+                self._queues[group, length] = deque()
+                heappush(self._order, (task.since, next(self._numbers), (group, length)))
+            self._queues[group, length].append(task)
+            if self._idle:
+                self._idle -= 1  # the one that is notified
+            elif len(self._threads) < self.options.workers:
+                name = f"batch-{len(self._threads)}"
+                self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+                self._threads[-1].start()
             self._ready.notify()
         return task.future
 
@@ -166,6 +177,7 @@ class Batcher:
         while True:
             with self._ready:
                 while not self._queues and not self._closed:
+                    self._idle += 1
                     self._ready.wait()
                 if not self._queues:
                     return
@@ -181,36 +193,27 @@ class Batcher:
                     sum(task.rows for task in batch), [now - task.since for task in batch]
                 )
 
-    def _oldest(self) -> tuple[Hashable, int]:
-        """The queue whose first request has waited longest."""
-        return min(
-            ((group, length) for group, queues in self._queues.items() for length in queues),
-            key=lambda key: self._queues[key[0]][key[1]][0].since,
-        )
-
     def _pause(self) -> float:
         """Seconds that the batch which comes next may still wait to be filled."""
         if not self.options.delay_seconds:
             return 0.0
-        group, length = self._oldest()
-        queue = self._queues[group][length]
+        queue = self._queues[self._order[0][-1]]
         if not queue[0].joins or sum(t.rows for t in queue) >= self.options.max_rows:
             return 0.0
         return queue[0].since + self.options.delay_seconds - time.monotonic()
 
     def _take(self) -> list[_Task]:
-        """The next batch, out of the queue."""
-        group, length = self._oldest()
-        queues = self._queues[group]
-        queue, room = queues[length], self.options.max_rows
+        """The next batch: of the queue whose first request has waited longest."""
+        *_, key = heappop(self._order)
+        queue, room = self._queues[key], self.options.max_rows
         taken: list[_Task] = []
         while queue and (queue[0].rows <= room or not taken):
             taken.append(queue.popleft())
             room -= taken[-1].rows
-        if not queue:
-            del queues[length]
-        if not queues:
-            del self._queues[group]
+        if queue:
+            heappush(self._order, (queue[0].since, next(self._numbers), key))
+        else:
+            del self._queues[key]
         self._waiting -= sum(max(1, task.rows) for task in taken)
         return taken
 

@@ -28,6 +28,10 @@ class GrpcEndpoint:
                 ("grpc.max_send_message_length", -1),
                 # Otherwise a second server would share the port without an error.
                 ("grpc.so_reuseport", 0),
+                # By default the width of a connection is found out by a ping for each request,
+                # which takes a tenth of the server's time; a fixed window is as wide.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", 1 << 20),
                 *options.grpc_arguments,
             ]
         )

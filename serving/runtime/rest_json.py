@@ -10,8 +10,10 @@ at: a tensor takes its shape from the request, and the model judges it.
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring as quoted
 
 import numpy as np
 
@@ -208,9 +210,9 @@ def _item_error(
     except RequestError as error:
         return error
     expected = shapes.setdefault(name, shape)
-    if np.prod(shape) != np.prod(expected):
+    if math.prod(shape) != math.prod(expected):
         return RequestError(
-            f"Expecting tensor size: {int(np.prod(expected))} but got: {int(np.prod(shape))}"
+            f"Expecting tensor size: {math.prod(expected)} but got: {math.prod(shape)}"
         )
     if shape != expected:
         return RequestError(
@@ -318,7 +320,7 @@ def _nest(tokens: list[str], shape: list[int], groups: int = 1) -> list[str]:
     """`groups` texts of nested lists of the given shape out of `groups * prod(shape)` tokens."""
     for level in range(len(shape) - 1, -1, -1):
         size = shape[level]
-        count = groups * int(np.prod(shape[:level], dtype=np.int64))
+        count = groups * math.prod(shape[:level])
         tokens = ["[" + ", ".join(tokens[i * size : (i + 1) * size]) + "]" for i in range(count)]
     return tokens
 
@@ -340,5 +342,5 @@ def _tokens(name: str, array: np.ndarray) -> list[str]:
         if name.endswith("_bytes"):
             return [f'{{"b64": "{base64.b64encode(v).decode()}"}}' for v in as_bytes]
         texts = [v.decode("utf-8", "surrogateescape") for v in as_bytes]
-        return [json.dumps(text, ensure_ascii=False) for text in texts]
+        return [quoted(text) for text in texts]
     raise RequestError(f"Failed to write JSON value for tensor type: {TF_NAMES.get(dtype, dtype)}")

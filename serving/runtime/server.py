@@ -210,6 +210,7 @@ class _RestEndpoint(uvicorn.Server):
     def __init__(self, app: RestApp, options: ServerOptions) -> None:
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, access_log=False, server_header=False,
+            proxy_headers=False,
             ws="none", timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
         )  # fmt: skip

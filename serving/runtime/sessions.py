@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ class Session:
     """One stream.
 
     Attributes:
+        identity: its secret name.
         name: the model's name.
         version: the model's version.
         states: those after the last step; None before the first, which sets the number of rows.
@@ -49,6 +51,7 @@ class Session:
         used: time of the end of the last step, by ``time.monotonic``.
     """
 
+    identity: str
     name: str
     version: int
     states: Arrays | None = None
@@ -73,7 +76,7 @@ class Sessions:
     def __init__(self, runtime: Any, limits: SessionLimits | None = None) -> None:
         self.limits = limits or SessionLimits()
         self._runtime = runtime
-        self._open: dict[str, Session] = {}
+        self._open: OrderedDict[str, Session] = OrderedDict()  # by their last use
         self._bytes = 0
 
     def open(self, servable: Servable) -> str:
@@ -97,7 +100,7 @@ class Sessions:
                 code="RESOURCE_EXHAUSTED",
             )
         identity = secrets.token_urlsafe(24)
-        self._open[identity] = Session(servable.name, servable.version)
+        self._open[identity] = Session(identity, servable.name, servable.version)
         self._count()
         return identity
 
@@ -153,7 +156,7 @@ class Sessions:
             # Copies: a slice of a batch would keep the whole batch in memory.
             session.states = {name: outputs.pop(f"{name}{NEXT}").copy() for name in states}
             session.steps += 1
-            session.used = time.monotonic()
+            self._was_used(session)
             self._bytes += session.bytes - before
             return outputs
 
@@ -172,8 +175,17 @@ class Sessions:
 
     def expire(self) -> None:
         """Forgets streams that were idle for too long."""
-        for identity in [i for i, session in self._open.items() if self._expired(session)]:
-            self._forget(identity)
+        until = time.monotonic() - self.limits.idle_seconds
+        while self._open and (first := next(iter(self._open.values()))).used < until:
+            if first.turn.locked():
+                self._was_used(first)
+            else:
+                self._forget(first.identity)
+
+    def _was_used(self, session: Session) -> None:
+        session.used = time.monotonic()
+        if session.identity in self._open:  # it may have been closed meanwhile
+            self._open.move_to_end(session.identity)
 
     def _expired(self, session: Session) -> bool:
         idle = time.monotonic() - session.used

@@ -1,6 +1,7 @@
 """The text encoder: rules by hand, and its two faces equal on anything."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, DataError
-from pipelines.text import END, PAD, START, UNKNOWN, TextEncoder, as_text
+from pipelines.text import END, PAD, PATTERNS, START, UNKNOWN, TextEncoder, as_text
 from pipelines.text_graph import TextEncoderGraph
 
 CORPUS = [
@@ -67,6 +68,14 @@ def test_scripts_without_spaces_are_cut_by_letters(text, tokens):
     encoder = TextEncoder().adapt([text])
     graph = TextEncoderGraph(encoder)
     np.testing.assert_array_equal(graph(tf.constant([text.encode()])).numpy(), encoder([text]))
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+@example("a'b 'c' d'' don't.'x_1'\x1c\x00\x7f<b/>~e'")
+def test_ascii_is_cut_by_the_same_rules_in_fewer_passes(text):
+    for rules, (token, _) in PATTERNS.items():
+        encoder = TextEncoder(lowercase=False, strip_markup=False, rules=rules)
+        assert encoder.tokenise(text) == re.findall(token, text)
 
 
 def test_a_vocabulary_saved_before_the_rules_had_a_number_keeps_its_rules(tmp_path):
