@@ -8,7 +8,7 @@ lengths that reviews of imdb have (random words of such lengths where the data i
 server is a process of its own, and so is what asks: closed loops on kept connections, requests made
 before (``serving_load.py``). Servers take turns, ``--rounds`` times, and a row is the median round.
 The peer is ``serving_peer.py``, on the SavedModel of this project's export, and on one of the same
-model with Keras's layers as they are. ``--before DIR`` has the servers of another checkout, too.
+model with Keras's layers as they are. ``--before DIR``: the server of another checkout, too.
 
 With ``--task tagging --data ../shared/data/ud_english_ewt`` a tagger of default settings answers
 one sentence a request, as raw text; ``--task intent`` likewise.
@@ -35,6 +35,7 @@ from typing import Any
 
 from measuring import report
 from serving_load import load
+from serving_models import TEXTS, make_bundle, reviews, tagger_bundle
 
 SERVERS = {
     "onnx": [],
@@ -43,8 +44,6 @@ SERVERS = {
     "peer": "savedmodel",
     "peer, Keras's own layers": "keras",
 }
-MODEL = {"cell": "lstm", "layers": 2, "units": 64, "bidirectional": True, "epochs": 1}
-TEXTS = 512
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
             texts = [row["text"] for row in rows[-TEXTS:]]
             bundle = options.bundle or make_bundle(Path(scratch), rows[:-TEXTS])
         else:
-            texts, bundle = tagger_bundle(Path(scratch), options)
+            texts, bundle = tagger_bundle(Path(scratch), options.task, options.data)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
         rows = measured(bundle, Path(scratch) / "texts.json", options)
     report("serving" if options.task == "sentiment" else f"serving_{options.task}", rows)
@@ -74,78 +73,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--before", type=Path, help="another checkout, whose servers take part")
+    parser.add_argument("--before", type=Path, help="another checkout, whose server takes part")
     parser.add_argument("--bundle", type=Path, help="of sentiment, made before")
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def reviews(place: Path) -> list[dict[str, str]]:
-    """Texts and labels: to train on, and the last ``TEXTS`` to ask about."""
-    if place.is_dir():
-        import tasks
-
-        task = tasks.get("sentiment")
-        splits = task.load(task.data_options(str(place)))
-        chosen = [*splits.train[:1000], *splits.test[:TEXTS]]
-        return [{"text": example.text, "label": example.label} for example in chosen]
-    print(f"{place} is not there: random words instead", file=sys.stderr)
-    drawn = random.Random(0)
-    lengths = [min(1000, int(drawn.lognormvariate(5.2, 0.6))) for _ in range(1000 + TEXTS)]
-    return [
-        {"text": " ".join(f"word{drawn.randrange(5000)}" for _ in range(n)), "label": "ab"[n % 2]}
-        for n in lengths
-    ]
-
-
-def make_bundle(scratch: Path, rows: list[dict[str, str]]) -> Path:
-    """The model; trained for a moment, since only its size and vocabulary count."""
-    import tensorflow as tf
-
-    import tasks
-    from serving.savedmodel import ServingModule
-    from tasks.stages.exporting import export
-    from tasks.stages.run_directory import Run
-    from tasks.stages.training import train
-
-    task = tasks.get("sentiment")
-    settings = task.with_settings(task.settings, MODEL)
-    run = Run(scratch / "run")
-    file = scratch / "train.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    train(task, task.data_options(str(file)), settings, run)
-    bundle = Path(export(run, scratch / "bundle")["bundle"])
-    plain = ServingModule(task.cores(run.model()), run.preprocessor())
-    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=plain.functions)
-    return bundle
-
-
-def tagger_bundle(scratch: Path, options: argparse.Namespace) -> tuple[list[str], Path]:
-    """Sentences of the test part, and a tagger; trained for a moment."""
-    import tensorflow as tf
-
-    import tasks
-    from serving.savedmodel import ServingModule
-    from tasks.stages.exporting import export
-    from tasks.stages.run_directory import Run
-    from tasks.stages.training import train
-
-    task = tasks.get(options.task)
-    data = task.data_options(str(options.data))
-    splits = task.load(data)
-    texts = [one.text or " ".join(one.tokens) for one in splits.test[:TEXTS]]
-    run = Run(scratch / "run")
-    train(task, data, task.with_settings(task.settings, {"epochs": 1}), run, splits=splits)
-    bundle = Path(export(run, scratch / "bundle", splits=splits)["bundle"])
-    plain = ServingModule(task.cores(run.model()), run.preprocessor())
-    tf.saved_model.save(plain, str(bundle / "keras" / "1"), signatures=plain.functions)
-    return texts, bundle
-
-
 def measured(bundle: Path, texts: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Each server, over each protocol, with each number of clients; by turns."""
     alone = Alone(bundle, json.loads(texts.read_text()))
-    trees = [("", None)] + ([("before: ", options.before)] if options.before else [])
+    servers: list[tuple[str, Path | None]] = [(name, None) for name in options.servers]
+    if options.before:
+        servers.insert(0, ("onnx", options.before))
     found: dict[tuple[str, str, int], list[dict[str, float]]] = {}
     for _ in range(options.rounds):
         best = {}
@@ -155,15 +94,15 @@ def measured(bundle: Path, texts: Path, options: argparse.Namespace) -> list[dic
                 found.setdefault(place, []).append(alone.load(clients, form, options.seconds))
                 best.setdefault(clients, found[place][-1]["requests/s"])
                 print(*place, found[place][-1], flush=True)
-        for prefix, tree in trees:
-            for name in options.servers:
-                with Served(name, bundle, tree) as server:
-                    for order in orders(server, texts, options):
-                        place = prefix + name, order["protocol"], order["clients"]
-                        row = asked(order)
-                        row |= {"of none": row["requests/s"] / best[place[2]], **server.cost}
-                        found.setdefault(place, []).append(row)
-                        print(*place, row, flush=True)
+        for name, tree in servers:
+            with Served(name, bundle, tree) as server:
+                for order in orders(server, texts, options):
+                    named = f"before: {name}" if tree else name
+                    place = named, order["protocol"], order["clients"]
+                    row = asked(order)
+                    row |= {"of none": row["requests/s"] / best[place[2]], **server.cost}
+                    found.setdefault(place, []).append(row)
+                    print(*place, row, flush=True)
     return [
         {"server": name, "protocol": protocol, "clients": clients,
          **{key: statistics.median(one[key] for one in rounds) for key in rounds[0]}}

@@ -73,7 +73,7 @@ def make_bundle(scratch: Path) -> Path:
     run = Run(scratch / "run")
     settings = task.with_settings(task.settings, {"epochs": 1})
     train(task, task.data_options("synthetic:3000"), settings, run)
-    return Path(export(run, scratch / "bundle", formats=["onnx"])["bundle"])
+    return Path(export(run, scratch / "bundle")["bundle"])
 
 
 class Server:
@@ -211,7 +211,7 @@ def models(bundle: Path, size: int) -> dict[str, float]:
 
 def streams(bundle: Path, size: int) -> dict[str, float]:
     """Memory of so many open streams, what a step takes, and how they are forgotten."""
-    name, idle = json.loads((bundle / "manifest.json").read_text())["name"], 5 + size / 400
+    name, idle = json.loads((bundle / "manifest.json").read_text())["name"], 3 + size / 400
     with serving(
         lambda rest, rpc: ["-m", "seqloom", "serve", str(bundle), "--rest-port", str(rest),
                            "--grpc-port", str(rpc), "--stream-idle", str(idle)]

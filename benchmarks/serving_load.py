@@ -241,11 +241,12 @@ def made(order: dict[str, Any]) -> tuple[list[Any], int]:
         requests = [posted(path, json.dumps({"instances": [text]}).encode()) for text in texts]
         return [RestConnection(port, requests) for _ in clients], len(texts)
     path = "/tensorflow.serving.PredictionService/Predict"
-    bodies = [_message(order["model"], text) for text in texts]
+    bodies = [grpc_message(order["model"], text) for text in texts]
     return [GrpcConnection(port, bodies, path) for _ in clients], len(texts)
 
 
-def _message(model: str, text: str) -> bytes:
+def grpc_message(model: str, text: str) -> bytes:
+    """A serialized ``PredictRequest`` of one text."""
     from serving import protos
 
     request = protos.PredictRequest()

@@ -28,7 +28,7 @@ from serving.runtime.loading import find_model
 from serving.runtime.rest_api import RestApi, RestOptions
 from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
-from serving.runtime.sockets import Tls, bound, port_error
+from serving.runtime.sockets import Tls, allow_connections, bound, port_error
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +143,7 @@ class Server:
             # The process is this server's own. Threads that come back from a model wait for whoever
             # holds the interpreter; Python's own 5 ms are as long as many a model takes.
             sys.setswitchinterval(0.0005)
+            allow_connections()
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopping.set)
         manager = self.runtime.manager

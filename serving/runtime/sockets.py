@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import tempfile
@@ -56,6 +57,20 @@ class Tls:
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ServingError(f"the TLS certificate and key cannot be used: {error}") from error
         return context
+
+
+def allow_connections() -> None:
+    """Raises this process's limit of open files, which connections are, to what the system allows.
+
+    Its soft limit is often 1024, for the sake of old programs.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS refuses its own "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bound(host: str, port: int, flag: str) -> socket.socket:

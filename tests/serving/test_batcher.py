@@ -124,6 +124,31 @@ def test_a_batch_waits_to_be_filled():
     batcher.close()
 
 
+def test_threads_start_with_the_work_for_them():
+    batcher, program = Batcher(BatchOptions(workers=2)), Sums()
+    assert not batcher._threads
+    program.gate.clear()
+    asked = [batcher.submit(program, row(*[1] * n)) for n in (3, 30, 300)]
+    assert len(batcher._threads) == 2
+    program.gate.set()
+    assert [future.result(60)["y"].tolist() for future in asked] == [[3], [30], [300]]
+    batcher.close()
+
+
+@given(st.lists(st.integers(1, 200), max_size=30))
+@settings(max_examples=20, deadline=None)
+def test_the_longest_waiting_length_is_next(lengths):
+    held, left, expected = Held(max_rows=4), list(lengths), []
+    asked = [held.ask(*[1] * length) for length in lengths]
+    while left:
+        taken = [n for n in left if bucket(n) == bucket(left[0])][:4]
+        expected.append((len(taken), max(taken)))
+        for length in taken:
+            left.remove(length)
+    assert held.release() == expected
+    assert [int(future.result()["y"][0]) for future in asked] == lengths
+
+
 def test_models_without_a_batch_run_alone():
     program = Sums()
     program.joins = False

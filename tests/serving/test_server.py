@@ -20,6 +20,7 @@ from live_server import DoublingBackend, post, running
 
 from serving.errors import RequestError, ServingError
 from serving.runtime.server import serve
+from serving.runtime.sockets import allow_connections
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -265,6 +266,7 @@ import serving.runtime.core_backends, serving.runtime.runtime, serving.predictor
 from serving.runtime.loading import ModelLocation
 from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.server import serve
+from serving.runtime.sockets import allow_connections
 
 class Slow(SignatureRunner):
     def encode(self, inputs):
@@ -318,3 +320,16 @@ def test_a_signal_lets_requests_finish_and_exits_with_0(number):
     finally:
         process.kill()
     assert (process.returncode, output, errors) == (0, "returned\n", "")
+
+
+def test_the_limit_of_connections_is_raised_to_what_the_system_allows():
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("the system has no limit here")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard) - 1, hard))
+        allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,6 +1,8 @@
 """Streams: equal to the whole sequence, apart from each other, bounded, over REST and gRPC."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ from serving.client import Client
 from serving.errors import RequestError
 from serving.runtime.batching import BatchOptions
 from serving.runtime.loading import ModelLocation
+from serving.runtime.metrics import Metrics
 from serving.runtime.runners import Backend, SignatureRunner
 from serving.runtime.runtime import Runtime
 from serving.runtime.servables import ModelSettings
 from serving.runtime.server import ServerOptions, running
-from serving.runtime.sessions import SessionLimits
+from serving.runtime.sessions import SessionLimits, Sessions
 from serving.runtime.signatures import STEP_SIGNATURE
 
 
@@ -123,6 +126,34 @@ def test_idle_streams_expire_and_bounds_hold(start):
     _, (rest, _) = start(max_bytes=40)
     with rest.open() as stream, pytest.raises(RequestError, match="states of all streams"):
         stream.step({"x": [0.0] * 11})
+
+
+def test_streams_are_forgotten_in_the_order_of_their_last_use():
+    runtime = SimpleNamespace(metrics=Metrics(), run=run_sum)
+    sessions = Sessions(runtime, SessionLimits(idle_seconds=60))
+    servable = SimpleNamespace(name="m", version=1, backend=StepBackend())
+    first, second, busy = (sessions.open(servable) for _ in range(3))
+
+    async def use():
+        for name in (first, second, busy):
+            sessions._open[name].used -= 50
+        await sessions.step(sessions.find(first), servable, {"x": np.ones(1, np.float32)}, None)
+        for name in (second, busy):
+            sessions._open[name].used -= 20
+        async with sessions._open[busy].turn:  # in the middle of a step
+            sessions.expire()
+
+    asyncio.run(use())
+    assert list(sessions._open) == [first, busy]
+    for session in sessions._open.values():
+        session.used -= 70
+    sessions.expire()
+    assert not sessions._open
+    assert sessions._bytes == 0
+
+
+async def run_sum(servable, runner, inputs, deadline):
+    return runner.execute(inputs)
 
 
 def test_a_stream_ends_with_its_version(start):
