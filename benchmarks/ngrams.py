@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 import tasks
-from models.wide import feature_values, log_count_ratio
+from models.wide_tables import feature_values, log_count_ratio
 from pipelines.text import TextEncoder
 from tasks.kinds.contract import DataOptions
 

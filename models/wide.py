@@ -14,184 +14,16 @@ constant table by the word's id.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 from keras import ops
 
 from models.tables import WithTables
+from models.wide_tables import CHECK_HASH, FIRST_TOKEN, SLOT_HASH, WideTables
 
-FIRST_TOKEN = 4  # ids below are padding, unknown, start and end
-# Two rolling hashes of an n-gram, small enough that 32 bits never overflow: one names the slot, the
-# other tells whether the slot is this n-gram's.
-SLOT_HASH, CHECK_HASH = (1021, 1048573), (1999, 999983)
-
-
-@dataclass(frozen=True)
-class WideTables:
-    """What counting the training texts gave; F word and G character n-grams, ids from 1.
-
-    Attributes:
-        check: ``<int32>[slots]``, second hash of the n-gram in each slot, -1 where there is none.
-        slot: ``<int32>[slots]``, its id.
-        word_ratio: ``<float32>[F + 1, classes]``, their ``feature_values``; row 0 is zeros.
-        grams: ``<int32>[vocabulary, J]``, ids of the character n-grams of each word, 0 for none.
-        gram_ratio: ``<float32>[G + 1, classes]``.
-        pairs: so many of the word n-grams, the most frequent ones, are embedded where they are
-            pairs of words; 0 where words have spaces between them.
-    """
-
-    check: np.ndarray
-    slot: np.ndarray
-    word_ratio: np.ndarray
-    grams: np.ndarray
-    gram_ratio: np.ndarray
-    pairs: int = 0
-
-
-def count_wide_tables(
-    rows: Sequence[np.ndarray],
-    labels: np.ndarray,
-    vocabulary: Sequence[str],
-    classes: int,
-    *,
-    orders: int = 3,
-    min_documents: int = 2,
-    max_grams: int = 40,
-    max_pairs: int = 40_000,
-    letters: Callable[[str], bool] = lambda word: False,
-) -> WideTables:
-    """Counts n-grams in training texts.
-
-    Args:
-        rows: token ids of each text, without padding.
-        labels: ``<int>[texts]``.
-        vocabulary: word of each id.
-        classes: number of labels.
-        orders: longest word n-gram.
-        min_documents: n-grams in fewer texts are left out.
-        max_grams: character n-grams kept of one word.
-        max_pairs: limit of ``WideTables.pairs``.
-        letters: whether a word is but one letter of a script without spaces. Such words have no
-            character n-grams of their own; where they are most of the text, what a word is to other
-            scripts is a pair of them, so pairs are embedded.
-    """
-    documents = [set(_hashes(row, orders)) for row in rows]
-    kept = _frequent(documents, min_documents)
-    size = 1 << int(np.ceil(np.log2(8 * max(len(kept), 1))))
-    check, slot = np.full(size, -1, np.int32), np.zeros(size, np.int32)
-    numbers: dict[tuple[int, int], int] = {}
-    for key in kept:  # the more frequent n-gram keeps a contested slot
-        if check[key[0] % size] < 0:
-            numbers[key] = len(numbers) + 1
-            check[key[0] % size], slot[key[0] % size] = key[1], numbers[key]
-    word_rows = [[numbers[key] for key in document if key in numbers] for document in documents]
-
-    is_letter = np.array([i >= FIRST_TOKEN and letters(word) for i, word in enumerate(vocabulary)])
-    spelled = [
-        character_grams(word) if i >= FIRST_TOKEN and not is_letter[i] else []
-        for i, word in enumerate(vocabulary)
-    ]
-    documents = [set().union(*(spelled[i] for i in set(row.tolist()))) for row in rows]
-    gram_numbers = {gram: i + 1 for i, gram in enumerate(_frequent(documents, min_documents))}
-    grams = np.zeros((len(vocabulary), max_grams), np.int32)
-    for row, word in zip(grams, spelled, strict=True):
-        known = [gram_numbers[gram] for gram in word if gram in gram_numbers][:max_grams]
-        row[: len(known)] = known
-    grams = grams[:, : max(1, int((grams > 0).sum(1).max()))]
-    gram_rows = [np.setdiff1d(grams[row], [0]) for row in rows]
-    return WideTables(
-        check,
-        slot,
-        feature_values(word_rows, labels, len(numbers) + 1, classes),
-        grams,
-        feature_values(gram_rows, labels, len(gram_numbers) + 1, classes),
-        min(len(numbers), max_pairs) if _mostly(is_letter, rows) else 0,
-    )
-
-
-def _mostly(kind: np.ndarray, rows: Sequence[np.ndarray]) -> bool:
-    """Whether half of the tokens or more are of the kind ``<bool>[vocabulary]``."""
-    counts = np.zeros(len(kind))
-    for row in rows:
-        np.add.at(counts, row, 1)
-    return counts[FIRST_TOKEN:].sum() > 0 and counts[kind].sum() >= counts[FIRST_TOKEN:].sum() / 2
-
-
-def character_grams(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
-    """Distinct character n-grams of a word with its ends marked.
-
-    >>> character_grams("so")
-    ['<so', '<so>', 'so>']
-    """
-    marked = f"<{word}>"
-    sizes = range(shortest, longest + 1)
-    return sorted({marked[i : i + n] for n in sizes for i in range(len(marked) - n + 1)})
-
-
-def log_count_ratio(
-    rows: Iterable[Sequence[int]], labels: np.ndarray, features: int, classes: int
-) -> np.ndarray:
-    """``log p(f | class) - log p(f | other classes)`` with add-one smoothing.
-
-    Args:
-        rows: ids of the features present in each text, from 1.
-        labels: ``<int>[texts]``.
-        features: number of ids, 0 included.
-        classes: number of labels.
-
-    Returns:
-        ``<float32>[features, classes]``; row 0, which stands for no feature, is zeros.
-    """
-    counts = np.zeros((features, classes))
-    for row, label in zip(rows, labels, strict=True):
-        counts[row, label] += 1
-    inside = counts[1:] + 1
-    outside = counts[1:].sum(1, keepdims=True) - counts[1:] + 1
-    ratio = np.log(inside / inside.sum(0)) - np.log(outside / outside.sum(0))
-    return np.concatenate([np.zeros((1, classes)), ratio]).astype(np.float32)
-
-
-def feature_values(
-    rows: Sequence[Sequence[int]], labels: np.ndarray, features: int, classes: int
-) -> np.ndarray:
-    """Square root of the log-count ratio, with its sign, times the inverse document frequency.
-
-    A rare n-gram's ratio is large by chance as often as by meaning, and drowns the common ones in
-    the sum: the root damps it. On reviews in English and Chinese a linear model over these values
-    is right a little more often on average (``benchmarks/ngrams.py``).
-
-    Arguments and result are those of ``log_count_ratio``.
-    """
-    ratio = log_count_ratio(rows, labels, features, classes)
-    texts = np.zeros((features, 1))
-    for row in rows:
-        texts[row] += 1
-    rarity = np.log((1 + len(rows)) / (1 + texts)) + 1
-    return (np.sign(ratio) * np.sqrt(np.abs(ratio)) * rarity).astype(np.float32)
-
-
-def _frequent(documents: Iterable[Iterable], least: int) -> list:
-    counts = Counter(key for document in documents for key in document)
-    return sorted((k for k, n in counts.items() if n >= least), key=lambda k: (-counts[k], k))
-
-
-def _hashes(row: np.ndarray, orders: int) -> list[tuple[int, int]]:
-    """(slot hash, check hash) of every n-gram of known words; the NumPy face of WordNGrams."""
-    ids = np.asarray(row, np.int64)
-    slot = check = np.zeros(len(ids), np.int64)
-    known = np.ones(len(ids), bool)
-    found: list[tuple[int, int]] = []
-    for n in range(orders):
-        shifted = np.concatenate([ids[n:], np.zeros(min(n, len(ids)), np.int64)])
-        slot = (slot * SLOT_HASH[0] + shifted) % SLOT_HASH[1]
-        check = (check * CHECK_HASH[0] + shifted) % CHECK_HASH[1]
-        known = known & (shifted >= FIRST_TOKEN)
-        found.extend(zip(slot[known].tolist(), check[known].tolist(), strict=True))
-    return found
+# From so many classes on, presence is scattered to a row of flags and multiplied: to gather a ratio
+# for every n-gram, step and class would take gigabytes.
+MANY_CLASSES = 32
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -328,6 +160,11 @@ class Evidence(WithTables):
 
     def call(self, features):
         """``<int32>[batch, n]`` to ``<float32>[batch, classes]``; a feature counts once."""
+        if self.ratio.shape[1] > MANY_CLASSES:
+            present = self._present(features)  # (B, F)
+            total = ops.matmul(present, self.ratio * self.weight)
+            squares = ops.matmul(present, ops.square(self.ratio))
+            return self.gain * total / ops.sqrt(squares + 1e-6)
         features = ops.sort(features, axis=1)
         before = ops.pad(features, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
         first = features != before
@@ -335,6 +172,14 @@ class Evidence(WithTables):
         ratio = ops.take(self.ratio, features, axis=0)  # (B, n, C)
         total = ops.sum(ratio * ops.take(self.weight, features, axis=0), 1)
         return self.gain * total / ops.sqrt(ops.sum(ratio * ratio, 1) + 1e-6)
+
+    def _present(self, features):
+        """Whether each feature is there, 1 or 0: ``<float32>[batch, features]``."""
+        shape = ops.shape(features)
+        rows = ops.broadcast_to(ops.arange(shape[0], dtype="int32")[:, None], shape)
+        places = ops.reshape(ops.stack([rows, features], -1), (-1, 2))
+        flags = ops.zeros((shape[0], self.ratio.shape[0]))
+        return ops.scatter_update(flags, places, ops.ones((shape[0] * shape[1],)))
 
     def compute_output_shape(self, input_shape):
         """``(batch, classes)``."""

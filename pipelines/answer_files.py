@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,7 @@ class AskedFile:
             rows = [replace(row, values=_written(row.values)) for row in rows]
         return cls(rows, typed)
 
+    @cached_property
     def by_line(self) -> dict[int, Mapping[str, Any]]:
         """Columns of each row by its line; empty where two rows are on one line, as in JSON."""
         found = {row.line: row.values for row in self.rows}

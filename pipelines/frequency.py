@@ -162,8 +162,10 @@ def infer_frequency(times: np.ndarray, counter: bool = False) -> Frequency:
         times: ``<int64>[time]``, seconds since 1970 or a counter, at least two.
         counter: whether they are a counter.
     """
-    steps, counts = np.unique(np.diff(times), return_counts=True)
+    steps, counts = np.unique(times[1:] - times[:-1], return_counts=True)
     usual = int(steps[counts.argmax()])
+    if len(steps) == 1 and usual <= DAY:
+        return Frequency(usual, counter=counter)  # no row pauses
     if counter:
         return Frequency(usual, counter=True)
     if 28 * DAY <= usual <= 366 * DAY and (found := _in_months(times)) is not None:

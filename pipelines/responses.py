@@ -42,15 +42,22 @@ def respond(
         Response tensors; those with an open dimension as a list of each input's own.
     """
     requests = [to_request([one]) for one in raw]
-    found: dict[str, list[Any]] = {}
+    found: Responses = {}
     for rows in _batches(requests, program, batch_size):
         batch = separated(program, run(join([requests[i] for i in rows], program.fields)))
         for name, values in batch.items():
-            mine = found.setdefault(name, [None] * len(raw))
-            for i, value in zip(rows, values, strict=True):
-                mine[i] = value
-    ragged = _open(program, found)
-    return {n: rows if n in ragged else _stacked(rows) for n, rows in found.items()}
+            if isinstance(values, list):
+                mine = found.setdefault(name, [None] * len(raw))
+                for i, value in zip(rows, values, strict=True):
+                    mine[i] = value
+                continue
+            values = np.asarray(values)
+            if values.dtype.kind in "SU":  # as wide as the longest of this batch
+                values = values.astype(object)
+            if name not in found:
+                found[name] = np.empty((len(raw), *values.shape[1:]), values.dtype)
+            found[name][rows] = values
+    return found
 
 
 def separated(program: Program, response: Arrays) -> Responses:
@@ -135,12 +142,6 @@ def _open(program: Program, names: Mapping[str, Any]) -> set[str]:
     """Outputs that may differ in length from row to row."""
     specs = program.signature["outputs"]
     return {name for name in names if name in specs and -1 in specs[name]["shape"][1:]}
-
-
-def _stacked(rows: list[Any]) -> np.ndarray:
-    if isinstance(rows[0], (bytes, str)):
-        return np.array(rows, object)
-    return np.stack(rows)
 
 
 def _batches(requests: list[Arrays], program: Program, batch_size: int) -> Iterator[list[int]]:

@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,7 +39,15 @@ from pipelines.series_stamps import (
 )
 from pipelines.series_table import RawTable, TextRows
 from pipelines.series_time_columns import text_of
-from pipelines.series_times import check_filled, fill, in_order, on_grid, time_zone
+from pipelines.series_times import (
+    Rows,
+    check_filled,
+    fill,
+    in_order,
+    on_grid,
+    some_rows,
+    time_zone,
+)
 from pipelines.textfile import read_document
 
 HEAD, CHUNK_ROWS, CHUNK_CELLS = 1000, 50_000, 400_000
@@ -71,9 +80,7 @@ def read_series(
     with tempfile.TemporaryFile() as spool:
         found = _read_table(open_rows(source, wanted.encoding), wanted, spool)
         table = found.table
-        readings, codes, lines = (
-            np.concatenate(kind, -1) for kind in zip(*table.pieces, strict=True)
-        )
+        readings, codes, lines = table.joined()
         raw = _values(spool, len(lines), len(table.columns))
     decimal = settle_decimals(table, found.numbers, raw, found.marks, wanted.like.decimal)
     order = wanted.date_order or wanted.like.date_order
@@ -81,8 +88,8 @@ def read_series(
     proved = table.date_order or date_order(table.formats, readings)
     written = Written(decimal or wanted.like.decimal, proved or order)
     keep = _useful(table, raw, bool(wanted.targets), wanted.flat)
-    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    parts = [_Part(table, key, rows) for key, rows in zip(table.ids, groups, strict=True)]
+    parts = [_Part(table, key, rows) for key, rows in zip(table.ids, _groups(codes), strict=True)]
+    del codes
     parts = _usable(table, parts, lambda part: part.ordered(times, lines, zone))
     step = wanted.step or _common_step(parts)
     parts = _usable(
@@ -103,8 +110,10 @@ def read_series(
     columns, series = tuple(table.columns[index] for index in keep), []
     for part, block in zip(parts, np.split(out, ends[:-1]), strict=True):
         fill(table, raw, part.rows, part.places, part.grid, keep, block, open_end)
-        from_lines = np.full(len(part.grid), -1)
-        from_lines[part.places] = lines[part.rows]
+        from_lines = lines[part.rows]
+        if part.places is not None:
+            from_lines = np.full(len(part.grid), -1, lines.dtype)
+            from_lines[part.places] = lines[part.rows]
         series.append(
             Series(part.name, part.grid, block, columns, step, lines=from_lines, written=written)
         )
@@ -159,11 +168,15 @@ def read_windows(path: str | Path, series: Series, file_name: str) -> tuple[tupl
 
 @dataclass(frozen=True)
 class _Part:
-    """One series on its way: its rows in the table, their times, places and grid."""
+    """One series on its way: its rows in the table, their times, places and grid.
+
+    Rows are a slice where they follow one another in the table, so that what is taken of them is no
+    copy; places are None where each row has its own, in order.
+    """
 
     table: RawTable
     key: tuple[str, ...]
-    rows: np.ndarray
+    rows: Rows
     times: np.ndarray | None = None
     places: np.ndarray | None = None
     grid: np.ndarray | None = None
@@ -179,13 +192,14 @@ class _Part:
     def ordered(self, times: np.ndarray, lines: np.ndarray, zone: Any) -> _Part:
         """With its rows in order of time."""
         if self.table.formats == (STEPS,):
-            found = self.rows, np.arange(len(self.rows))
-            if len(self.rows) < 2:
+            found = self.rows, np.arange(len(times[self.rows]))
+            if len(found[1]) < 2:
                 raise DataError(f"{self.where} has one row; give at least 2.")
         else:
             found = in_order(self.table, self.where, self.rows, times[self.rows], lines, zone)
         return replace(self, rows=found[0], times=found[1])
 
+    @cached_property
     def step(self) -> Frequency:
         return infer_frequency(self.times, self.table.formats[0] in (COUNTER, STEPS))
 
@@ -193,11 +207,11 @@ class _Part:
         self, step: Frequency | None, raw: np.ndarray, keep: list[int], open_end: bool
     ) -> _Part:
         """With its rows on the grid of a step, or as they are where there is none."""
-        rows, grid, places = self.rows, self.times, np.arange(len(self.rows))
+        rows, grid, places = self.rows, self.times, None
         if step:
             self._check_step(step)
             kept, grid, places = on_grid(self.table, self.where, self.times, step)
-            rows = rows[kept]
+            rows = some_rows(rows, kept)
         known = np.stack([~np.isnan(raw[rows, column]) for column in keep])
         names = [self.table.columns[column] for column in keep]
         targets = sum(column < self.table.targets for column in keep)
@@ -205,12 +219,14 @@ class _Part:
         return replace(self, rows=rows, grid=grid, places=places)
 
     def _check_step(self, step: Frequency) -> None:
-        own, gaps = self.step(), np.diff(self.times)
+        own, rows = self.step, len(self.times)
         alike = (own.count, own.months, own.counter) == (step.count, step.months, step.counter)
         # Rows on days on which the others have none would stretch what a step is.
         alike &= not step.some_days or all(map(str.__le__, own.weekdays, step.weekdays))
-        sure = len(gaps) > 2 and np.mean(own.after(self.times[:-1], 1) == self.times[1:]) >= _SURE
-        if not alike and (sure or own.counter != step.counter):
+        if alike:
+            return
+        sure = rows > 3 and np.mean(own.after(self.times[:-1], 1) == self.times[1:]) >= _SURE
+        if sure or own.counter != step.counter:
             raise DataError(
                 f"{self.where} has a step of {own}, where {step} is expected; resample it to that "
                 "step or use it alone (--time-column names the time, or none if the rows simply "
@@ -249,7 +265,7 @@ def _common_step(parts: Sequence[_Part]) -> Frequency:
     """The step of most rows; the first of those that are equally common."""
     votes: Counter[Frequency] = Counter()
     for part in parts:
-        votes[part.step()] += len(part.rows)
+        votes[part.step] += len(part.times)
     return votes.most_common(1)[0][0]
 
 
@@ -268,6 +284,15 @@ def _passed_over(parts: Sequence[_Part], step: Frequency) -> str:
     )
     missing = f"; {many} passed over, as holidays are" if passed else ""
     return f"A step is a {step}: nothing is inserted between, and there is no calendar{missing}."
+
+
+def _groups(codes: np.ndarray) -> list[Rows]:
+    """The rows of each series, as a slice where they follow one another."""
+    ends = np.cumsum(np.bincount(codes))
+    starts = ends - np.diff(ends, prepend=0)
+    if (codes[1:] >= codes[:-1]).all():
+        return [slice(*pair) for pair in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
 
 
 # ---- columns and cells
@@ -295,7 +320,7 @@ def _read_table(source: TextRows, wanted: SeriesColumns, spool: IO[bytes]) -> Fo
 
 
 def _add_rows(found: FoundColumns, rows: list[Row], spool: IO[bytes]) -> None:
-    table, lines = found.table, np.array([row.line for row in rows])
+    table, lines = found.table, np.array([row.line for row in rows], np.int32)
     cells, readings = found.time.read(rows, table.rows)
     for index in np.flatnonzero((readings == NAT).all(0))[:1]:
         raise bad_stamp(rows[index].where, table.time, cells[index])
@@ -316,7 +341,7 @@ def _add_rows(found: FoundColumns, rows: list[Row], spool: IO[bytes]) -> None:
                 lines[index], f"column '{name}' is empty; write which series the row is of."
             )
     codes = [table.ids.setdefault(key, len(table.ids)) for key in keys] or [0] * len(rows)
-    table.pieces.append((readings, np.array(codes), lines))
+    table.pieces.append((readings, np.array(codes, np.int32), lines))
     values = np.empty((len(rows), len(table.columns)), np.float32)
     for index, column in enumerate(found.numbers):
         values[:, index] = column.read(table, [row.values[column.name] for row in rows], lines)

@@ -68,7 +68,7 @@ class RawTable:
         targets: how many of the columns are targets.
         left_out: columns that are not read, with the reason.
         ids: number of each series, by the cells of its `id` columns.
-        pieces: stamps ``<int64>[formats, rows]``, series ``<int64>[rows]``, lines ``<int64>[rows]``
+        pieces: stamps ``<int64>[formats, rows]``, series ``<int32>[rows]``, lines ``<int32>[rows]``
             of each chunk.
         rows: how many have been read.
         offset: whether the stamps have an offset from UTC; None before the first.
@@ -96,6 +96,16 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     refused: dict[str, DataError] = field(default_factory=dict)
     mended: dict[tuple[str, str], tuple[int, int, str]] = field(default_factory=dict)
+
+    def joined(self) -> list[np.ndarray]:
+        """The pieces of each kind as one array. They are then gone: none is in memory twice."""
+        kinds = list(map(list, zip(*self.pieces, strict=True)))
+        self.pieces.clear()
+        found = []
+        for kind in kinds:
+            found.append(np.concatenate(kind, -1))
+            kind.clear()
+        return found
 
     @property
     def has_stamps(self) -> bool:

@@ -10,6 +10,16 @@ from common.errors import DataError
 from pipelines.frequency import DAY, Frequency
 from pipelines.series_table import RawTable
 
+# Places of rows of a table: a slice where they follow one another, as then nothing is copied.
+Rows = np.ndarray | slice
+
+
+def some_rows(rows: Rows, kept: np.ndarray | None) -> Rows:
+    """Those of some rows of a table that are kept; all where that is None."""
+    if kept is None:
+        return rows
+    return kept + rows.start if isinstance(rows, slice) else rows[kept]
+
 
 def time_zone(name: str) -> ZoneInfo | None:
     """The zone of ``--timezone``, None where there is none."""
@@ -45,12 +55,15 @@ def _utc(table: RawTable, local: np.ndarray, zone: ZoneInfo) -> np.ndarray:
 
 
 def in_order(
-    table: RawTable, where: str, rows: np.ndarray, times: np.ndarray, lines: np.ndarray,
+    table: RawTable, where: str, rows: Rows, times: np.ndarray, lines: np.ndarray,
     zone: ZoneInfo | None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[Rows, np.ndarray]:  # fmt: skip
     """Returns the rows of a series in order of time, one of each time, and their times."""
     if zone and not table.offset and table.has_stamps:
         times = _utc(table, times, zone)
+    if len(times) > 1 and (times[1:] > times[:-1]).all():
+        return rows, times
+    rows = some_rows(rows, np.arange(len(times)))
     late = np.flatnonzero(times < np.maximum.accumulate(times))
     if late.size:
         line = lines[rows[late[0]]]
@@ -77,13 +90,17 @@ def in_order(
 
 def on_grid(
     table: RawTable, where: str, times: np.ndarray, step: Frequency
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the rows that stay, the times of the grid, and the rows' places on it.
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
+    """Returns the rows that stay, the times of the grid, and the rows' places on it; no rows and no
+    places where all stay and each has its own.
 
     Between two sessions, or two days of business, there are no rows to be missing.
     """
-    months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    units = months if step.months else times
+    if not step.months and not step.pauses and (times[1:] - times[:-1] == step.count).all():
+        return None, times, None
+    units = times
+    if step.months:
+        units = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     phases, counts = np.unique(units % step.count, return_counts=True)
     anchor = int(np.argmax(units % step.count == phases[counts.argmax()]))
     slots = np.rint((units - units[anchor]) / step.count).astype(np.int64)
@@ -187,22 +204,28 @@ def check_filled(
 
 
 def fill(
-    table: RawTable, raw: np.ndarray, rows: np.ndarray, places: np.ndarray, grid: np.ndarray,
+    table: RawTable, raw: np.ndarray, rows: Rows, places: np.ndarray | None, grid: np.ndarray,
     keep: list[int], block: np.ndarray, open_end: bool,
 ) -> None:  # fmt: skip
     """Writes the rows to their places in the block, and what lies between them."""
+    if places is None:
+        if not any(np.isnan(raw[rows, column]).any() for column in keep):
+            for index, column in enumerate(keep):
+                block[:, index] = raw[rows, column]
+            return
+        places = np.arange(len(grid))
     known = np.stack([~np.isnan(raw[rows, column]) for column in keep])
     targets = sum(column < table.targets for column in keep)
     end = open_rows_end(known, targets, open_end)
     for index, column in enumerate(keep):
-        stop, name = end if index < targets else len(rows), table.columns[column]
+        stop, name = end if index < targets else len(places), table.columns[column]
         there = known[index, :stop]
         missing = stop - int(there.sum())
         at = places[:stop][there]
-        block[:, index] = np.interp(grid, grid[at], raw[rows[:stop][there], column])
+        block[:, index] = np.interp(grid, grid[at], raw[rows, column][:stop][there])
         if missing:
             run = int(np.diff(np.flatnonzero(np.concatenate([[1], there, [1]]))).max()) - 1
             done = "interpolated (longest run: {size})."
             table.tell(f"missing value{{s}} of '{name}'", done, missing, run)
-        if stop < len(rows):
+        if stop < len(places):
             block[places[stop - 1] + 1 :, index] = np.nan

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from common.errors import DataError
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
 
+MOST_IN_TABLE = 200_000  # words up to which stems have a table, of several entries for each word
 LEVELS = ("word", "char", "byte")
 STEM_LENGTHS = range(4, 9)
 TRUNCATIONS = ("head", "tail", "ends")
@@ -243,11 +245,27 @@ class TextEncoder(TextPreprocessing):
     def _stem_id(self, token: str) -> int:
         if not self.stems_words:
             return UNKNOWN
+        if len(self.vocabulary) > MOST_IN_TABLE:
+            return self._neighbour_id(token)
         ids = self.stem_ids
         for length in range(min(len(token), STEM_LENGTHS[-1]), STEM_LENGTHS[0] - 1, -1):
             if (found := ids.get(token[:length])) is not None:
                 return found
         return UNKNOWN
+
+    def _neighbour_id(self, token: str) -> int:
+        """The same without ``stem_ids``: words that begin alike are alphabetical neighbours."""
+        words, ids = self._sorted
+        start = token[: STEM_LENGTHS[-1]]
+        place = bisect_left(words, start)
+        near = words[max(0, place - 1) : place + 1]
+        length = max((_common(start, word) for word in near), default=0)
+        if length < STEM_LENGTHS[0]:
+            return UNKNOWN
+        stem = start[:length]
+        first = bisect_left(words, stem)
+        end = bisect_right(words, stem, first, key=lambda word: word[:length])
+        return int(ids[first:end].min())
 
     # Of the encoder, not of a cache by vocabulary: to look there a long tuple would be hashed anew
     # for every text and every unknown word, which takes longer than all the rest.
@@ -256,6 +274,12 @@ class TextEncoder(TextPreprocessing):
         # The special names are skipped so that no text can spell "[PAD]" and become padding.
         first = len(SPECIAL_TOKENS)
         return {token: first + i for i, token in enumerate(self.vocabulary[first:])}
+
+    @cached_property
+    def _sorted(self) -> tuple[list[str], np.ndarray]:
+        """The words that have a stem, in alphabetical order, and their ids ``<int32>[words]``."""
+        pairs = sorted(pair for pair in self._numbers.items() if len(pair[0]) >= STEM_LENGTHS[0])
+        return [word for word, _ in pairs], np.array([identity for _, identity in pairs], np.int32)
 
     @cached_property
     def stem_ids(self) -> dict[str, int]:
@@ -321,6 +345,12 @@ def stems(word: str) -> list[str]:
     ['fine', 'finel', 'finely']
     """
     return [word[:length] for length in STEM_LENGTHS if length <= len(word)]
+
+
+def _common(one: str, other: str) -> int:
+    """How many letters two words begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def is_unspaced(token: str) -> bool:

@@ -12,10 +12,15 @@ import numpy as np
 
 from common.errors import DataError
 from pipelines.encoded import EncodedRows
+from pipelines.messages import name_list
 from pipelines.preprocessor import OneProgram, save_state
 from pipelines.ragged import Arrays, Field, Ragged
 from pipelines.text import PAD, TextEncoder
 from pipelines.text_inputs import USUAL, column_requests, input_names, joined_bytes
+
+# Labels of which an answer has all probabilities; of more it has so many, and a server's response
+# still has them all.
+MOST_LABELS, LIKELIEST = 100, 10
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class TextClassificationPreprocessor(OneProgram):
         if unknown:
             raise DataError(
                 f"label {unknown[0]!r} is not among the labels of training "
-                f"({', '.join(self.labels)}); correct the row or add such examples to train"
+                f"({name_list(self.labels)}); correct the row or add such examples to train"
             )
         return np.array([ids[label] for label in labels], np.int32)
 
@@ -116,15 +121,22 @@ class TextClassificationPreprocessor(OneProgram):
         return {"label": names[probabilities.argmax(-1)], "probabilities": probabilities}
 
     def answers(self, response: Arrays, raw: Sequence[str]) -> list[dict[str, Any]]:
-        """``{"label", "probability", "probabilities": {label: p}}`` for each row."""
+        """``{"label", "probability", "probabilities": {label: p}}`` for each row; of more than
+        ``MOST_LABELS`` labels only the probabilities of the ``LIKELIEST``, in falling order."""
         return [
             {
                 "label": label.decode("utf-8"),
                 "probability": float(row.max()),
-                "probabilities": {name: float(p) for name, p in zip(self.labels, row, strict=True)},
+                "probabilities": {self.labels[i]: float(row[i]) for i in self._told(row)},
             }
             for label, row in zip(response["label"], response["probabilities"], strict=True)
         ]
+
+    def _told(self, row: np.ndarray) -> Sequence[int]:
+        """The labels whose probabilities an answer has."""
+        if len(self.labels) <= MOST_LABELS:
+            return range(len(self.labels))
+        return np.argsort(-row, kind="stable")[:LIKELIEST].tolist()
 
     def graph(self) -> Any:
         """The same as TensorFlow ops."""

@@ -111,10 +111,20 @@ class Windows(Sequence):
         }
 
     @cached_property
+    def series(self) -> np.ndarray:
+        """Number of the series of each window: ``<int64>[windows]``."""
+        return np.searchsorted(self.table.offsets, self.starts, "right") - 1
+
+    @cached_property
     def names(self) -> list[str]:
         """Name of the series of each window."""
-        found = np.searchsorted(self.table.offsets, self.starts, "right") - 1
-        return [self.table.names[i] for i in found]
+        return [self.table.names[i] for i in self.series]
+
+    def by_series(self) -> dict[int, np.ndarray]:
+        """Places of the windows of each series that has some, by its number, in rising order."""
+        order = np.argsort(self.series, kind="stable")
+        found = np.split(order, np.flatnonzero(np.diff(self.series[order])) + 1)
+        return {int(self.series[places[0]]): places for places in found if len(places)}
 
     def past(self) -> np.ndarray:
         """The targets that are seen: ``<float32>[windows, lookback, targets]``."""
@@ -161,7 +171,9 @@ def parse_split(text: str, rows: int) -> tuple[int, int, int]:
     return tuple(map(int, numbers))
 
 
+MOST_JUDGED = 100_000  # windows of validation, and of test
 ALIKE = 0.8
+MOST_STRETCHES = 10_000  # that say whether the spread follows the level
 SEASONS, HORIZONS, LONGEST = 14, 7.5, 720  # that a chosen lookback holds
 
 
@@ -186,10 +198,14 @@ def spread_follows_level(windows: Windows) -> bool:
     about a straight line have a rank correlation (Spearman) of 0.8 or more.
     """
     table, lookback = windows.table, windows.lookback
-    stretches = [
-        table.values[start : start + lookback, : table.targets].astype(np.float64)
+    starts = [
+        start
         for span in covered_spans(windows)
         for start in range(span.start, span.stop - lookback + 1, lookback)
+    ]
+    stretches = [
+        table.values[start : start + lookback, : table.targets].astype(np.float64)
+        for start in starts[:: -(-len(starts) // MOST_STRETCHES) or 1]
     ]
     if len(stretches) < 4 or any(rows.min() <= 0 for rows in stretches):
         return False
@@ -254,6 +270,22 @@ def split_windows(
     return made, notes
 
 
+def thinned(windows: dict[str, Windows]) -> tuple[dict[str, Windows], list[str]]:
+    """Windows by part; of a validation or test part of more than ``MOST_JUDGED`` every n-th, and
+    notes that say so. Windows side by side share all but a row: more of them tell hardly more, yet
+    the answers to all are in memory at once."""
+    found, notes = dict(windows), []
+    for part in PARTS[1:]:
+        every = -(-len(windows[part]) // MOST_JUDGED)
+        if every > 1:
+            found[part] = windows[part][::every]
+            notes.append(
+                f"The {part} part has {len(windows[part]):,} windows; one in {every} is judged, "
+                f"{len(found[part]):,} in all."
+            )
+    return found, notes
+
+
 def _too_few(name: str, rows: int, sizes: list[int], lookback: int, horizon: int) -> str:
     """The sentence for a series without a window in each part, with flags that would do."""
     parts = ", ".join(f"{n} for {part}" for n, part in zip(sizes, PARTS, strict=True))
@@ -275,23 +307,21 @@ def _too_few(name: str, rows: int, sizes: list[int], lookback: int, horizon: int
     return f"{start}; {fits}change --split, or give more rows"
 
 
+def spans_by_series(windows: Windows) -> dict[int, slice]:
+    """By number of a series its rows that are in some window, from the first to the last."""
+    size, found = windows.lookback + windows.horizon, {}
+    for number, places in windows.by_series().items():
+        inside = windows.starts[places]
+        found[number] = slice(int(inside.min()), int(inside.max()) + size)
+    return found
+
+
 def covered_spans(windows: Windows) -> list[slice]:
-    """The rows of each series that are in some window, from the first to the last."""
-    table, size = windows.table, windows.lookback + windows.horizon
-    spans = []
-    for first, end in zip(table.offsets[:-1], table.offsets[1:], strict=True):
-        inside = windows.starts[(windows.starts >= first) & (windows.starts < end)]
-        if len(inside):
-            spans.append(slice(int(inside.min()), int(inside.max()) + size))
-    return spans
+    """The rows of each series that are in some window, see ``spans_by_series``."""
+    return list(spans_by_series(windows).values())
 
 
 def joined(table: Table, spans: list[slice]) -> np.ndarray:
     """Rows of the table, ``<float32>[rows, columns]``; a view where there is one span."""
     parts = [table.values[span] for span in spans]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def covered_rows(windows: Windows) -> np.ndarray:
-    """The rows in some window."""
-    return joined(windows.table, covered_spans(windows))

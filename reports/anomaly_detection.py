@@ -253,7 +253,7 @@ def write_detections(
     """
     names = list(answers[0]["expected"])
     found = [row for pair in zip(raw, answers, strict=True) for row in _judged_rows(*pair)]
-    lines = asked.by_line() if asked else {}
+    lines = asked.by_line if asked else {}
     if lines and all(line in lines for line, _ in found):
         of_line = dict(found)
         rows = [beside(columns, of_line.get(line, {})) for line, columns in lines.items()]

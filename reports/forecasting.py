@@ -47,18 +47,16 @@ def panels(count: int) -> tuple[int, int]:
 
 def _many_series(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) -> Figure:
     """The last forecast of each series, the worst first; of many those evenly between."""
-    names = np.array(examples.names)
     error = np.abs(examples.future() - outputs["mean"])
     relative = (error / np.array(pre.seasonal_error)).mean((1, 2))
-    every = sorted(set(examples.names), key=lambda name: -relative[names == name].mean())
+    every = sorted(examples.by_series().values(), key=lambda mine: -relative[mine].mean())
     picks = np.unique(np.linspace(0, len(every) - 1, MOST_PANELS).astype(int))
     rows, columns = panels(len(picks))
     figure = Figure((3.4 * columns, 2.0 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     past = min(pre.lookback, 3 * pre.horizon)
     for ax, pick in zip(axes, picks, strict=False):
-        mine = np.flatnonzero(names == every[pick])
-        place = int(mine[-1])
+        place = int(every[pick][-1])
         window = examples[place]
         steps = np.arange(1 - past, pre.horizon + 1)
         times = pre.frequency.axis(pre.frequency.after(np.int64(window["time"]), steps))
@@ -66,7 +64,8 @@ def _many_series(pre: ForecastPreprocessor, outputs: Arrays, examples: Windows) 
         truth = examples[place : place + 1].future()[0, :, 0]
         ax.plot(times[past:], truth, color="black", lw=1.2)
         _fan(ax, times[past:], outputs["mean"][place, :, 0], outputs["quantiles"][place, :, 0])
-        _title(ax, f"{every[pick]}: off by {error[mine][..., 0].mean():.3g} on average")
+        off = error[every[pick]][..., 0].mean()
+        _title(ax, f"{window['series']}: off by {off:.3g} on average")
     for ax in axes[len(picks) :]:
         ax.axis("off")
     shown = f"{len(picks)} of {len(every)} series" if len(picks) < len(every) else "all series"
@@ -224,7 +223,7 @@ def _series_columns(
     one: dict[str, Any], answer: dict[str, Any], asked: AskedFile | None
 ) -> dict[str, Any]:
     """Columns of a file that are the same in all rows of one of its series."""
-    lines = asked.by_line() if asked else {}
+    lines = asked.by_line if asked else {}
     rows = [lines[line] for line in one.get("lines", ()) if line in lines]
     if not rows or len(rows) == len(lines):
         return {}  # one series in the file: what never changes there tells nothing apart

@@ -15,6 +15,7 @@ from reports.page import NumberText, paragraph, table
 
 MOST_STEPS = 24  # that are told one by one; of a longer horizon so many are picked
 MOST_ROWS = 100  # of the table of a page
+MOST_SERIES = 1000  # whose steps are told one by one
 
 
 def write_errors(
@@ -24,7 +25,8 @@ def write_errors(
 
     A row is a series (``all`` of them together where there are several), a column and a step
     (``all`` for their mean): ``windows``, ``mae``, ``rmse``, ``bias`` (forecast less truth, on
-    average), ``last_value_mae`` of the last value that was seen, and ``coverage_80``.
+    average), ``last_value_mae`` of the last value that was seen, and ``coverage_80``. Of more than
+    ``MOST_SERIES`` series each has the mean of its steps alone.
 
     Returns:
         The names of the files.
@@ -50,36 +52,42 @@ def error_rows(
     the steps, the first and the last among them."""
     truth, last = examples.future().astype(np.float64), examples.last()[:, None]
     error = outputs["mean"] - truth
-    naive = np.abs(last - truth)
     levels, low, high = pre.levels, outputs["quantiles"][..., 1], outputs["quantiles"][..., -2]
     inside = (truth >= low) & (truth <= high) if len(levels) > 2 else np.zeros(truth.shape)
-    names = np.array(examples.names)
-    every = list(dict.fromkeys(examples.names))
-    groups = {"all": slice(None)} if len(every) > 1 else {}
-    groups |= {name: names == name for name in every}
-    steps = np.unique(np.linspace(0, pre.horizon - 1, MOST_STEPS).astype(int))
+    measures = {
+        "mae": np.abs(error), "rmse": np.square(error), "bias": error,
+        "last_value_mae": np.abs(last - truth), "coverage_80": inside,
+    }  # fmt: skip
+    groups = list(examples.by_series().values())
+    order, sizes = np.concatenate(groups), np.array(list(map(len, groups)))
+    starts = np.cumsum(sizes) - sizes
+    means = {
+        name: np.add.reduceat(values[order], starts, 0, np.float64) / sizes[:, None, None]
+        for name, values in measures.items()
+    }  # (series, horizon, targets) each
+    told = [
+        (examples.names[mine[0]], len(mine), {name: found[i] for name, found in means.items()})
+        for i, mine in enumerate(groups)
+    ]
+    if len(groups) > 1:
+        every = {name: values.mean(0, dtype=np.float64) for name, values in measures.items()}
+        told.insert(0, ("all", len(examples), every))
+    steps = np.unique(np.linspace(0, pre.horizon - 1, MOST_STEPS).astype(int)).tolist()
     rows = []
-    for series, mine in groups.items():
-        for i, column in enumerate(pre.targets):
-            for step in ("all", *steps.tolist()):
-                at = (mine, slice(None) if step == "all" else step, i)
-                here = error[at]
-                rows.append({
-                    "series": series,
-                    "column": column,
-                    "step": step if step == "all" else step + 1,
-                    "windows": len(here),
-                    "mae": np.abs(here).mean(),
-                    "rmse": np.sqrt(np.square(here).mean()),
-                    "bias": here.mean(),
-                    "last_value_mae": naive[at].mean(),
-                    "coverage_80": inside[at].mean(),
-                })  # fmt: skip
-    return [{k: _short(value) for k, value in row.items()} for row in rows]
+    for series, windows, found in told:
+        each = steps if len(groups) <= MOST_SERIES or series == "all" else []
+        for c, column in enumerate(pre.targets):
+            for step in ("all", *each):
+                at = {n: v[:, c].mean() if step == "all" else v[step, c] for n, v in found.items()}
+                at["rmse"] = np.sqrt(at["rmse"])
+                title = step if step == "all" else step + 1
+                about = {"series": series, "column": column, "step": title, "windows": windows}
+                rows.append({**about, **{name: _short(value) for name, value in at.items()}})
+    return rows
 
 
-def _short(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

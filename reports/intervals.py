@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.judged import Judged, matrix_of, value
+from reports.judged import Judged, matrix_of, sums_of, value
 
 RESAMPLES = 1000
 SHARE = 0.95
@@ -74,12 +74,16 @@ def compared(judged: Judged, metric: str, which: Sequence[int] | None = None) ->
     if all(metric in one.baseline for one in rows):
         sides.append([one.baseline for one in rows])
     # Together, so that labels have one numbering on both sides.
-    every = matrix_of([one for side in sides for one in side], metric, form)
-    parts = np.split(every, len(sides))
+    together, classes = [one for side in sides for one in side], 0
+    if form == "macro":
+        classes = 1 + int(max(max(one[metric]) for one in together))
+    numbers = len(together) * (3 * classes or len(together[0][metric]))
     blocks = _blocks([one.block for one in rows])
-    if blocks.max() + 1 < FEWEST_BLOCKS or every.size > MOST_NUMBERS:
-        scores = [Interval(float(value(part.sum(0), form))) for part in parts]
+    if blocks.max() + 1 < FEWEST_BLOCKS or numbers > MOST_NUMBERS:
+        sums = [sums_of(side, metric, form, classes) for side in sides]
+        scores = [Interval(float(value(part, form))) for part in sums]
         return Compared(scores[0], scores[1] if len(scores) > 1 else None)
+    parts = np.split(matrix_of(together, metric, form), len(sides))
     found = bootstrap([_summed(part, blocks) for part in parts], form)
     intervals = [_interval(part, scores, form) for part, scores in zip(parts, found.T, strict=True)]
     if len(sides) == 1:

@@ -267,6 +267,24 @@ def matrix_of(rows: Sequence[Sums], name: str, form: str = "") -> np.ndarray:
     return np.concatenate([want * got, got, want], 1)
 
 
+def sums_of(rows: Sequence[Sums], name: str, form: str, classes: int) -> np.ndarray:
+    """The sums of ``matrix_of`` over all examples, ``<float>[k]``, without the matrix: with many
+    labels most of it is zeros.
+
+    Args:
+        rows: of each example.
+        name: of the metric.
+        form: of ``Judged.forms``.
+        classes: how many labels there are, where they are numbered.
+    """
+    numbers = np.array([row[name] for row in rows], float)
+    if form != "macro":
+        return numbers.sum(0)
+    want, got = numbers.astype(int).T
+    sides = (want[want == got], got, want)
+    return np.concatenate([np.bincount(side, minlength=classes) for side in sides]).astype(float)
+
+
 def groups(judged: Judged, count: int = 5) -> Iterator[tuple[str, list[int]]]:
     """Examples in groups of about equal size, by length: what lengths they have, and which.
 

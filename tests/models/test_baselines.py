@@ -1,8 +1,9 @@
 """The text baseline chooses features and classifier on validation and reads test once."""
 
 import pytest
+from scipy.sparse import csr_matrix
 
-from models.baselines import linear_text_baseline
+from models.baselines import LabelMeans, linear_text_baseline
 from models.label_metrics import label_scores
 
 TRAIN = (["good film", "bad film", "good plot", "bad plot"] * 3, ["pos", "neg", "pos", "neg"] * 3)
@@ -94,3 +95,15 @@ def test_scores_of_labels_by_hand():
     assert scores == pytest.approx({"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 2})
     # A label that is guessed and never true counts too, with an F1 of 0.
     assert label_scores(["a", "a"], ["a", "c"])["macro_f1"] == pytest.approx((2 / 3) / 2)
+
+
+def test_of_many_labels_the_nearest_mean_by_hand(monkeypatch):
+    rows = csr_matrix([[1.0, 0.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    means = LabelMeans().fit(rows, ["b", "b", "a"])
+    # Means (0, 0, 3) of a, (1, 1, 0) of b: the cosine of (1, 0, 0.5) is greater with b.
+    assert means.predict(csr_matrix([[1.0, 0.0, 0.5], [0.0, 0.1, 0.2]])).tolist() == ["b", "a"]
+    monkeypatch.setattr("models.baselines.MANY_LABELS", 1)
+    part = (["good film", "bad film"] * 4, ["p", "n"] * 4)
+    found = linear_text_baseline(part, part, part)
+    assert found["name"] == "TF-IDF of unigrams + the nearest mean of a label"
+    assert found["test"]["accuracy"] == 1

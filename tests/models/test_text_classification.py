@@ -17,7 +17,7 @@ from models.text_classification import (
     text_classifier,
 )
 from models.text_classification_config import TextConfig
-from models.wide import count_wide_tables
+from models.wide_tables import count_wide_tables
 from pipelines.text_examples import TextExample
 from serving.native_onnx import export_onnx
 from serving.onnx_core import OnnxCore

@@ -5,17 +5,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.wide import (
-    Evidence,
-    Pairs,
-    WordNGrams,
-    _hashes,
+from models import wide, wide_tables
+from models.wide import Evidence, Pairs, WordNGrams, wide_logits, word_ngrams
+from models.wide_tables import (
     character_grams,
     count_wide_tables,
     feature_values,
     log_count_ratio,
-    wide_logits,
-    word_ngrams,
+    ngram_keys,
 )
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "[END]", "good", "bad", "film", "not"]
@@ -66,11 +63,11 @@ def test_the_layer_finds_the_ngrams_that_counting_found(rows):
     size = len(tables.check)
     for row, got in zip(arrays, found, strict=True):
         # A contested slot loses its rarer n-gram, so the tables say what there is to be found.
-        slots = [(slot % size, check) for slot, check in _hashes(row, 3)]
+        slots = [((key >> 20) % size, key % 2**20) for key in ngram_keys(row).tolist()]
         wanted = [tables.slot[slot] for slot, check in slots if tables.check[slot] == check]
         assert sorted(got[got > 0]) == sorted(wanted)
         # With so few n-grams that is rare, never most.
-        assert len(set(wanted)) >= 0.5 * len(set(_hashes(row, 3)))
+        assert len(set(wanted)) >= 0.5 * len(set(ngram_keys(row).tolist()))
 
 
 def test_letters_have_no_ngrams_of_their_own_and_their_pairs_are_embedded():
@@ -111,3 +108,25 @@ def test_tables_survive_saving(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(batch), before)
+
+
+def test_of_more_classes_fewer_ngrams_count(monkeypatch):
+    every = count_wide_tables(ROWS, LABELS, VOCABULARY, 2)
+    monkeypatch.setattr(wide_tables, "MOST_RATIOS", 6)
+    tables = count_wide_tables(ROWS, LABELS, VOCABULARY, 2)
+    assert tables.word_ratio.shape == (1 + 3, 2)
+    assert tables.gram_ratio.shape == (1 + 3, 2)
+    assert every.word_ratio.shape == (1 + 6, 2)
+    # film is in four texts; those that are in two are in the order of their hashes.
+    np.testing.assert_allclose(tables.word_ratio[1:2], every.word_ratio[1:2])
+    assert tables.grams.max() == 3
+
+
+def test_evidence_of_many_classes_is_that_of_few(monkeypatch):
+    random = np.random.default_rng(0)
+    ratio = random.normal(size=(9, 5)).astype("f4")
+    ratio[0] = 0
+    layer, features = Evidence(ratio), random.integers(0, 9, (4, 30)).astype("int32")
+    few = np.asarray(layer(features))
+    monkeypatch.setattr(wide, "MANY_CLASSES", 4)
+    np.testing.assert_allclose(np.asarray(layer(features)), few, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, DataError
-from pipelines.text import END, PAD, PATTERNS, START, UNKNOWN, TextEncoder, as_text
+from pipelines.text import END, PAD, PATTERNS, START, UNKNOWN, TextEncoder, as_text, stems
 from pipelines.text_graph import TextEncoderGraph
 
 CORPUS = [
@@ -190,3 +190,17 @@ def test_further_words_stand_behind_those_of_training():
     assert longer.vocabulary == (*encoder.vocabulary, "three")
     assert longer.encode("one three four") == [START, *longer.encode("one")[1:2], 6, UNKNOWN, END]
     assert encoder.encode("three")[1] == UNKNOWN
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.text("abé\U0001f600", max_size=11), max_size=30),
+    st.lists(st.text("abé\U0001f600", min_size=1, max_size=11), max_size=30),
+)
+def test_an_unknown_word_is_the_commonest_of_those_that_begin_alike(words, asked):
+    encoder = TextEncoder(vocabulary=("[PAD]", "[UNK]", "[START]", "[END]", *dict.fromkeys(words)))
+    table = encoder.stem_ids
+    for word in set(asked) - set(words):
+        known = [table[stem] for stem in stems(word) if stem in table]
+        wanted = known[-1] if known else UNKNOWN
+        assert (encoder._stem_id(word), encoder._neighbour_id(word)) == (wanted, wanted)

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipelines.frequency import HOUR, Frequency
 from pipelines.series import Series
+from pipelines.splits import PARTS
 from pipelines.window_batches import shuffled_windows, window_batches
-from pipelines.windows import Table, Windows, covered_rows, parse_split, split_windows
+from pipelines.windows import (
+    Table,
+    Windows,
+    covered_spans,
+    joined,
+    parse_split,
+    spans_by_series,
+    split_windows,
+    thinned,
+)
 
 
 def a_series(rows, name="s", first=0, columns=4):
@@ -210,10 +220,11 @@ def test_names_of_windows_of_many_series():
 
 def test_covered_rows_are_those_of_some_window():
     table = a_table(20)
-    covered = covered_rows(Windows(table, np.array([2, 5]), 3, 2))
+    covered = joined(table, covered_spans(Windows(table, np.array([2, 5]), 3, 2)))
     assert covered[:, 0].tolist() == [10.0 * row for row in range(2, 10)]
     assert np.shares_memory(covered, table.values)
-    both = covered_rows(Windows(a_table(6, 6, 6), np.array([1, 12]), 2, 1))
+    three = a_table(6, 6, 6)
+    both = joined(three, covered_spans(Windows(three, np.array([1, 12]), 2, 1)))
     assert both[:, 0].tolist() == [10, 20, 30, 20000, 20010, 20020]
 
 
@@ -350,3 +361,24 @@ def test_a_mapped_table_stays_on_disk(tmp_path):
     draw(Table.of([series], 2, 60))
     assert size > 200e6
     assert resident_bytes() - before < 60e6
+
+
+def test_windows_by_series_and_their_spans():
+    windows = Windows(a_table(5, 5, 5), np.array([10, 0, 1, 12]), 2, 1)
+    assert {number: places.tolist() for number, places in windows.by_series().items()} == {
+        0: [1, 2],
+        2: [0, 3],
+    }
+    assert spans_by_series(windows) == {0: slice(0, 4), 2: slice(10, 15)}
+    assert Windows(a_table(5), np.array([], int), 2, 1).by_series() == {}
+
+
+def test_of_many_windows_some_are_judged(monkeypatch):
+    monkeypatch.setattr("pipelines.windows.MOST_JUDGED", 4)
+    parts = {name: Windows(a_table(30), np.arange(10), 2, 1) for name in PARTS}
+    found, notes = thinned(parts)
+    assert found["train"] is parts["train"]
+    assert found["test"].starts.tolist() == [0, 3, 6, 9]
+    assert notes[1] == "The test part has 10 windows; one in 3 is judged, 4 in all."
+    monkeypatch.setattr("pipelines.windows.MOST_JUDGED", 10)
+    assert thinned(parts) == (parts, [])

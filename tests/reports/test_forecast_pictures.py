@@ -49,6 +49,14 @@ def test_errors_by_series_column_and_step_by_hand():
     assert rows["s0<b>", "flat", 2]["last_value_mae"] == 0
 
 
+def test_of_many_series_the_steps_of_all_together_alone(monkeypatch):
+    monkeypatch.setattr("reports.forecasting_errors.MOST_SERIES", 2)
+    pre, said, test = many(3)
+    rows = [(row["series"], row["step"]) for row in error_rows(pre, said, test)]
+    assert [step for series, step in rows if series == "all"] == ["all", 1, 2] * 2
+    assert [step for series, step in rows if series == "s1<b>"] == ["all"] * 2
+
+
 @pytest.fixture
 def few_panels(monkeypatch):
     """Pages that hold fewer than there are, as drawing takes long."""

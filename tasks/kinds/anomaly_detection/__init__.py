@@ -23,7 +23,14 @@ from pipelines.series_reader import read_series, read_windows
 from pipelines.series_sources import Loaded, load_series
 from pipelines.splits import Splits
 from pipelines.synthetic_series import DEFAULT_SENSOR_ROWS, synthetic_sensor
-from pipelines.windows import Table, Windows, covered_spans, parse_split, split_windows
+from pipelines.windows import (
+    Table,
+    Windows,
+    covered_spans,
+    parse_split,
+    spans_by_series,
+    split_windows,
+)
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
 from tasks.kinds.series import SeriesReading, SeriesTask, synthetic_rows, with_columns
 
@@ -320,11 +327,8 @@ def _normal_rows(splits: Splits, spans: Sequence[slice]) -> list[np.ndarray]:
 def _notes_on_labels(test: Sequence[SeriesExample], train: Windows) -> list[str]:
     """One for each series with labelled anomalies among the rows of train."""
     notes = []
-    for one, offset in zip(test, train.table.offsets[:-1], strict=True):
-        mine = train.starts[(train.starts >= offset) & (train.starts < offset + len(one.series))]
-        if not len(mine):
-            continue
-        rows = int(mine.max()) + train.lookback - int(offset)
+    for place, span in spans_by_series(train).items():
+        one, rows = test[place], span.stop - int(train.table.offsets[place])
         inside = [window for window in one.series.windows if window[0] < rows]
         if inside:
             first = iso(one.series.times[[inside[0][0]]])[0]

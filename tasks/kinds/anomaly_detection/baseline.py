@@ -11,7 +11,7 @@ from models.anomaly_detection_baselines import moving_mad, seasonal_residual, z_
 from models.anomaly_detection_metrics import auc_pr, nab_score, window_f1
 from pipelines.anomaly_detection import AnomalyPreprocessor, SeriesExample, alarms
 from pipelines.splits import Splits
-from pipelines.windows import Windows
+from pipelines.windows import Windows, spans_by_series
 
 PROFILES = {"standard": "standard", "reward_low_FP": "low_fp", "reward_low_FN": "low_fn"}
 THRESHOLDS = np.geomspace(0.1, 100, 61)  # for nab_best, in units of the detector's own
@@ -142,10 +142,10 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
         "seasonal_residual": lambda values, train: seasonal_residual(values, train, season),
     }
     table, every, raised = splits.train.table, {}, {}
+    rows_of_train = _train_rows(splits.train, splits.test)
     for name, method in methods.items():
         scores = []
-        for one, offset in zip(splits.test, table.offsets[:-1], strict=True):
-            train = _train_rows(splits.train, int(offset), len(one.series))
+        for one, train in zip(splits.test, rows_of_train, strict=True):
             found = method(one.series.values.astype(np.float64), train)
             threshold = robust_threshold(found[:train], "evt", ALARM_RATE)
             scores.append(found / max(threshold, 1e-12))
@@ -172,10 +172,13 @@ def anomaly_baselines(pre: AnomalyPreprocessor, splits: Splits) -> dict[str, Any
     }
 
 
-def _train_rows(train: Windows, offset: int, rows: int) -> int:
-    """How many rows of a series, from its first, are train."""
-    mine = train.starts[(train.starts >= offset) & (train.starts < offset + rows)]
-    return int(mine.max()) + train.lookback - offset if len(mine) else rows
+def _train_rows(train: Windows, examples: Sequence[SeriesExample]) -> list[int]:
+    """How many rows of each series, from its first, are train; all where it has no window."""
+    spans, offsets = spans_by_series(train), train.table.offsets
+    return [
+        spans[i].stop - int(offsets[i]) if i in spans else len(one.series)
+        for i, one in enumerate(examples)
+    ]
 
 
 def _before(values: np.ndarray) -> np.ndarray:

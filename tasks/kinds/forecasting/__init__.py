@@ -22,6 +22,7 @@ from pipelines.windows import (
     Windows,
     split_windows,
     spread_follows_level,
+    thinned,
     usual_lookback,
 )
 from tasks.kinds.contract import DataOptions, Overfit, Responses, Settings, choices
@@ -101,11 +102,12 @@ class Forecasting(SeriesTask):
         windows, notes = split_windows(
             table, reading.lookback, reading.horizon, split, reading.stride
         )
+        windows, more = thinned(windows)
         return Splits(
             **windows,
             name=loaded.name,
             fingerprint=table.fingerprint(split, reading.deciding()),
-            notes=[*loaded.notes, *notes],
+            notes=[*loaded.notes, *notes, *more],
         )
 
     def resolve(

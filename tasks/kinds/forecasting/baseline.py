@@ -22,7 +22,7 @@ from models.forecasting_baselines import (
 from models.forecasting_metrics import point_scores, quantile_scores, unit_scores
 from pipelines.forecasting import ForecastPreprocessor
 from pipelines.splits import Splits
-from pipelines.windows import Windows, covered_rows, covered_spans
+from pipelines.windows import Windows, spans_by_series
 
 CHUNK = 1024  # windows at a time
 MAX_ROWS = 300_000  # beyond it exponential smoothing, which goes row by row, takes minutes
@@ -125,18 +125,15 @@ def _climatology(pre: ForecastPreprocessor, train: Windows) -> Callable[[Windows
     """What the calendar of each series of train says of the future of windows."""
     table, found = train.table, {}
     step = pre.frequency.seconds
-    for span in covered_spans(train):
-        series = int(np.searchsorted(table.offsets, span.start, "right")) - 1
+    for series, span in spans_by_series(train).items():
         rows = pre.to_scaled(table.values[span, : table.targets])
         found[series] = Climatology(table.times[span], rows, step)
 
     def said(part: Windows) -> np.ndarray:
-        series = np.searchsorted(table.offsets, part.starts, "right") - 1
         ahead = part.starts[:, None] + part.lookback + np.arange(part.horizon)
         answers = np.zeros((*ahead.shape, table.targets), np.float32)
-        for number in np.unique(series):
-            mine = series == number
-            answers[mine] = pre.to_units(found[int(number)](part.table.times[ahead[mine]]))
+        for number, mine in part.by_series().items():
+            answers[mine] = pre.to_units(found[number](part.table.times[ahead[mine]]))
         return answers
 
     return said
@@ -146,15 +143,13 @@ def _smoothing(pre: ForecastPreprocessor, train: Windows, part: Windows) -> np.n
     """One model a series, its weights from the rows of train, run on to each window's end."""
     table = part.table
     found = np.zeros((len(part), pre.horizon, table.targets), np.float32)
-    series = np.searchsorted(table.offsets, part.starts, "right") - 1
-    for number in np.unique(series):
+    covered = spans_by_series(train)
+    for number, which in part.by_series().items():
         first, end = table.offsets[number], table.offsets[number + 1]
         rows = pre.to_scaled(table.values[first:end, : table.targets])
-        mine = train.starts[(train.starts >= first) & (train.starts < end)]
-        seen = covered_rows(Windows(table, mine, train.lookback, train.horizon))
+        seen = table.values[covered[number]]
         season = pre.frequency.season if len(seen) >= 2 * pre.frequency.season else 1
         model = ExponentialSmoothing(pre.to_scaled(seen[:, : table.targets]), season)
-        which = np.flatnonzero(series == number)
         origins = part.starts[which] - first + part.lookback - 1
         found[which] = pre.to_units(model.forecasts(rows, origins, pre.horizon).astype(np.float32))
     return found

@@ -35,13 +35,12 @@ def judged_windows(
     if others is not None:
         theirs = _errors(pre, truth, others)
     blocks = blocks_of(pre, examples)
-    series = np.searchsorted(table.offsets, examples.starts, "right") - 1
     times = table.times[examples.starts + examples.lookback - 1]
     first = pre.frequency.after(times, np.ones(1, np.int64)).reshape(len(examples), -1)[:, 0]
     words = [str(t) for t in first] if pre.frequency.counter else iso(first)
     rows = []
     for i in range(len(examples)):
-        name = table.names[series[i]]
+        name = examples.names[i]
         rows.append(JudgedExample(
             f"{name + ' ' if name else ''}from {words[i]}",
             _values(pre, truth[i]), _values(pre, mean[i]),

@@ -117,7 +117,7 @@ class TextClassification(Task):
         self, settings: Settings, preprocessor: TextClassificationPreprocessor, train: EncodedRows
     ) -> WordCounts:
         """The n-grams of the training texts, and the vectors of their words."""
-        from models.wide import count_wide_tables
+        from models.wide_tables import count_wide_tables
 
         encoder, tables = preprocessor.encoder, None
         tokens, labels = train.inputs["tokens"], train.targets["answer"]
