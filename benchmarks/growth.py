@@ -1,21 +1,27 @@
 """Cost as work grows: processor seconds and peak memory of the stages that users run, as curves.
 
-Every point runs in a process of its own, so that its peak of memory is its own. What grows and what
-is measured is in ``growth_parts.py``.
+Every point runs in a process of its own, so that its peak of memory is its own; what was measured
+before stays in the results, point by point. What grows and what is measured is in
+``growth_parts.py``.
 
-python benchmarks/growth.py [--only PART ...] [--sizes N ...] [--pictures DIRECTORY]
+python benchmarks/growth.py [--only PART ...] [--sizes N ...] [--jobs N] [--pictures DIRECTORY]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import growth_parts
@@ -24,41 +30,57 @@ import measuring
 # A point that takes more is stopped and reported as such.
 MOST_SECONDS, MOST_BYTES = 600, 6_000_000_000
 # Below these a slope is that of the clock and of what is loaded once.
-LEAST_SECONDS, LEAST_MEGABYTES = 0.2, 20.0
+LEAST_SECONDS, LEAST_MEGABYTES = 0.3, 30.0
+DRAWN = 6  # stages of a picture, the dearest
+
+Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measures the curves that are asked for, and keeps those that are not."""
+    """Measures the points that are asked for, and keeps the others."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=growth_parts.PARTS, metavar="PART",
                         default=list(growth_parts.PARTS))  # fmt: skip
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of a part's own")
+    parser.add_argument("--jobs", type=int, default=1, help="points at a time")
+    parser.add_argument("--pictures", type=Path, help="draw what is there into this directory")
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--name", default="growth", help="of the file of results")
     options = parser.parse_args()
     if options.point:
         growth_parts.measure(options.point[0], int(options.point[1]))
         return
-    kept = [row for row in _before(options.name) if row["part"] not in options.only]
-    rows = []
+    if options.pictures:
+        draw(_before(), options.pictures)
+        return
+    wanted = [
+        (part, size)
+        for part in options.only
+        for size in options.sizes or growth_parts.PARTS[part].sizes
+    ]
+    lock = threading.Lock()
+
+    def one(place: tuple[str, int]) -> None:
+        found = point(*place)
+        with lock:
+            print(*map(_line, found), sep="\n", flush=True)
+            rows = [row for row in _before() if (row["part"], row["size"]) != place]
+            with contextlib.redirect_stdout(io.StringIO()):
+                measuring.report("growth", sorted(rows + found, key=_order))
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, wanted))
+    rows = _before()
     for part in options.only:
-        found = []
-        for size in options.sizes or growth_parts.PARTS[part].sizes:
-            found += point(part, size)
-            print(*(_line(row) for row in found if row["size"] == size), sep="\n", flush=True)
-        rows += found
-        print(f"{part}: slopes between the last two sizes")
-        for stage, seconds, memory in slopes(found):
-            print(f"  {stage}: seconds {seconds:.2f}, memory {memory:.2f}", flush=True)
-    order = {part: i for i, part in enumerate(growth_parts.PARTS)}
-    measuring.report(options.name, sorted(kept + rows, key=lambda row: order[row["part"]]))
+        print(*table([row for row in rows if row["part"] == part]), sep="\n")
 
 
-def point(part: str, size: int) -> list[dict[str, Any]]:
+def point(part: str, size: int) -> list[Row]:
     """The stages of one size, measured in a process of its own."""
     command = [sys.executable, __file__, "--point", part, str(size)]
-    with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile("w+") as log:
+        # Below the place that is removed here, even if the process is stopped.
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True,
+                                 env={**os.environ, "TMPDIR": place})  # fmt: skip
         stopped: list[str] = []
         watch = threading.Thread(target=_stop_beyond, args=(child, stopped), daemon=True)
         watch.start()
@@ -69,7 +91,7 @@ def point(part: str, size: int) -> list[dict[str, Any]]:
     rows = [{"part": part, "size": size, **row} for row in rows]
     if failed:
         why = (stopped or error or ["stopped"])[0]
-        rows.append({"part": part, "size": size, "stage": "does not fit", "note": why[:300]})
+        rows.append({"part": part, "size": size, "stage": "then stopped", "note": why[:300]})
     return rows
 
 
@@ -83,40 +105,89 @@ def _stop_beyond(child: subprocess.Popen, stopped: list[str]) -> None:
             stopped.append(f"more than {MOST_SECONDS} processor seconds")
         if stopped:
             child.kill()
+            return
 
 
-def slopes(rows: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
-    """(stage, slope of seconds, slope of memory) between the last two sizes, on logarithmic axes.
+def curve(rows: list[Row], stage: str, key: str) -> list[tuple[int, float]]:
+    """(size, figure) of a stage, in rising order; the dearest where a size has several."""
+    found: dict[int, float] = {}
+    for row in rows:
+        if row["stage"] == stage and key in row:
+            found[row["size"]] = max(row[key], found.get(row["size"], 0.0))
+    return sorted(found.items())
 
-    1 is linear. NaN where a figure is too small to tell.
+
+def slope(points: list[tuple[int, float]], least: float) -> float:
+    """Slope between the last two points on logarithmic axes, where 1 is linear.
+
+    NaN where the last figure is below ``least``, which is too small to tell; a smaller figure
+    before it counts as a quarter of that.
+
+    >>> slope([(10, 1.0), (100, 20.0), (1000, 200.0)], 0.1)
+    1.0
     """
-    found = []
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        points = sorted((row["size"], row) for row in rows if row["stage"] == stage)[-2:]
-        if len(points) < 2 or "seconds" not in points[0][1]:
-            continue
-        (small, first), (large, last) = points
-        steps = math.log(large / small)
-        pair = []
-        for key, least in (("seconds", LEAST_SECONDS), ("megabytes", LEAST_MEGABYTES)):
-            enough = last[key] >= least and first[key] > 0
-            # What is too small to measure counts as the least that can be.
-            ratio = last[key] / max(first[key], least / 4) if enough else 1
-            pair.append(math.log(ratio) / steps if enough else math.nan)
-        found.append((stage, *pair))
-    return found
+    if len(points) < 2 or points[-1][1] < least:
+        return math.nan
+    (small, first), (large, last) = points[-2:]
+    return round(math.log(last / max(first, least / 4)) / math.log(large / small), 2)
 
 
-def _line(row: dict[str, Any]) -> str:
+def table(rows: list[Row]) -> list[str]:
+    """A part as a Markdown table: for each stage seconds and megabytes by size, and both slopes."""
+    sizes = sorted({row["size"] for row in rows})
+    titles = ["stage", *(f"{size:,}" for size in sizes), "slope of seconds", "of memory"]
+    lines = ["", "| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for stage in dict.fromkeys(row["stage"] for row in rows if "seconds" in row):
+        seconds, memory = (dict(curve(rows, stage, key)) for key in ("seconds", "megabytes"))
+        cells = [
+            f"{seconds[size]:.3g} s, {memory[size]:,.0f} MB" if size in seconds else ""
+            for size in sizes
+        ]
+        pair = (
+            slope(sorted(seconds.items()), LEAST_SECONDS),
+            slope(sorted(memory.items()), LEAST_MEGABYTES),
+        )
+        cells += ["" if math.isnan(value) else f"{value:.2f}" for value in pair]
+        lines.append("| " + " | ".join([stage, *cells]) + " |")
+    notes = [f"{row['size']:,}: {row['stage']}, {row['note']}" for row in rows if "note" in row]
+    return [*lines, "", *notes]
+
+
+def draw(rows: list[Row], directory: Path) -> None:
+    """``growth_<part>.svg``: seconds and megabytes of the dearest stages of each part."""
+    from reports.axes import fitted
+    from reports.drawing import SERIES, Style
+    from reports.plots import Line, lines
+
+    for part in dict.fromkeys(row["part"] for row in rows):
+        own = [row for row in rows if row["part"] == part]
+        largest = {row["stage"]: row["seconds"] for row in own if "seconds" in row}
+        stages = sorted(largest, key=lambda stage: -largest[stage])[:DRAWN]
+        for key, title in (("seconds", "processor seconds"), ("megabytes", "peak memory, MB")):
+            drawn = []
+            for number, stage in enumerate(stages):
+                points = [(x, max(y, 0.01)) for x, y in curve(own, stage, key)]
+                style = Style(SERIES[number % len(SERIES)], width=2)
+                drawn.append(Line(stage, *map(list, zip(*points, strict=True)), style, dots=True))
+            x = fitted([v for one in drawn for v in one.x], log=True, room=0.03)
+            y = fitted([v for one in drawn for v in one.y], log=True, room=0.06)
+            axes = growth_parts.PARTS[part].what, title
+            lines(title, axes, drawn, x=x, y=y).save_svg(directory / f"growth_{part}_{key}.svg")
+
+
+def _line(row: Row) -> str:
     head = f"{row['part']} {row['size']:,} {row['stage']}"
     if "seconds" not in row:
         return f"{head}: {row['note']}"
-    note = f" ({row['note']})" if row.get("note") else ""
-    return f"{head}: {row['seconds']:.2f} s, {row['megabytes']:.0f} MB{note}"
+    return f"{head}: {row['seconds']:.2f} s, {row['megabytes']:.0f} MB"
 
 
-def _before(name: str) -> list[dict[str, Any]]:
-    path = measuring.RESULTS / f"{name}.json"
+def _order(row: Row) -> tuple[int, int]:
+    return list(growth_parts.PARTS).index(row["part"]), row["size"]
+
+
+def _before() -> list[Row]:
+    path = measuring.RESULTS / "growth.json"
     return json.loads(path.read_text())["rows"] if path.is_file() else []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from serving.client import Client
     from serving.predictor import Predictor
+
+
+AT_ONCE = 4096  # inputs whose responses are in memory together
 
 
 def keras_program(
@@ -129,9 +132,13 @@ class Answerer:
             response = separated(program, client.predict(request, name))
             return answering(preprocessor, name)(response, raw)
         if self.is_bundle:
-            return self._predictor.predict(raw, name, **decoding)
-        program = keras_program(self.task, self.model, preprocessor, name)
-        return readable(program, preprocessor, raw, decoding, name)
+            answer = partial(self._predictor.predict, program=name, **decoding)
+        else:
+            program = keras_program(self.task, self.model, preprocessor, name)
+            answer = partial(readable, program, preprocessor, settings=decoding, name=name)
+        # What is made of a response is small beside it: all probabilities of many labels.
+        parts = (raw[i : i + AT_ONCE] for i in range(0, len(raw), AT_ONCE))
+        return [one for part in parts for one in answer(part)]
 
     def reading(self, reading: Mapping[str, Any]) -> DataOptions:
         """How files are read: as for training, but for ``reading``."""
