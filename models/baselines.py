@@ -35,6 +35,7 @@ CLASSIFIERS: dict[str, Any] = {
 # A classifier with a weight for each label and feature takes time and memory by labels times words;
 # of so many labels a text is given that of the nearest mean instead.
 MANY_LABELS = 300
+MOST_LETTERS = 200_000  # read of one text: its n-grams of letters take two hundred times its memory
 MEANS = "the nearest mean of a label"
 BALANCED = ", classes balanced"
 
@@ -95,6 +96,10 @@ def linear_text_baseline(
         ``{"name", "validation": {"accuracy", "macro_f1"}, "test": {"accuracy", "macro_f1",
         "majority_class"}}``, and of test its labels as ``"answers"``.
     """
+    train, validation, test = (
+        part and ([text[:MOST_LETTERS] for text in part[0]], part[1])
+        for part in (train, validation, test)
+    )
     many = len(set(train[1])) > MANY_LABELS
     makers = {MEANS: LabelMeans} if many else classifiers(CLASSIFIERS, metric)
     variants = [found for name in FEATURES for found in _variants(name, makers, train, validation)]

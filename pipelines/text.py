@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ PAD, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
 
 MOST_IN_TABLE = 200_000  # words up to which stems have a table, of several entries for each word
+LONG_TEXT = 100_000  # letters or bytes, from which tokens are not all in memory at once
 LEVELS = ("word", "char", "byte")
 STEM_LENGTHS = range(4, 9)
 TRUNCATIONS = ("head", "tail", "ends")
@@ -198,13 +200,27 @@ class TextEncoder(TextPreprocessing):
     def tokenise(self, raw: str | bytes) -> list[str]:
         """Tokens of one text, nothing cut off; bytes come as the latin-1 letters of their codes."""
         text = self.normalise(raw)
+        if self.level == "word" and text.isascii():
+            return _ascii_tokens(text)
+        text = self._cuttable(text)
+        return _TOKENS[self.rules].findall(text) if self.level == "word" else list(text)
+
+    def _cuttable(self, text: str) -> str:
+        """A normalised text as tokens are found in it: words by the rules, else each letter."""
         if self.level == "word":
-            if text.isascii():
-                return _ascii_tokens(text)
-            return _TOKENS[self.rules].findall(_APOSTROPHE.sub("'", text))
-        if self.level == "char":
-            return list(text)
-        return list(text.encode("utf-8").decode("latin-1"))
+            return _APOSTROPHE.sub("'", text)
+        return text if self.level == "char" else text.encode("utf-8").decode("latin-1")
+
+    def _each(self, raw: str | bytes) -> Iterator[str]:
+        """The tokens of a text, one by one."""
+        text = self._cuttable(self.normalise(raw))
+        if self.level != "word":
+            return iter(text)
+        return (found[0] for found in _TOKENS[self.rules].finditer(text))
+
+    def count(self, raw: str | bytes) -> int:
+        """How many tokens a text has, nothing cut off."""
+        return sum(1 for _ in self._each(raw)) if len(raw) > LONG_TEXT else len(self.tokenise(raw))
 
     def adapt(self, texts: Iterable[str | bytes]) -> TextEncoder:
         """The same encoder with the vocabulary of ``texts``, which must be training text only."""
@@ -236,9 +252,12 @@ class TextEncoder(TextPreprocessing):
 
     def kept(self, raw: str | bytes) -> list[str]:
         """The tokens of one text that are read: of a longer one its ends, see ``truncate``."""
+        head, tail = self.kept_ends
+        if len(raw) > LONG_TEXT:  # its tokens would take ten times the memory of the text
+            tokens = self._each(raw)
+            return [*islice(tokens, head), *deque(tokens if tail else (), tail)]
         tokens = self.tokenise(raw)
         if len(tokens) > self.max_length:
-            head, tail = self.kept_ends
             tokens = tokens[:head] + tokens[len(tokens) - tail :]
         return tokens
 

@@ -14,6 +14,7 @@ from pipelines.frequency import DAY, HOUR, Frequency, iso
 from pipelines.series import Written
 from pipelines.series_columns import SeriesColumns
 from pipelines.series_reader import read_series, read_windows
+from pipelines.series_times import in_order, on_grid, some_rows
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NAN = float("nan")
@@ -866,3 +867,28 @@ def test_nab(name):
         assert (first, last) == (inside[0], inside[-1])
     points = read_windows(real("nab", "labels", "combined_labels.json"), series, path.name)
     assert all(first == last for first, last in points)
+
+
+def test_rows_that_are_in_order_and_on_the_grid_are_not_copied():
+    rows, times = slice(3, 9), np.arange(6, dtype=np.int64) * 3600
+    kept, ordered = in_order(None, "here", rows, times, np.arange(9), None)
+    assert kept is rows
+    assert ordered is times
+    found, grid, places = on_grid(None, "here", times, Frequency(3600))
+    assert (found, places) == (None, None)
+    assert grid is times
+    assert some_rows(rows, None) is rows
+    assert some_rows(rows, np.array([0, 2])).tolist() == [3, 5]
+
+
+def test_series_that_take_turns_are_those_that_follow_one_another(tmp_path):
+    lines = [f"2020-01-{day:02},{name},{day + 100 * (name == 'b')}" for day in range(1, 15)
+             for name in "ab"]  # fmt: skip
+    found = []
+    for order in (lines, sorted(lines, key=lambda line: line.split(",")[1])):
+        path = tmp_path / "a.csv"
+        path.write_text("\n".join(["time,id,value", *order]))
+        series, _ = read_series(path, SeriesColumns(id=("id",)))
+        found.append([(one.name, one.times.tolist(), one.values.tolist()) for one in series])
+    assert found[0] == found[1]
+    assert [name for name, _, _ in found[0]] == ["a", "b"]

@@ -36,6 +36,17 @@ def compiled(encoder):
 GRAPHS = {name: compiled(encoder) for name, encoder in ENCODERS.items()}
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_tokens_of_a_long_text_are_kept_one_by_one(name, monkeypatch):
+    texts = [*CORPUS, "", "a", " ".join(CORPUS), b"b c d e f g"]
+    wanted = [ENCODERS[name].kept(text) for text in texts]
+    monkeypatch.setattr("pipelines.text.LONG_TEXT", -1)
+    assert [ENCODERS[name].kept(text) for text in texts] == wanted
+    assert [ENCODERS[name].count(t) for t in texts] == [
+        len(ENCODERS[name].tokenise(t)) for t in texts
+    ]
+
+
 def test_words_are_cut_as_by_hand():
     encoder = TextEncoder()
     assert encoder.tokenise("It's GOOD, isn’t it?") == ["it's", "good", ",", "isn't", "it", "?"]

@@ -245,7 +245,7 @@ class TextClassification(Task):
             [example.label for example in examples],
             [label.decode("utf-8") for label in responses["label"]],
             responses["probabilities"].max(1),
-            [len(preprocessor.encoder.tokenise(example.text)) for example in examples],
+            [preprocessor.encoder.count(example.text) for example in examples],
             "tokens",
             others,
         )
