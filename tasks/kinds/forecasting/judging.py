@@ -21,6 +21,7 @@ from tasks.kinds.contract import Responses
 from tasks.kinds.forecasting.baseline import forecasts, naive_baseline
 from tasks.kinds.forecasting.finishing import blocks_of, stride_of
 
+MOST_TOLD = 12  # columns in one sentence
 TIE = 1e-4  # of an error: a blend that is all baseline differs from it by rounding
 Intervals = Mapping[str, tuple[int, int]]
 
@@ -141,8 +142,10 @@ def _units_remark(
 ) -> str:
     parts = [
         f"{column} {test[f'mae_{column}']:.4g} ({baseline['test'][f'mae_{column}']:.4g})"
-        for column in pre.targets
+        for column in pre.targets[:MOST_TOLD]
     ]
+    if len(pre.targets) > MOST_TOLD:
+        parts.append(f"and {len(pre.targets) - MOST_TOLD} more columns")
     return (
         "In the data's own units, forecasts of test are off on average by this much (in brackets "
         f"{baseline['name']}): {', '.join(parts)}. By series and step: pictures/errors.csv."
