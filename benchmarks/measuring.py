@@ -51,14 +51,20 @@ def report(name: str, rows: list[dict]) -> None:
     print("|" + "---|" * len(columns))
     for row in rows:
         print("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
-    RESULTS.mkdir(exist_ok=True)
+    save(name, rows)
+
+
+def save(name: str, rows: list[dict]) -> None:
+    """Writes ``benchmarks/results/NAME.json``: the rows, and what they were measured with."""
+    from common.files import write_text
+
     record = {
         "date": date.today().isoformat(),
         "machine": machine(),
         "command": " ".join(["python", *sys.argv]),
         "rows": rows,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_text(RESULTS / f"{name}.json", json.dumps(record, indent=2) + "\n")
 
 
 def processor_seconds(pid: int) -> float:

@@ -143,7 +143,7 @@ def trial_row(record: dict[str, Any]) -> TrialRow:
     return TrialRow(**known, attempts=len(record.get("attempts", ())))
 
 
-def ranked(rows: Iterable[TrialRow], mode: str) -> list[TrialRow]:
+def rank_key(row: TrialRow, mode: str) -> tuple:
     """Sorts rows: best first, rows without a score last.
 
     Of equal scores, the trial with fewer parameters comes first, then the one with the lower
@@ -151,12 +151,14 @@ def ranked(rows: Iterable[TrialRow], mode: str) -> list[TrialRow]:
     to the next.
     """
     sign = -1 if mode == "max" else 1
+    size = math.inf if row.parameters is None else row.parameters
+    # From 10,000 on a number has more than four digits.
+    return row.score is None, sign * (row.score or 0.0), size, len(row.trial), row.trial
 
-    def place(row: TrialRow) -> tuple[bool, float, float, str]:
-        size = math.inf if row.parameters is None else row.parameters
-        return row.score is None, sign * (row.score or 0.0), size, row.trial
 
-    return sorted(rows, key=place)
+def ranked(rows: Iterable[TrialRow], mode: str) -> list[TrialRow]:
+    """Sorts rows by ``rank_key``."""
+    return sorted(rows, key=lambda row: rank_key(row, mode))
 
 
 def best_row(rows: Sequence[TrialRow], limits: TrialLimits | None = None) -> TrialRow | None:

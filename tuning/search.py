@@ -19,7 +19,9 @@ from tuning.leaderboard import TrialLimits, TrialRow, best_row
 from tuning.pools import Pool
 from tuning.search_lock import SearchLock
 from tuning.store import RemoteStore
-from tuning.strategies import NoProposal, Proposal, Strategy, check_strategy, make_strategy
+from tuning.strategies import make_strategy
+from tuning.strategy import NoProposal, Proposal, Strategy
+from tuning.strategy_names import check_strategy
 from tuning.trial_records import TrialRecords
 
 POLL_SECONDS = 1.0
@@ -36,14 +38,14 @@ class SearchPlan:
     """The settings that, with the trainer spec and the space, decide which trials there are.
 
     Attributes:
-        strategy: one of ``strategies.STRATEGIES``.
+        strategy: one of ``strategy_names.STRATEGIES``.
         trials: maximum number of trials, including those of earlier starts.
         epochs: maximum number of epochs of a trial.
         metric: Keras's name of the validation metric.
         mode: "max" if higher values of the metric are better, "min" if lower values are.
         seed: seed of the samples and of all trials.
         executions: number of trainings per trial, each from another seed; their mean score counts.
-        max_pending: see ``strategies.BayesianStrategy``; up to ``max_pending + 1`` workers are busy
+        max_pending: see ``bayesian.BayesianStrategy``; up to ``max_pending + 1`` workers are busy
             at any time.
     """
 
@@ -136,6 +138,7 @@ def search(
             loop.run()
         finally:
             loop.interrupt()
+            records.write_leaderboard()
     finally:
         pool.close(str(lock.path))
         lock.close()
@@ -168,6 +171,7 @@ class SearchLoop:
         )  # fmt: skip
         self.futures: dict[Future, int] = {}
         self.exhausted = False
+        self.begun = 0  # trials with a lower number have all begun
 
     def run(self) -> None:
         """Runs trials until the plan is complete or the budget is spent."""
@@ -202,12 +206,13 @@ class SearchLoop:
 
     def _next(self) -> int | None:
         """The next trial to run, with its record written; None if none can run now."""
-        running = set(self.futures.values())
-        for number, record in sorted(self.records.by_number.items()):
-            if record["state"] in ("RUNNING", "STOPPED") and number not in running:
+        running, rows = set(self.futures.values()), self.records.rows
+        for number in self.records.unfinished:
+            if number not in running:
                 return number
-        rows = self.records.rows
-        for number in range(self.plan.trials):
+        while self.begun in rows:
+            self.begun += 1
+        for number in range(self.begun, self.plan.trials):
             if number in rows or self.exhausted:
                 continue
             answer = self.strategy.propose(number, rows)
@@ -215,7 +220,6 @@ class SearchLoop:
                 self.exhausted = True
             elif answer is NoProposal.SKIP:
                 self.records.skip(number)
-                rows = self.records.rows
             elif isinstance(answer, Proposal):
                 self.records.begin(number, answer)
                 return number

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from tuning.leaderboard import (
     TrialRow,
     best_row,
     pareto_front,
+    rank_key,
     ranked,
     read_record,
     trial_row,
@@ -27,15 +29,21 @@ from tuning.leaderboard import (
 
 if TYPE_CHECKING:
     from tuning.store import RemoteStore
-    from tuning.strategies import Proposal
+    from tuning.strategy import Proposal
 
 # Parts of a trial's run that are removed once they are no longer needed; the rest is kept.
 STATE = ("backup", "best.weights.h5")
 MODEL = ("model.keras", "preprocessor")
+UNFINISHED = ("RUNNING", "STOPPED")
+# With more trials, leaderboard.csv is written after so many rows' worth of saves, not after each.
+LEADERBOARD_ROWS = 200
 
 
 class TrialRecords:
     """Records of all trials of a search.
+
+    A change of a record in ``by_number`` counts from the next ``save`` on. Rows and their order are
+    kept from one save to the next, so that a save costs the same in a search of any size.
 
     Args:
         directory: directory of the search.
@@ -46,12 +54,20 @@ class TrialRecords:
     def __init__(self, directory: Path, mode: str, store: RemoteStore | None = None) -> None:
         self.directory, self.mode, self.store = directory, mode, store
         self.by_number: dict[int, dict[str, Any]] = {}
+        self._rows: dict[int, TrialRow] = {}
+        self._order: list[tuple[tuple, int]] = []
+        # Parts of ``STATE`` and ``MODEL`` that a trial may have on the disk.
+        self._held: dict[int, set[str]] = {}
+        self._unfinished: set[int] = set()
+        self._unwritten = 0
         for path in directory.glob("trials/*/trial.json"):
             try:
                 record = read_record(path)
             except ValueError:
                 continue  # not written by this program; the trial is proposed again, unchanged
             self.by_number[int(record["trial"])] = record
+        for number in self.by_number:
+            self._update(number)
 
     def pull(self, number: int) -> None:
         """Downloads a trial's files from the store, without its checkpoints."""
@@ -59,13 +75,28 @@ class TrialRecords:
             self.store.pull(f"trials/{number:04d}", self.path(number), without=("backup",))
 
     @property
-    def rows(self) -> dict[int, TrialRow]:
-        """Rows of all trials by trial number."""
-        return {number: trial_row(record) for number, record in self.by_number.items()}
+    def rows(self) -> Mapping[int, TrialRow]:
+        """Rows of all trials by trial number; one mapping that changes with each save."""
+        return self._rows
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that have begun and not ended, in ascending order."""
+        return sorted(self._unfinished)
 
     def ranking(self) -> list[TrialRow]:
         """All trials, best first."""
-        return ranked(self.rows.values(), self.mode)
+        return [self._rows[number] for _, number in self._order]
+
+    def _update(self, number: int) -> None:
+        """Takes a record's changes into the rows and their order."""
+        old, row = self._rows.get(number), trial_row(self.by_number[number])
+        if old is not None:
+            del self._order[bisect_left(self._order, (rank_key(old, self.mode), number))]
+        self._rows[number] = row
+        insort(self._order, (rank_key(row, self.mode), number))
+        self._held[number] = {*STATE, *MODEL}
+        (self._unfinished.add if row.state in UNFINISHED else self._unfinished.discard)(number)
 
     def path(self, number: int) -> Path:
         """Directory of a trial."""
@@ -92,9 +123,18 @@ class TrialRecords:
         self.save(number)
 
     def save(self, number: int) -> None:
-        """Writes one record, and then the leaderboard."""
+        """Writes one record, and then the leaderboard, if that is due."""
         write_json(self.path(number) / "trial.json", self.by_number[number])
-        write_csv(self.ranking(), self.directory / "leaderboard.csv")
+        self._update(number)
+        self._unwritten += 1
+        if self._unwritten * LEADERBOARD_ROWS >= len(self.by_number):
+            self.write_leaderboard()
+
+    def write_leaderboard(self) -> None:
+        """Writes ``leaderboard.csv``, if a record was saved since."""
+        if self._unwritten:
+            write_csv(self.ranking(), self.directory / "leaderboard.csv")
+            self._unwritten = 0
 
     def epochs_done(self, number: int) -> int:
         """Number of epochs that the executions of a trial have trained, by their histories."""
@@ -135,21 +175,24 @@ class TrialRecords:
         Models are kept for the best trial and for the Pareto fronts of score against cost. States
         are kept for the trials in ``needed`` and for trials that have not ended.
         """
-        ranking = self.ranking()
+        # What is gone was dominated by what is still there, so the fronts are those of all trials.
+        there = ranked((self._rows[number] for number in self._held), self.mode)
         keep = {row.trial for cost in ("latency_ms", "parameters")
-                for row in pareto_front(ranking, cost)}  # fmt: skip
+                for row in pareto_front(there, cost)}  # fmt: skip
+        ranking = self.ranking()
         keep |= {row.trial for row in (best_row(ranking), best_row(ranking, limits)) if row}
-        for number, record in self.by_number.items():
-            if record["state"] not in ("COMPLETED", "FAILED"):
+        for number in list(self._held):
+            row = self._rows[number]
+            if row.state in UNFINISHED:
                 continue
-            state = number not in needed
-            model = record["trial"] not in keep
-            if state or model:
-                names = [*(STATE if state else ()), *(MODEL if model else ())]
-                self._remove(number, names)
+            gone = {*(() if number in needed else STATE), *(() if row.trial in keep else MODEL)}
+            self._remove(number, gone & self._held[number])
+            self._held[number] -= gone
+            if not self._held[number]:
+                del self._held[number]
 
-    def _remove(self, number: int, names: list[str]) -> None:
-        for run in self.path(number).glob("run-*"):
+    def _remove(self, number: int, names: set[str]) -> None:
+        for run in self.path(number).glob("run-*") if names else ():
             for name in names:
                 path = run / name
                 if path.is_dir():

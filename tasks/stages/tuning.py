@@ -19,7 +19,8 @@ from tuning.pools import ClusterPool, LocalPool, Pool
 from tuning.search import Budget, SearchPlan, SearchProgress, search
 from tuning.search_config import save_search_config
 from tuning.search_lock import is_locked, locked_error, read_owner
-from tuning.strategies import check_strategy, discover
+from tuning.strategies import discover
+from tuning.strategy_names import check_strategy
 
 if TYPE_CHECKING:
     from pipelines.splits import Splits
@@ -36,7 +37,7 @@ class SearchOptions:
     Attributes:
         trials: greatest number of trials.
         epochs: greatest number of epochs a trial.
-        strategy: one of ``tuning.strategies.STRATEGIES``.
+        strategy: one of ``tuning.strategy_names.STRATEGIES``.
         seed: of the draws and of each trial.
         executions: trainings of each trial.
         workers: trials at once; None for what there is room for.

@@ -14,17 +14,12 @@ from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from threadpoolctl import threadpool_limits
 from tiny_trainer import DEFAULTS, declare
 
-from tuning import strategies
+from tuning import bayesian
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
-from tuning.strategies import (
-    NoProposal,
-    Proposal,
-    check_strategy,
-    discover,
-    make_strategy,
-)
-from tuning.strategy_names import STRATEGIES
+from tuning.strategies import discover, make_strategy
+from tuning.strategy import NoProposal, Proposal
+from tuning.strategy_names import STRATEGIES, check_strategy
 
 # Of max_epochs and factor 3: brackets of rounds of (trials, epochs), by the formulas of Li et al.
 # as KerasTuner rounds them. 9 epochs: s = 2, 1, 0 with ceil(1 + log3(9)) = 3 trials in the last.
@@ -44,7 +39,7 @@ def one_thread():
 @pytest.fixture
 def early(monkeypatch):
     """The Gaussian process speaks after four points: its guesses cost most of the time here."""
-    monkeypatch.setattr(strategies, "INITIAL_POINTS", 4)
+    monkeypatch.setattr(bayesian, "INITIAL_POINTS", 4)
 
 
 def made(strategy, declared=declare, *, epochs=9, seed=0, max_pending=0, mode="max"):

@@ -9,7 +9,7 @@ import pytest
 
 from common.files import write_json
 from tuning.leaderboard import TrialLimits
-from tuning.strategies import Proposal
+from tuning.strategy import Proposal
 from tuning.trial_records import TrialRecords
 
 KEPT = ["config.json", "history.csv"]
@@ -268,6 +268,7 @@ def test_a_best_whose_model_was_given_up_under_other_limits_is_left_as_it_is(rec
     records.prune(TrialLimits(), set())
     # No front and no limit of then kept 0001; now 0000 is too dear.
     records.by_number[0]["parameters"] = 500
+    records.save(0)
     assert records.keep_best(TrialLimits(parameters=450)).trial == "0001"
     assert best_model(records) == "model of 0/0 at 0.9"
 
