@@ -23,7 +23,7 @@ TABLE_DEFAULTS = {
 TABLE_SPACE: dict[str, list[Any]] = {
     "cell": ["lstm", "gru", "simple_rnn"],
     "layers": [1, 2],
-    "units": [16, 32, 64],
+    "units": [16, 64],
     "dropout": [0.1, 0.5],
     "learning_rate": [1e-3, 3e-3, 1e-2, 3e-2],
 }

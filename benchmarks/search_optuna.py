@@ -1,8 +1,9 @@
 """Optuna's side of `search_replay.py`, in an environment of its own (`pip install optuna`).
 
-    PYTHON benchmarks/search_optuna.py PRUNER LANDSCAPE SEED TRIALS SECONDS
+    PYTHON benchmarks/search_optuna.py PRUNER LANDSCAPE TRIALS SECONDS SEED...
 
-Prints one JSON list: for each trial the seconds so far, the search's own included, and its score.
+Prints one JSON list per seed: for each trial the seconds so far, the search's own included, and its
+score.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ import time
 import warnings
 
 import optuna
-from search_landscapes import EPOCHS, landscapes
+from search_landscapes import EPOCHS, Landscape, landscapes
 
 
 def main() -> None:
     """Searches."""
-    pruner, name, seed, trials, seconds = sys.argv[1:]
-    there = landscapes()[name]
+    pruner, name, trials, seconds, *seeds = sys.argv[1:]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore")
+    for seed in seeds:
+        there = landscapes()[name]
+        print(json.dumps(search(pruner, there, int(seed), int(trials), float(seconds))), flush=True)
+
+
+def search(
+    pruner: str, there: Landscape, seed: int, trials: int, seconds: float
+) -> list[tuple[float, float]]:
+    """One search; a point for each trial."""
     pruners = {
         "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(
             min_resource=1, reduction_factor=3
@@ -31,11 +40,11 @@ def main() -> None:
     }  # fmt: skip
     study = optuna.create_study(
         direction="maximize" if there.mode == "max" else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=int(seed)), pruner=pruners[pruner](),
+        sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruners[pruner](),
     )  # fmt: skip
     choose, points, spent = max if there.mode == "max" else min, [], 0.0
 
-    for _ in range(int(trials)):
+    for _ in range(trials):
         began = time.process_time()
         trial = study.ask()
         values = {key: suggested(trial, key, kind) for key, kind in there.space.items()}
@@ -50,9 +59,9 @@ def main() -> None:
             study.tell(trial, choose(scores))
         spent += time.process_time() - began + there.seconds(values, 0, len(scores))
         points.append((round(spent, 3), choose(scores)))
-        if spent > float(seconds):
+        if spent > seconds:
             break
-    print(json.dumps(points))
+    return points
 
 
 def suggested(trial: optuna.Trial, name: str, kind: object) -> object:

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -56,36 +57,31 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--optuna", help="Python of an environment with Optuna")
     parser.add_argument("--out", default="search_replay", help="name of the results")
+    parser.add_argument("--against", default="ours, hyperband", help="of the paired differences")
     parser.add_argument("--summary", action="store_true", help="only report")
     options = parser.parse_args()
-    path = RESULTS / f"{options.out}.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    if not options.summary:
-        fill(options, rows, there)
-    summary(rows, there, options)
-
-
-def fill(options: argparse.Namespace, rows: list[dict[str, Any]], there: dict) -> None:
-    """Adds the rows that are not there yet."""
     began = time.perf_counter()
     for name in options.landscapes:
-        for search in options.searches:
-            if "Optuna" in search and not options.optuna:
+        path = RESULTS / f"{options.out}_{name}.json"
+        rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+        rows.sort(key=lambda row: every.index(row["search"]))
+        for search in () if options.summary else options.searches:
+            if ("Optuna" in search and not options.optuna) or (
+                time.perf_counter() - began > options.seconds
+            ):
                 continue
-            row = next((r for r in rows if (r["on"], r["search"]) == (name, search)), None)
+            row = next((row for row in rows if row["search"] == search), None)
             if row is None:
-                row = {"on": name, "search": search, "seeds": []}
+                row = {"search": search, "seeds": []}
                 rows.append(row)
-            while len(row["seeds"]) < options.seeds:
-                if time.perf_counter() - began > options.seconds:
-                    return
-                seed = len(row["seeds"])
-                points = replay(search, name, there[name], seed, options.optuna)
+            seeds = range(len(row["seeds"]), options.seeds)
+            for points in replays(search, name, there[name], seeds, options.optuna):
                 row["seeds"].append(checkpoints(there[name], points))
-                if seed % 5 == 4 or len(points) > 100:
-                    save(options.out, rows)
-            save(options.out, rows)
+                if time.perf_counter() - began > options.seconds:
+                    break
+            save(f"{options.out}_{name}", rows)
             print(name, search, f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+        summary(name, rows, there[name], options.against)
 
 
 def checkpoints(there: Landscape, points: list[Point]) -> dict[str, list[float | None]]:
@@ -105,21 +101,25 @@ def checkpoints(there: Landscape, points: list[Point]) -> dict[str, list[float |
     }  # fmt: skip
 
 
-def replay(search: str, name: str, there: Landscape, seed: int, optuna: str | None) -> list[Point]:
-    """One search, to the longest of the times and the most of the trials."""
+def replays(
+    search: str, name: str, there: Landscape, seeds: range, optuna: str | None
+) -> Iterator[list[Point]]:
+    """Searches to the longest of the times and the most of the trials."""
     who, _, strategy = search.partition(", ")
     limit = TIMES[-1] * there.typical
-    with tempfile.TemporaryDirectory(dir=memory()) as scratch:
-        if who == "ours":
-            return ours(strategy, there, seed, limit, Path(scratch))
-        if who == "KerasTuner":
-            return keras_tuner(strategy, there, seed, limit, scratch)
-    command = [str(optuna), str(Path(__file__).with_name("search_optuna.py")), strategy, name]
-    command += [str(seed), str(MOST), str(limit)]
-    # Without what Python of this environment would find first.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return [tuple(point) for point in json.loads(done.stdout)]
+    if who.startswith("Optuna"):
+        script = str(Path(__file__).with_name("search_optuna.py"))
+        command = [str(optuna), script, strategy, name, str(MOST), str(limit), *map(str, seeds)]
+        # Without what Python of this environment would find first.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+        done.check_returncode()
+        yield from map(json.loads, done.stdout.splitlines())
+        return
+    run = ours if who == "ours" else keras_tuner
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(dir=memory()) as scratch:
+            yield run(strategy, there, seed, limit, Path(scratch))
 
 
 def memory() -> str | None:
@@ -192,7 +192,7 @@ def ours(strategy: str, there: Landscape, seed: int, limit: float, place: Path) 
 
 
 def keras_tuner(
-    strategy: str, there: Landscape, seed: int, limit: float, scratch: str
+    strategy: str, there: Landscape, seed: int, limit: float, scratch: Path
 ) -> list[Point]:
     """Bare KerasTuner."""
     import keras_tuner as kt
@@ -220,7 +220,8 @@ def keras_tuner(
     there.declare(space)
     common = {
         "hypermodel": lambda hp: None, "hyperparameters": space, "seed": seed + 1,
-        "objective": kt.Objective("score", there.mode), "directory": scratch, "project_name": "kt",
+        "objective": kt.Objective("score", there.mode), "directory": str(scratch),
+        "project_name": "kt",
     }  # fmt: skip
     if strategy == "hyperband":
         tuner = Lookup(max_epochs=EPOCHS, hyperband_iterations=100, **common)
@@ -232,20 +233,32 @@ def keras_tuner(
     return points
 
 
-def summary(rows: list[dict[str, Any]], there: dict, options: argparse.Namespace) -> None:
+def summary(name: str, rows: list[dict[str, Any]], there: Landscape, against: str) -> None:
     """Prints means and intervals as Markdown."""
-    for name in options.landscapes:
-        mine = [row for row in rows if row["on"] == name and row["seeds"]]
-        for kind, marks in (("trials", TRIALS), ("time", TIMES)):
-            unit = "trials" if kind == "trials" else f"x {there[name].typical:.1f} s"
-            print(f"\n{name}: mean regret (95% interval) after so many {unit}\n")
-            print("| search | seeds | " + " | ".join(map(str, marks)) + " |")
-            print("|---" * (len(marks) + 2) + "|")
-            for row in mine:
-                cells = [
-                    interval([seed[kind][i] for seed in row["seeds"]]) for i in range(len(marks))
-                ]
-                print(f"| {row['search']} | {len(row['seeds'])} | " + " | ".join(cells) + " |")
+    mine = {row["search"]: row["seeds"] for row in rows if row["seeds"]}
+    for kind, marks in (("trials", TRIALS), ("time", TIMES)):
+        unit = "trials" if kind == "trials" else f"x {there.typical:.1f} s"
+        print(f"\n{name}: mean regret x 1000 (95% interval) after so many {unit}\n")
+        print("| search | seeds | " + " | ".join(map(str, marks)) + " |")
+        print("|---" * (len(marks) + 2) + "|")
+        for search, seeds in mine.items():
+            cells = [interval([seed[kind][i] for seed in seeds]) for i in range(len(marks))]
+            print(f"| {search} | {len(seeds)} | " + " | ".join(cells) + " |")
+    if against not in mine:
+        return
+    print(f"\n{name}: the same after so much time, minus that of {against} with the same seed\n")
+    print("| search | seeds | " + " | ".join(map(str, TIMES)) + " |")
+    print("|---" * (len(TIMES) + 2) + "|")
+    for search, seeds in mine.items():
+        pairs = list(zip(seeds, mine[against], strict=False))
+        cells = [
+            interval([
+                None if None in (one["time"][i], other["time"][i])
+                else one["time"][i] - other["time"][i] for one, other in pairs
+            ])
+            for i in range(len(TIMES))
+        ]  # fmt: skip
+        print(f"| {search} | {len(pairs)} | " + " | ".join(cells) + " |")
 
 
 def interval(values: list[float | None]) -> str:

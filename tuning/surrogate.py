@@ -193,9 +193,8 @@ class Process:
         variance = np.maximum(1.0 - (half**2).sum(0), 1e-12)
         return self.mean + self.scale * (kernel @ self.solved), self.scale * np.sqrt(variance)
 
-    def improvement(self, rows: np.ndarray) -> np.ndarray:
-        """Expected improvement on the best expected score of a trial (Jones et al. 1998)."""
-        best = self.predict(self.rows)[0].min()
+    def improvement(self, rows: np.ndarray, best: float) -> np.ndarray:
+        """Expected improvement on a score (Jones, Schonlau and Welch 1998)."""
         mean, deviation = self.predict(rows)
         z = (best - mean) / deviation
         density = np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)

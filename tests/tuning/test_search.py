@@ -23,7 +23,7 @@ from tiny_trainer import (
     wait_until,
 )
 
-from tuning import bayesian
+from tuning import model_based
 from tuning.attempts import close_fork_servers
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialLimits, read_search
@@ -45,7 +45,7 @@ def one_thread():
 def quick(monkeypatch):
     """An owner that looks around often, and a Gaussian process that speaks after three points."""
     look_often(monkeypatch)
-    monkeypatch.setattr(bayesian, "INITIAL_POINTS", 3)
+    monkeypatch.setattr(model_based, "INITIAL_POINTS", 3)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from threadpoolctl import threadpool_limits
 from tiny_trainer import DEFAULTS, declare
 
-from tuning import bayesian
+from tuning import model_based
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
 from tuning.strategies import discover, make_strategy
@@ -39,7 +39,7 @@ def one_thread():
 @pytest.fixture
 def early(monkeypatch):
     """The Gaussian process speaks after four points: its guesses cost most of the time here."""
-    monkeypatch.setattr(bayesian, "INITIAL_POINTS", 4)
+    monkeypatch.setattr(model_based, "INITIAL_POINTS", 4)
 
 
 def made(strategy, declared=declare, *, epochs=9, seed=0, max_pending=0, mode="max"):
@@ -356,7 +356,7 @@ def test_hyperband_leaves_places_empty_that_too_few_survivors_can_fill():
 
 
 def test_hyperband_waits_for_a_whole_round_while_the_next_bracket_goes_ahead():
-    strategy = made("hyperband")
+    strategy = made("hyperband", max_pending=7)
     drawn, rows = simulated(strategy, 23)
     for state in ("RUNNING", "STOPPED"):
         part = {number: rows[number] for number in range(9)}
@@ -365,7 +365,27 @@ def test_hyperband_waits_for_a_whole_round_while_the_next_bracket_goes_ahead():
         assert strategy.propose(13, part) == drawn[13]
         assert strategy.propose(18, part | {13: rows[13]}) is NoProposal.WAIT
         ahead = part | {number: rows[number] for number in range(13, 18)}
-        assert strategy.propose(20, ahead) == drawn[20]
+        assert strategy.propose(20, ahead) is NoProposal.WAIT, "the model wants the first bracket"
+
+
+def test_a_first_round_waits_for_those_before_the_pending_ones_only():
+    strategy = made("hyperband", max_pending=2)
+    _, rows = simulated(strategy, 23)
+    running = {n: TrialRow(f"{n:04d}", "RUNNING", rows[n].values) for n in rows}
+    part = {number: rows[number] for number in range(9)}
+    assert isinstance(strategy.propose(13, part | {8: running[8], 7: running[7]}), Proposal)
+    assert strategy.propose(13, part | {6: running[6]}) is NoProposal.WAIT
+    assert strategy.propose(14, part) is NoProposal.WAIT, "13 has not begun"
+
+
+def test_first_rounds_of_hyperband_learn_from_all_rounds_before(early):
+    strategy = made("hyperband", line)
+    drawn, _ = simulated(strategy, 46, lambda _, values: -((values["x"] - 0.3) ** 2))
+    firsts = [n for n in range(23, 46) if drawn[n].parent is None]
+    away = {n: abs(drawn[n].values["x"] - 0.3) for n in firsts}
+    chance = {n for n in firsts if strategy.position(n).index % 3 == 2}
+    assert median(away[n] for n in firsts if n not in chance) < 0.05
+    assert max(away[n] for n in chance) > 0.1, "every third is random"
 
 
 @given(

@@ -1,0 +1,168 @@
+"""What a search costs as it grows: 10 to 10,000 trials, ours and bare KerasTuner's.
+
+    python benchmarks/search_growth.py
+    python benchmarks/search_growth.py --searches "ours, bayesian" --marks 10 100 1000
+
+Trials look their scores up (`search_landscapes.py`, the function of eight hyperparameters), so that
+the time is that of the search alone. For each mark a new process continues the search, as after a
+kill, from the trials of the mark before: the seconds until it gives its first trial, then processor
+seconds per trial over the last tenth, resident memory beyond that of the process before its search,
+and bytes on the disk; of ours also the seconds to read the leaderboard and to make the report page.
+Files are in memory (/dev/shm) where there is one. A search that takes longer than --limit for one
+mark ends there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+from measuring import RESULTS, report  # noqa: E402
+from search_landscapes import EPOCHS, Mixed  # noqa: E402
+from search_replay import LookupPool, memory  # noqa: E402
+
+SEARCHES = ("ours, random", "ours, bayesian", "ours, hyperband", "KerasTuner, random",
+            "KerasTuner, bayesian", "KerasTuner, hyperband")  # fmt: skip
+
+
+def main() -> None:
+    """Measures and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
+    parser.add_argument("--marks", nargs="+", type=int, default=[10, 100, 1000, 10000])
+    parser.add_argument("--limit", type=float, default=120, help="seconds for one mark")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        search, directory, mark = options.measure
+        print(json.dumps(measure(search, Path(directory), int(mark))))
+        return
+    path = RESULTS / "search_growth.json"
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows = [row for row in rows if row["search"] not in options.searches]
+    for search in options.searches:
+        rows += grown(search, options.marks, options.limit)
+        report("search_growth", rows)
+
+
+def grown(search: str, marks: list[int], limit: float) -> list[dict[str, Any]]:
+    """A row for each mark."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=memory()) as scratch:
+        for mark in marks:
+            command = [sys.executable, __file__, "--measure", search, scratch, str(mark)]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+            except subprocess.TimeoutExpired:
+                rows.append({"search": search, "trials": mark, "over": f"{limit:g} s"})
+                return rows
+            if done.returncode:
+                raise RuntimeError(done.stderr[-2000:])
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+    return rows
+
+
+def measure(search: str, directory: Path, mark: int) -> dict[str, Any]:
+    """One process: from the trials that are there to ``mark``."""
+    who, _, strategy = search.partition(", ")
+    clock: list[tuple[float, float]] = []
+    run = ours if who == "ours" else keras_tuner
+    run("random", Path(tempfile.mkdtemp(dir=directory.parent)), 2, [])  # imports, first calls
+    before, began, wall = resident(), time.process_time(), time.perf_counter()
+    run(strategy, directory, mark, clock)
+    row: dict[str, Any] = {"search": search, "trials": mark}
+    row["s to the first trial"] = round(clock[0][1] - wall, 3)
+    tenth = clock[-max(2, mark // 10) :]
+    row["ms a trial"] = round(1000 * (tenth[-1][0] - tenth[0][0]) / (len(tenth) - 1), 2)
+    row["s in all"] = round(time.process_time() - began, 2)
+    row["MB"] = round((resident() - before) / 1e6, 1)
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    row["kB on the disk"] = round(sum(path.stat().st_size for path in files) / 1e3)
+    if who == "ours":
+        row |= read(directory)
+    return row
+
+
+def resident() -> int:
+    """Bytes in memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def ours(strategy: str, directory: Path, mark: int, clock: list) -> None:
+    """Seqloom's search to so many trials."""
+    from common.files import write_json
+    from tuning.jobs import TrainerSpec
+    from tuning.search import SearchPlan, search
+    from tuning.strategies import discover
+
+    class Clocked(LookupPool):
+        def submit(self, spec, job):
+            clock.append((time.process_time(), time.perf_counter()))
+            return super().submit(spec, job)
+
+    there = Mixed()
+    plan = SearchPlan(strategy, mark, EPOCHS, "val_score", there.mode)
+    space = discover(there.declare)
+    about = {"mode": there.mode, "metric": "val_score", "strategy": strategy, "trials": mark,
+             "space": space.get_config()["space"]}  # fmt: skip
+    write_json(directory / "search.json", about)
+    search(TrainerSpec("nothing:trains"), space, plan, directory, Clocked(there, float("inf")))
+
+
+def read(directory: Path) -> dict[str, float]:
+    """Seconds to read the leaderboard, and to make the page."""
+    from reports.search_report import search_page
+    from tuning.leaderboard import read_search
+
+    began = time.perf_counter()
+    search = read_search(directory)
+    listed = time.perf_counter()
+    page = search_page(search)
+    return {
+        "s leaderboard": round(listed - began, 3),
+        "s page": round(time.perf_counter() - listed, 2), "MB page": round(len(page) / 1e6, 2),
+    }  # fmt: skip
+
+
+def keras_tuner(strategy: str, directory: Path, mark: int, clock: list) -> None:
+    """Bare KerasTuner's search to so many trials."""
+    import keras_tuner as kt
+
+    there, space = Mixed(), kt.HyperParameters()
+    there.declare(space)
+    kinds = {
+        "random": kt.RandomSearch, "bayesian": kt.BayesianOptimization, "hyperband": kt.Hyperband
+    }  # fmt: skip
+
+    class Lookup(kinds[strategy]):
+        def run_trial(self, trial, *args, **kwargs):
+            clock.append((time.process_time(), time.perf_counter()))
+            if len(self.oracle.trials) > mark:
+                raise StopIteration
+            values = trial.hyperparameters.values
+            return {"score": there.score(values, values.get("tuner/epochs", EPOCHS))}
+
+    common = {
+        "hypermodel": lambda hp: None, "hyperparameters": space, "seed": 1,
+        "objective": kt.Objective("score", there.mode), "directory": str(directory),
+        "project_name": "kt",
+    }  # fmt: skip
+    limits = {"max_trials": mark}
+    if strategy == "hyperband":
+        limits = {"max_epochs": EPOCHS, "hyperband_iterations": 10**6}
+    with contextlib.suppress(StopIteration):
+        Lookup(**limits, **common).search(verbose=0)
+
+
+if __name__ == "__main__":
+    main()
