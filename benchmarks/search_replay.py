@@ -173,8 +173,8 @@ class LookupPool:
         return future
 
 
-class TimeIsOver(Exception):
-    """The virtual time of a search is spent."""
+class TimeIsOver(BaseException):
+    """The virtual time of a search is spent; KerasTuner takes an Exception for a failed trial."""
 
 
 def ours(strategy: str, there: Landscape, seed: int, limit: float, place: Path) -> list[Point]:
