@@ -4,11 +4,16 @@ import csv
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.files import write_json
-from tuning.leaderboard import TrialLimits
+from tuning import trial_records
+from tuning.leaderboard import STATES, TrialLimits, ranked, trial_row
 from tuning.strategy import Proposal
 from tuning.trial_records import TrialRecords
 
@@ -84,6 +89,55 @@ def test_the_leaderboard_is_written_with_each_record(records):
         ("2", "0000", "COMPLETED", "0.5"),
         ("3", "0002", "RUNNING", ""),
     ]
+
+
+def test_a_long_leaderboard_is_written_as_its_length_allows(records, monkeypatch):
+    monkeypatch.setattr(trial_records, "LEADERBOARD_ROWS", 4)
+    written = []
+    monkeypatch.setattr(trial_records, "write_csv", lambda rows, path: written.append(len(rows)))
+    for number in range(12):
+        records.skip(number)
+    # Of up to four trials after each, of up to eight after each second, then after each third.
+    assert written == [1, 2, 3, 4, 6, 8, 11]
+    records.write_leaderboard()
+    records.write_leaderboard()
+    assert written[-1] == 12
+    assert written.count(12) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from(STATES)), max_size=25)
+)
+@settings(max_examples=30, deadline=None)
+def test_the_order_kept_from_save_to_save_is_that_of_sorting(saves):
+    with tempfile.TemporaryDirectory() as place:
+        records = TrialRecords(Path(place), "max")
+        for number, score, state in saves:
+            records.by_number[number] = {
+                "trial": f"{number:04d}", "state": state, "values": {}, "attempts": [],
+                "score": score or None,
+            }  # fmt: skip
+            records.save(number)
+        rows = [trial_row(record) for record in records.by_number.values()]
+        assert records.ranking() == ranked(rows, "max")
+        begun = (n for n, row in records.rows.items() if row.state in ("RUNNING", "STOPPED"))
+        assert records.unfinished == sorted(begun)
+
+
+def test_numbers_of_five_digits_come_after_those_of_four(records):
+    for number in (10000, 9999):
+        records.skip(number)
+    assert [row.trial for row in records.ranking()] == ["9999", "10000"]
+
+
+def test_what_was_pruned_is_not_looked_for_again(records, monkeypatch):
+    for number in range(3):
+        trained(records, number, 0.5 + number / 10)
+    records.prune(TrialLimits(), set())
+    looked = []
+    monkeypatch.setattr(records, "path", lambda number: looked.append(number) or records.directory)
+    records.prune(TrialLimits(), set())
+    assert looked == []
 
 
 def test_epochs_of_all_executions_are_counted(records):
