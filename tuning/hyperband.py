@@ -54,6 +54,9 @@ class HyperbandStrategy(ModelBased, HyperbandOracle):
     but one, or for more than eight pending trials one more for each eight.
     """
 
+    # A short trial says less than a whole one.
+    initial_points = 8
+
     def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:
         """In a first round a guess or a random sample; later, the best trial of the round before
         that has not been continued."""

@@ -13,8 +13,6 @@ from tuning.leaderboard import TrialRow
 from tuning.strategy import Strategy
 from tuning.surrogate import Encoding, Process, fitted, representative, without_outliers
 
-# Number of random points before the Gaussian process is used.
-INITIAL_POINTS = 8
 # Number of random configurations that the process judges, and as many near the best ones.
 CANDIDATES = 400
 
@@ -28,6 +26,8 @@ class ModelBased(Strategy):
     """
 
     max_pending = 0
+    # Completed trials from which on the process is used.
+    initial_points = 4
     _fitted: tuple[list[str], np.ndarray] | None = None
 
     def _guess(
@@ -42,7 +42,7 @@ class ModelBased(Strategy):
             tried: hashes of configurations that are not to be repeated.
         """
         known = [row for row in known if row.state != "SKIPPED"]
-        if sum(row.state == "COMPLETED" for row in known) < INITIAL_POINTS:
+        if sum(row.state == "COMPLETED" for row in known) < self.initial_points:
             return self._sample(number, tried)
         scores, random = self._scores(known), self._random(number)
         # Matrices of this size are 4x faster without threads, which would wait for each other.
@@ -91,7 +91,7 @@ class ModelBased(Strategy):
 
     def _parameters(self, known: Sequence[TrialRow], scores: np.ndarray) -> np.ndarray:
         """Those fitted to so many first trials as there were when they last had to be."""
-        until = INITIAL_POINTS
+        until = self.initial_points
         while (later := until + max(1, until // 10)) <= len(known):
             until = later
         names = [row.trial for row in known[:until]]

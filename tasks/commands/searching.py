@@ -26,7 +26,7 @@ def tune(
     own: typer.Context,
     data: o.Data = "synthetic",
     trials: o.Trials = 10,
-    strategy: o.Strategy = "random",
+    strategy: o.Strategy = "bayesian",
     max_time: o.MaxTime = None,
     target_score: o.Target = None,
     epochs: o.TrialEpochs = 6,

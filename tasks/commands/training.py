@@ -156,7 +156,7 @@ def run(
     own: typer.Context,
     data: o.Data = "synthetic",
     trials: Annotated[int | None, typer.Option(min=1, help="of the search")] = None,
-    strategy: o.Strategy = "random",
+    strategy: o.Strategy = "bayesian",
     max_time: o.MaxTime = "30m",
     workers: o.Workers = None,
     trial_epochs: Annotated[int | None, typer.Option(min=1, help="epochs a trial")] = None,

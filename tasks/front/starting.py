@@ -80,7 +80,7 @@ def tune(
     data: Source = "synthetic",
     *,
     trials: int = 10,
-    strategy: str = "random",
+    strategy: str = "bayesian",
     epochs: int = 6,
     max_time: str | float | None = None,
     executions: int = 1,

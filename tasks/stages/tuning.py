@@ -50,7 +50,7 @@ class SearchOptions:
 
     trials: int = 10
     epochs: int = 6
-    strategy: str = "random"
+    strategy: str = "bayesian"
     seed: int = 0
     executions: int = 1
     workers: int | None = None

@@ -23,10 +23,10 @@ from tiny_trainer import (
     wait_until,
 )
 
-from tuning import model_based
 from tuning.attempts import close_fork_servers
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialLimits, read_search
+from tuning.model_based import ModelBased
 from tuning.pools import LocalPool
 from tuning.search import TOLERANCE, Budget, search, trial_seed
 from tuning.search_lock import SearchLock, read_owner
@@ -45,7 +45,7 @@ def one_thread():
 def quick(monkeypatch):
     """An owner that looks around often, and a Gaussian process that speaks after three points."""
     look_often(monkeypatch)
-    monkeypatch.setattr(model_based, "INITIAL_POINTS", 3)
+    monkeypatch.setattr(ModelBased, "initial_points", 3)
 
 
 @pytest.fixture

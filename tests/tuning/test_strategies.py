@@ -14,9 +14,9 @@ from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from threadpoolctl import threadpool_limits
 from tiny_trainer import DEFAULTS, declare
 
-from tuning import model_based
 from tuning.errors import SearchError
 from tuning.leaderboard import TrialRow
+from tuning.model_based import ModelBased
 from tuning.strategies import discover, make_strategy
 from tuning.strategy import NoProposal, Proposal
 from tuning.strategy_names import STRATEGIES, check_strategy
@@ -39,7 +39,7 @@ def one_thread():
 @pytest.fixture
 def early(monkeypatch):
     """The Gaussian process speaks after four points: its guesses cost most of the time here."""
-    monkeypatch.setattr(model_based, "INITIAL_POINTS", 4)
+    monkeypatch.setattr(ModelBased, "initial_points", 4)
 
 
 def made(strategy, declared=declare, *, epochs=9, seed=0, max_pending=0, mode="max"):
