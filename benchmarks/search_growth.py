@@ -6,10 +6,11 @@
 Trials look their scores up (`search_landscapes.py`, the function of eight hyperparameters), so that
 the time is that of the search alone. For each mark one process brings the search close to it, with
 random configurations; a new process then continues it, as after a kill, to its last trials. In that
-one are measured: seconds until it gives its first trial; milliseconds per trial; resident memory
-beyond that of the process before the search; bytes on the disk; of ours also the seconds to
-read the leaderboard and to make the report page, which has no learning curves here. Files are in
-memory (/dev/shm) where there is one. Where a mark takes longer than --limit, the search ends.
+one are measured, in seconds of the processor: until it gives its first trial; per trial, in
+milliseconds; of ours also reading the leaderboard, and making the report page, which has no
+learning curves here. Besides resident memory beyond that of the process before the search, and
+bytes on the disk. Files are in memory (/dev/shm) where there is one. Where a mark takes longer than
+--limit, the search ends.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def measure(search: str, directory: Path, mark: int, last: bool) -> dict[str, An
         return {}
     with tempfile.TemporaryDirectory(dir=memory()) as scratch:  # imports, first calls
         run(strategy, Path(scratch), 12, [])
-    before, began = resident(), time.perf_counter()
+    before, began = resident(), time.process_time()
     run(strategy, directory, mark, clock)
     row: dict[str, Any] = {"search": search, "trials": mark}
     row["s to the first trial"] = round(clock[0] - began, 3)
@@ -111,7 +112,7 @@ def ours(strategy: str, directory: Path, mark: int, clock: list[float], guess: b
 
     class Clocked(LookupPool):
         def submit(self, spec, job):
-            clock.append(time.perf_counter())
+            clock.append(time.process_time())
             return super().submit(spec, job)
 
     if not guess:
@@ -131,13 +132,13 @@ def read(directory: Path) -> dict[str, float]:
     from reports.search_report import search_page
     from tuning.leaderboard import read_search
 
-    began = time.perf_counter()
+    began = time.process_time()
     search = read_search(directory)
-    listed = time.perf_counter()
+    listed = time.process_time()
     page = search_page(search)
     return {
         "s leaderboard": round(listed - began, 3),
-        "s page": round(time.perf_counter() - listed, 2), "MB page": round(len(page) / 1e6, 2),
+        "s page": round(time.process_time() - listed, 2), "MB page": round(len(page) / 1e6, 2),
     }  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def keras_tuner(
 
     class Lookup(kinds[strategy]):
         def run_trial(self, trial, *args, **kwargs):
-            clock.append(time.perf_counter())
+            clock.append(time.process_time())
             if len(self.oracle.trials) >= mark:
                 raise TimeIsOver
             values = trial.hyperparameters.values
