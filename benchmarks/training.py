@@ -338,7 +338,9 @@ def main() -> None:
     parser.add_argument("--peer-python", default="", help="an interpreter that has PyTorch")
     parser.add_argument("--sides", nargs="+", choices=SIDES.values(), default=list(SIDES.values()))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rounds", type=int, default=12, help="parts of epochs, in all")
+    parser.add_argument(
+        "--rounds", type=int, default=12, help="parts of epochs, in all; 0 only prepares"
+    )
     parser.add_argument("--parts", type=int, default=3, help="of an epoch, each judged")
     parser.add_argument("--seconds", type=float, default=3600, help="begin no round after them")
     parser.add_argument("--vocabulary", type=int, default=20000, help="words, of imdb")
@@ -355,6 +357,8 @@ def main() -> None:
     options.state.mkdir(parents=True, exist_ok=True)
     if not (options.state / "data.npz").is_file():
         write_data(options, options.state)
+    if not options.rounds:
+        return
     until = time.monotonic() + options.seconds
     names = [n for n in options.sides if options.peer_python or not n.startswith("pytorch")]
     for seed in options.seeds:
