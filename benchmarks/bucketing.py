@@ -1,6 +1,7 @@
 """What batches of rows of like length save, and what they cost in accuracy.
 
     python benchmarks/bucketing.py speed --data ../shared/data/imdb
+    python benchmarks/bucketing.py padding --data ../shared/data/imdb
     python benchmarks/bucketing.py accuracy --data ../shared/data/imdb --kept 0.25
 
 Five ways to make batches of the same rows for the same network, the recurrent path of the sentiment
@@ -130,6 +131,22 @@ def targets(model: keras.Model, labels: np.ndarray) -> dict[str, np.ndarray]:
     return dict.fromkeys(model.output, labels)
 
 
+def padding(options: argparse.Namespace) -> list[dict]:
+    """Batches and padding of an epoch of each way; nothing is trained."""
+    found = []
+    for max_length in options.max_length:
+        measured = Measured(options, max_length)
+        for way in (LONGEST, SHUFFLED, BUCKETS, SORTED):
+            batches = epoch_of(way, measured.train, measured.size, 0, 0)
+            steps, sizes = sum(x.size for x, _ in batches), [len(y) for _, y in batches]
+            found.append({
+                "max length": max_length, "batches": way, "in an epoch": len(batches),
+                "smallest": min(sizes), "steps a row": steps / len(measured.train),
+                "padding": 1 - measured.train.lengths.sum() / steps,
+            })  # fmt: skip
+    return found
+
+
 def speed(options: argparse.Namespace) -> list[dict]:
     """Examples a second of each way."""
     found = []
@@ -222,7 +239,9 @@ def summed_up(way: str, known: list[dict]) -> dict:
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("speed", "accuracy"), nargs="?", default="speed")
+    parser.add_argument(
+        "what", choices=("speed", "padding", "accuracy"), nargs="?", default="speed"
+    )
     parser.add_argument("--data", default="synthetic")
     parser.add_argument("--vocabulary", type=int, default=50000, help="words that are embedded")
     parser.add_argument("--max-length", type=int, nargs="+", default=[400, 1000])
@@ -237,6 +256,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "speed":
         report("bucketing", speed(options))
+    elif options.what == "padding":
+        report("bucketing_padding", padding(options))
     else:
         report(options.name, accuracy(options))
 

@@ -246,7 +246,7 @@ class Process:
     """A side that runs in its own process, and what it has reached."""
 
     def __init__(self, options: argparse.Namespace, name: str, seed: int) -> None:
-        self.path = options.state / f"{name}-{seed}.json"
+        self.path = curve_file(options, name, seed)
         self.curve = json.loads(self.path.read_text()) if self.path.is_file() else []
         self.parts = options.parts
         command = [sys.executable, __file__, options.name, "--side", name, "--seeds", str(seed)]
@@ -287,11 +287,17 @@ class Process:
         self.process.wait()
 
 
+def curve_file(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """Where a side's curve is."""
+    return options.state / f"{name}-{seed}.json"
+
+
 def curves_of(options: argparse.Namespace) -> dict[str, list[list[dict]]]:
     """What each side has reached, a list of points for each seed."""
     found = {}
     for label, name in SIDES.items():
-        files = [options.state / f"{name}-{seed}.json" for seed in options.seeds]
+        files = [curve_file(options, name, seed) for seed in options.seeds]
+        files = files if name in options.sides else []
         if curves := [json.loads(file.read_text()) for file in files if file.is_file()]:
             found[label] = curves
     return found
@@ -362,7 +368,12 @@ def main() -> None:
     until = time.monotonic() + options.seconds
     names = [n for n in options.sides if options.peer_python or not n.startswith("pytorch")]
     for seed in options.seeds:
-        sides = [Process(options, name, seed) for name in names]
+        files = {name: curve_file(options, name, seed) for name in names}
+        left = [
+            name for name, file in files.items()
+            if not file.is_file() or len(json.loads(file.read_text())) <= options.rounds
+        ]  # fmt: skip
+        sides = [Process(options, name, seed) for name in left]
         for number in range(1, options.rounds + 1):
             for side in sides:
                 if len(side.curve) <= number and time.monotonic() < until:
