@@ -7,6 +7,7 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "ConfigError": "common.errors",
         "RecurrentConfig": "models.config",
+        "accelerate": "models.acceleration",
         "recurrent_stack": "models.recurrent",
         "MaskedPooling": "models.pooling",
         "text_classifier": "models.text_classification",

@@ -38,6 +38,9 @@ class RecurrentConfig(Config):
     mixed_precision: bool = switch(
         False, "train in 16 bits: float16 on a GPU, bfloat16 where processors multiply that faster"
     )
+    fast_loops: bool = switch(
+        True, "train on a CPU with quicker recurrent loops than Keras's, equal to float rounding"
+    )
 
 
 # Of models that answer one label; ``tasks.kinds.class_weights`` does it.

@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras import ops
 
 from common.errors import SeqloomError
+from models.acceleration import accelerate
 from models.callbacks import (
     AfterEpoch,
     AveragedValidation,
@@ -121,6 +122,8 @@ def compile_model(
         options["weight_decay"] = config.weight_decay
     optimizer = RatedAdam(config.learning_rate, global_clipnorm=config.clipnorm, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    if config.fast_loops:
+        accelerate(model)
     model.compile(
         optimizer=optimizer,
         loss=loss,

@@ -1,0 +1,207 @@
+"""Training steps a second on a CPU: Keras's recurrent layers with Seqloom's loops and with its own.
+
+    python benchmarks/training_layers.py                                  # twenty minutes
+    python benchmarks/training_layers.py --units 64 --batch 64 --peer-python OTHER/bin/python
+    python benchmarks/training_layers.py --end-to-end --data ../shared/data
+
+A model of an embedding of 64, two bidirectional layers and a linear one takes steps of Adam on rows
+of ragged length, from half the longest on, padded and masked. The ways take turns in one process,
+PyTorch in one beside it (``training_layers_peer.py``), padded and as packed sequences; a figure is
+the median. With ``--end-to-end`` whole trainings of three tasks take turns by epochs, and a small
+search runs with the loops and without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from measuring import report
+
+import tasks
+from models.acceleration import accelerate
+from models.recurrent import CELLS
+from models.training import for_model
+from tasks.kinds.contract import DataOptions
+
+WORDS, WIDTH, CLASSES = 1000, 64, 2
+KERAS, OURS = "Keras's loops", "Seqloom's loops"
+END_TO_END = (
+    ("sentiment", "imdb", {"wide": "none"}, 3000),
+    ("tagging", "ud_english_ewt", {}, 4000),
+    ("forecast", "ett/ETTh1.csv", {}, 3000),
+)
+
+
+def main() -> None:
+    """Measures and reports."""
+    options = arguments()
+    if options.end_to_end:
+        report("training_end_to_end", end_to_end(options))
+        return
+    rows = []
+    for cell in options.cells:
+        for units in options.units:
+            for batch in options.batch:
+                for length in options.length:
+                    rows.append(measured(cell, units, batch, length, options))
+    report(options.name, rows)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
+    parser.add_argument("--units", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--length", type=int, nargs="+", default=[20, 100])
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each way of a row, about")
+    parser.add_argument("--peer-python", help="an interpreter that has PyTorch")
+    parser.add_argument("--name", default="training_layers", help="of the file of results")
+    parser.add_argument("--end-to-end", action="store_true", help="examples a second of trainings")
+    parser.add_argument("--data", default="../shared/data", help="where imdb and the others are")
+    parser.add_argument("--tasks", nargs="+", help="only these, of --end-to-end")
+    return parser.parse_args()
+
+
+def measured(
+    cell: str, units: int, batch: int, length: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """One row of the table: a size, and steps a second of each way."""
+    ids, labels = examples(batch, length)
+    ways: dict[str, Callable[[], float]] = {}
+    for name in (KERAS, OURS):
+        model = network(cell, units)
+        ways[name] = stepping(accelerate(model) if name == OURS else model, ids, labels)
+    process = None
+    if options.peer_python:
+        process = peer(options.peer_python, cell, units, batch, length)
+        for kind in ("padded", "packed"):
+            ways[f"PyTorch, {kind}"] = asking(process, kind)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        for _ in range(3):  # what is traced and compiled is not measured
+            way()
+    rounds = max(5, min(200, int(options.seconds / ways[KERAS]())))
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(way())
+    if process:
+        process.terminate()
+        process.wait()
+    rates = {name: 1 / statistics.median(each) for name, each in seconds.items()}
+    row = {"cell": cell, "units": units, "batch": batch, "length": length, **rates}
+    row["times Keras's"] = rates[OURS] / rates[KERAS]
+    print(row, flush=True)
+    return row
+
+
+def examples(batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids ``<int32>[batch, length]``, 0 behind the end of a row, and labels ``<int32>[batch]``."""
+    draw = np.random.default_rng(0)
+    ids = draw.integers(1, WORDS, (batch, length)).astype(np.int32)
+    lengths = draw.integers(length // 2, length + 1, batch)
+    lengths[0] = length
+    ids[np.arange(length) >= lengths[:, None]] = 0
+    return ids, draw.integers(0, CLASSES, batch).astype(np.int32)
+
+
+def network(cell: str, units: int) -> keras.Model:
+    """The model; Keras's classes throughout."""
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(WORDS, WIDTH, mask_zero=True)(ids)
+    for sequences in (True, False):
+        x = keras.layers.Bidirectional(CELLS[cell](units, return_sequences=sequences))(x)
+    model = keras.Model(ids, keras.layers.Dense(CLASSES)(x))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
+    return model
+
+
+def stepping(model: keras.Model, ids: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+    """Seconds of one step of training."""
+
+    def step() -> float:
+        began = time.perf_counter()
+        model.train_on_batch(ids, labels)
+        return time.perf_counter() - began
+
+    return step
+
+
+def peer(python: str, *size: Any) -> subprocess.Popen:
+    """PyTorch in a process that stays."""
+    script = Path(__file__).with_name("training_layers_peer.py")
+    return subprocess.Popen(
+        [python, str(script), *map(str, size)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def asking(process: subprocess.Popen, way: str) -> Callable[[], float]:
+    """Seconds of one step there, padded or packed."""
+
+    def step() -> float:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(way + "\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    return step
+
+
+def end_to_end(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Examples a second of the training of three tasks, with the loops and without."""
+    rows = []
+    for name, data, changes, limit in END_TO_END:
+        if options.tasks and name not in options.tasks:
+            continue
+        task = tasks.get(name)
+        splits = task.load(DataOptions(str(Path(options.data) / data)))
+        for cell in CELLS:
+            settings = task.with_settings(task.settings, {"cell": cell, **changes})
+            rows.append(
+                {"task": name, "data": data, "cell": cell, **trained(task, settings, splits, limit)}
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def trained(task: Any, settings: Any, splits: Any, limit: int) -> dict[str, float]:
+    """Examples a second by way, on batches of an epoch that both take in turn."""
+    preprocessor = task.adapt(settings, splits.train)
+    encoded = preprocessor.encoded(splits.train)
+    batches, spent = None, {}
+    models = {}
+    for way in (KERAS, OURS):
+        keras.utils.set_random_seed(0)
+        own = task.with_settings(settings, {"fast_loops": way == OURS})
+        models[way] = task.build(own, preprocessor, None)
+        spent[way] = 0.0
+    one = models[KERAS]
+    epochs = encoded.epochs(settings.model.batch_size, 0)
+    batches = [batch for batch, _ in zip(for_model(epochs.one(0), one), range(10**6), strict=False)]
+    draw = np.random.default_rng(0).permutation(len(batches))
+    size = settings.model.batch_size
+    chosen = [batches[i] for i in draw[: max(8, limit // size)]]
+    for timed in (False, True):
+        for batch in chosen[: len(chosen) if timed else 8]:
+            for way, model in models.items():
+                began = time.perf_counter()
+                model.train_on_batch(*batch)
+                spent[way] += timed * (time.perf_counter() - began)
+    count = sum(len(next(iter(batch[0].values()))) for batch in chosen)
+    rates = {f"{way}, examples/s": count / seconds for way, seconds in spent.items()}
+    return {**rates, "times Keras's": spent[KERAS] / spent[OURS]}
+
+
+if __name__ == "__main__":
+    main()

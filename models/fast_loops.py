@@ -1,0 +1,254 @@
+"""Loops over time for the training of recurrent layers on a CPU.
+
+Keras steps through time with some thirty small operations a step, and as many for the gradients.
+Here the input's part is a product over many steps, and a run of steps is one compiled loop (XLA).
+The backward pass is written by hand: it goes through the steps once, and the gradients of the
+weights are products over many steps. What is compiled depends on units and rows, not on the length
+of sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import tensorflow as tf
+
+from common.errors import SeqloomError
+
+# Steps of one compiled loop: what they keep has to stay in a processor's own cache.
+STEPS = 16
+plain = tf.autograph.experimental.do_not_convert
+
+
+class SecondDerivativeError(SeqloomError, LookupError):
+    """A derivative of a derivative, which the loops here do not have."""
+
+
+def run_loop(
+    steps: Any,
+    x: tf.Tensor,
+    mask: tf.Tensor | None,
+    weights: tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]],
+    states: Sequence[tf.Tensor],
+    refusal: str,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Runs a layer over its input.
+
+    Args:
+        steps: one of ``models.fast_steps``.
+        x: ``<float32>[time, rows, features]``, in the order in which it is read.
+        mask: ``<bool>[time, rows]``; states stay as they are where it is False.
+        weights: as ``steps.prepared`` gives them.
+        states: before the first step, ``<float32>[rows, units]`` each.
+        refusal: what to say of second derivatives.
+
+    Returns:
+        The first state after each step, ``<float32>[time, rows, units]``, and all states at the
+        end.
+    """
+    rows = tf.shape(x)[1]
+    more = _rounded(rows) - rows
+    x = tf.pad(x, [[0, 0], [0, more], [0, 0]])
+    states = [tf.pad(one, [[0, more], [0, 0]]) for one in states]
+    mask = None if mask is None else tf.pad(mask, [[0, 0], [0, more]])
+    kernel, bias, recurrent = weights
+    ys, *last = _differentiable(steps, mask, refusal, len(recurrent))(
+        x, kernel, bias, *recurrent, *states
+    )
+    return ys[:, :rows], [one[:rows] for one in last]
+
+
+def _rounded(rows: tf.Tensor) -> tf.Tensor:
+    """Rows of what is compiled: few sizes, so that the last batches of buckets share them."""
+    step = tf.where(rows <= 32, 8, tf.where(rows <= 128, 16, 32))
+    return tf.where(rows <= 2, rows, -(-rows // step) * step)
+
+
+def _differentiable(steps: Any, mask: tf.Tensor | None, refusal: str, count: int) -> Callable:
+    """The loop as a function of tensors: input, kernel, bias, recurrent weights, states."""
+
+    @tf.custom_gradient
+    @plain
+    def loop(x, kernel, bias, *others):
+        recurrent, states = list(others[:count]), list(others[count:])
+        forward = _Forward(steps, x, mask, kernel, bias, recurrent)
+        ys, last = forward.run(states)
+
+        @plain
+        def grad(*upstream):
+            return _once(refusal, forward.backward)(*upstream, x, kernel, *recurrent)
+
+        return (ys, *last), grad
+
+    return loop
+
+
+def _once(refusal: str, function: Callable) -> Callable:
+    """The function, whose derivative is refused rather than wrong: it reads what was kept."""
+
+    @tf.custom_gradient
+    def refusing(*given):
+        def refuse(*_):
+            raise SecondDerivativeError(refusal)
+
+        return function(*given), refuse
+
+    return refusing
+
+
+class _Forward:
+    """A loop that ran, and what its backward pass needs."""
+
+    def __init__(self, steps, x, mask, kernel, bias, recurrent) -> None:
+        self.steps, self.x, self.mask = steps, x, mask
+        self.kernel, self.bias, self.recurrent = kernel, bias, recurrent
+        self.time, self.rows = tf.shape(x)[0], tf.shape(x)[1]
+        # A sequence without steps has one run without steps.
+        self.runs = tf.maximum(-(-self.time // STEPS), 1)
+
+    def run(self, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The first state after each step, and all states at the end."""
+        compiled = _compiled_forward(self.steps)
+        first = tf.TensorArray(
+            tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.steps.units]
+        )
+        shapes = [[STEPS, None, width * self.steps.units] for width in self.steps.kept]
+        kept = [tf.TensorArray(tf.float32, self.runs, element_shape=one) for one in shapes]
+
+        @plain
+        def body(i, first, kept, states):
+            at = self._steps_of(i)
+            part = _flat(self.x[at])
+            part = tf.nn.bias_add(tf.matmul(part, self.kernel), self.bias)
+            part = tf.reshape(part, [-1, self.rows, self.kernel.shape[1]])
+            count = tf.shape(part)[0]
+            ys, after, found = compiled(_whole(part), self._mask(at), count, states, self.recurrent)
+            kept = [array.write(i, one) for array, one in zip(kept, found, strict=True)]
+            return i + 1, first.write(i, ys[:count]), kept, _like(after, states)
+
+        _, first, self.kept, last = tf.while_loop(
+            lambda i, *_: i < self.runs, body, (0, first, kept, states),
+            maximum_iterations=self.runs,
+        )  # fmt: skip
+        return first.concat(), last
+
+    def backward(self, by_ys: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Gradients by input, kernel, bias, recurrent weights and states.
+
+        Args:
+            by_ys: gradient by the first state after each step.
+            others: gradients by the last states; the rest is named by ``_once`` alone.
+        """
+        grads = list(others[: self.steps.states])
+        compiled = _compiled_backward(self.steps)
+        by_x = tf.TensorArray(
+            tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.x.shape[2]]
+        )
+        sums = [tf.zeros_like(one) for one in (self.kernel, self.bias, *self.recurrent)]
+
+        @plain
+        def body(i, by_x, sums, grads):
+            at = self._steps_of(i)
+            x, d = self.x[at], by_ys[at]
+            count = tf.shape(x)[0]
+            kept = [array.read(i) for array in self.kept]
+            new, found = compiled(_whole(d), self._mask(at), count, grads, kept, self.recurrent)
+            grads = _like(new, grads)
+            found = [_flat(one) for one in found]
+            part = found[0][: count * self.rows]
+            of_x = tf.matmul(part, self.kernel, transpose_b=True)
+            by_x = by_x.write(i, tf.reshape(of_x, tf.shape(x)))
+            more = [
+                tf.matmul(_flat(x), part, transpose_a=True),
+                tf.reduce_sum(part, 0),
+                *self.steps.gradients([_flat(one) for one in kept], found),
+            ]
+            return i - 1, by_x, [a + b for a, b in zip(sums, more, strict=True)], grads
+
+        _, by_x, sums, grads = tf.while_loop(
+            lambda i, *_: i >= 0, body, (self.runs - 1, by_x, sums, grads),
+            maximum_iterations=self.runs,
+        )  # fmt: skip
+        return by_x.concat(), *sums, *grads
+
+    def _steps_of(self, i: tf.Tensor) -> slice:
+        return slice(i * STEPS, tf.minimum(i * STEPS + STEPS, self.time))
+
+    def _mask(self, at: slice) -> list[tf.Tensor]:
+        return [] if self.mask is None else [_whole(self.mask[at])]
+
+
+def _flat(x: tf.Tensor) -> tf.Tensor:
+    """``[time, rows, width]`` as ``[time * rows, width]``."""
+    return tf.reshape(x, [-1, x.shape[-1] if x.shape[-1] is not None else tf.shape(x)[-1]])
+
+
+def _whole(x: tf.Tensor) -> tf.Tensor:
+    """A run of the full number of steps; a copy for the last run alone."""
+    after = [[0, STEPS - tf.shape(x)[0]]] + [[0, 0]] * (x.shape.rank - 1)
+    return tf.ensure_shape(tf.pad(x, after), [STEPS, *x.shape[1:]])
+
+
+def _writes(arrays: list, i: tf.Tensor, values: list) -> list:
+    return [array.write(i, one) for array, one in zip(arrays, values, strict=True)]
+
+
+def _arrays(steps: Any, widths: Sequence[int]) -> list[tf.TensorArray]:
+    shapes = [[None, width * steps.units] for width in widths]
+    return [tf.TensorArray(tf.float32, STEPS, element_shape=one) for one in shapes]
+
+
+def _like(values: list, others: list) -> list:
+    """The values, with what is known of the others' shapes, as a loop wants it."""
+    return [tf.ensure_shape(a, b.shape) for a, b in zip(values, others, strict=True)]
+
+
+@cache
+def _compiled_forward(steps: Any) -> Callable:
+    """``STEPS`` steps, of which ``count`` are taken; the others' values are noughts."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def forward(x, mask, count, states, weights):
+        def body(i, ys, kept, states):
+            after, found = steps.forward(x[i], states, weights)
+            if mask:
+                there = mask[0][i][:, None]
+                after = [tf.where(there, *pair) for pair in zip(after, states, strict=True)]
+            after = _like(after, states)
+            return i + 1, ys.write(i, after[0]), _writes(kept, i, found), after
+
+        ys, kept = *_arrays(steps, [1]), _arrays(steps, steps.kept)
+        _, ys, kept, states = tf.while_loop(
+            lambda i, *_: i < count, body, (0, ys, kept, states), maximum_iterations=STEPS
+        )
+        return ys.stack(), states, [array.stack() for array in kept]
+
+    return forward
+
+
+@cache
+def _compiled_backward(steps: Any) -> Callable:
+    """The same steps backwards: gradients by the states before them, and by parts of each step."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def backward(by_ys, mask, count, grads, kept, weights):
+        def body(i, found, first):
+            grads = [first[0] + by_ys[i], *first[1:]]
+            if mask:
+                there = mask[0][i][:, None]
+                past = [tf.where(there, 0.0, one) for one in grads]
+                grads = [tf.where(there, one, 0.0) for one in grads]
+            grads, parts = steps.backward(grads, [one[i] for one in kept], weights)
+            if mask:
+                grads = [a + b for a, b in zip(grads, past, strict=True)]
+            return i - 1, _writes(found, i, parts), _like(grads, first)
+
+        _, found, grads = tf.while_loop(
+            lambda i, *_: i >= 0, body, (count - 1, _arrays(steps, steps.parts), grads),
+            maximum_iterations=STEPS,
+        )  # fmt: skip
+        return grads, [array.stack() for array in found]
+
+    return backward
