@@ -1,14 +1,16 @@
 """Latency of one recurrent model in every form: TensorFlow, ONNX Runtime and PyTorch, on a CPU.
 
-    python benchmarks/export.py                       # all of it, a quarter of an hour on two cores
-    python benchmarks/export.py --cells lstm --units 64 --directions both
+    python benchmarks/export.py                       # all of it, half an hour on two cores
+    python benchmarks/export.py --only table --cells lstm --units 64 --directions both
 
 Two layers, an embedding of 64, masked ragged ids (rows of T/2 to T steps), last state, a dense
 layer. All forms of one configuration run in one process, one call of each in turn with a pause
-between, so that a slow moment hits all alike; medians. ``pip install -e ".[bench]"`` adds what
-Keras needs to write ONNX itself, and PyTorch; what is not installed is left out. PyTorch runs its
-layers over the padding unmasked (``torch``), which is less work and another answer, and packed
-(``torch packed``), which is the same answer.
+between, so that a slow moment hits all alike; medians. A run of some cells replaces their rows of
+``results/export.json`` and leaves those of the others that the same machine gave.
+
+``pip install -e ".[bench]"`` adds what Keras needs to write ONNX itself, and PyTorch; what is not
+installed is left out. PyTorch runs its layers over the padding unmasked (``torch``), which is less
+work and another answer, and packed (``torch packed``), which is the same answer.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import numpy as np
 import onnxruntime
 import tensorflow as tf
 from keras import layers
-from measuring import report
+from measuring import RESULTS, machine, report
 
 from serving.fast_recurrent import fast_copy
 from serving.native_onnx import build_onnx
@@ -42,12 +44,16 @@ from serving.runtime.savedmodel_backend import SavedModelBackend
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 VOCABULARY, EMBEDDING, CLASSES = 1000, 64, 5
+# Seconds between two calls: ONNX Runtime's threads spin for a while after theirs, and would take a
+# core from the next form.
+PAUSE = 0.06
 Call = Callable[[np.ndarray], object]
 
 
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=["table", "fresh"], help="one of the two measurements")
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--units", nargs="+", type=int, default=[64, 256])
     parser.add_argument("--directions", nargs="+", default=["both", "forward"])
@@ -55,6 +61,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
+    if options.only != "fresh":
+        table(options)
+    if options.only != "table":
+        report("export_fresh_process", fresh_processes())
+
+
+def table(options: argparse.Namespace) -> None:
+    """Every form of every model that was asked for."""
     keras.utils.set_random_seed(0)
     rows = []
     for cell in options.cells:
@@ -62,8 +76,19 @@ def main() -> None:
             for direction in options.directions:
                 rows += measure(cell, units, direction == "both", options)
                 print(json.dumps(rows[-len(options.batches) :]), flush=True)
-    report("export", rows)
-    report("export_fresh_process", fresh_processes())
+        report("export", joined(rows))
+
+
+def joined(rows: list[dict]) -> list[dict]:
+    """With the rows of other cells that this machine gave before, in the order of the table."""
+    path = RESULTS / "export.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    old = before["rows"] if before.get("machine") == machine() else []
+
+    def place(row: dict) -> tuple:
+        return list(CELLS).index(row["cell"]), row["units"], row["direction"], row["batch"]
+
+    return [row for _, row in sorted({place(row): row for row in [*old, *rows]}.items())]
 
 
 def measure(cell: str, units: int, both: bool, options: argparse.Namespace) -> list[dict]:
@@ -238,14 +263,14 @@ def torch_forms(cell: str, units: int, both: bool) -> dict[str, Call]:
     return {"torch": padded, "torch packed": packed}
 
 
-def interleaved(forms: dict[str, Call], ids: np.ndarray, repeats: int) -> dict[str, float]:
-    """Median milliseconds."""
+def interleaved(forms: dict[str, Callable], given: object, repeats: int) -> dict[str, float]:
+    """Median milliseconds of calls in turn with what is given."""
     times: dict[str, list[float]] = {name: [] for name in forms}
     for repeat in range(repeats + 2):
         for name, call in forms.items():
-            time.sleep(0.03)  # thread pools spin for a while after a call
+            time.sleep(PAUSE)
             began = time.perf_counter()
-            call(ids)
+            call(given)
             if repeat > 1:  # the first ones allocate, and optimise graphs
                 times[name].append(1e3 * (time.perf_counter() - began))
     return {name: round(statistics.median(values), 3) for name, values in times.items()}

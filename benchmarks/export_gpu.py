@@ -157,10 +157,11 @@ def make_forms(model: keras.Model, cell: str, units: int, dry_run: bool) -> dict
     """Each form but TensorRT as a function of ids."""
     single = build_onnx(model, right_padded=RIGHT_PADDED).SerializeToString()
     half = build_onnx(model, "fp16", RIGHT_PADDED).SerializeToString()
+    on_gpu = build_onnx(model, right_padded=RIGHT_PADDED, processor="gpu").SerializeToString()
     forms = {"onnx cpu": session(single, "CPUExecutionProvider")}
     provider = CUDA if CUDA in onnxruntime.get_available_providers() else None
     if provider or dry_run:
-        forms["onnx cuda"] = session(single, provider or "CPUExecutionProvider")
+        forms["onnx cuda"] = session(on_gpu, provider or "CPUExecutionProvider")
         forms["onnx cuda fp16"] = session(half, provider or "CPUExecutionProvider")
     if tf.config.list_physical_devices("GPU") or dry_run:
         compiled = tf.function(lambda ids: model(ids, training=False), reduce_retracing=True)
@@ -219,7 +220,7 @@ def tensorrt_forms(
     profile = length_profile([options.steps], {"ids": (None, None)}, max(options.batches))
     for precision in ("fp32", "fp16"):
         path, plan = (scratch / f"{precision}.{end}" for end in ("onnx", "plan"))
-        export_onnx(model, path, precision, RIGHT_PADDED)
+        export_onnx(model, path, precision, RIGHT_PADDED, processor="gpu")
         try:
             built = build_tensorrt(path, plan, profile=profile)
         except ServingError as error:

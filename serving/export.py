@@ -312,7 +312,7 @@ def write_tensorrt(job: ExportJob, path: Path, precision: str) -> dict[str, Any]
     path.mkdir(parents=True)
     for name, core in job.cores.items():
         # The ONNX file is kept: what the plan is compared with, and built again from.
-        export_onnx(core, path / f"{name}.onnx", precision, job.right_padded)
+        export_onnx(core, path / f"{name}.onnx", precision, job.right_padded, processor="gpu")
         build_tensorrt(
             path / f"{name}.onnx",
             path / f"{name}.plan",

@@ -26,9 +26,11 @@ STEPS_AT_ONCE = 8
 # 256 units, 32 to 512 features and 1 to 256 rows, with some margin.
 FUSED_PRODUCT = 400_000
 SMALL_WEIGHTS, FUSED_PRODUCT_OF_SMALL = 50_000, 1_300_000
-# Up to here a GRU's step is one product, for the number of operations counts; beyond it two, which
-# run side by side where a core is free: one would be slower than Keras's there, at batch 32.
-FEW_UNITS = 128
+# A GRU's step is one product of few units, for the number of operations counts. Of more it is two,
+# which run side by side where a core is free: one would be slower than Keras's there, at batch 32.
+# Of many it is one again: that product has work for every core, and its weights, to be two, would
+# be copied in every call.
+FEW_UNITS, MANY_UNITS = 128, 512
 
 
 def fast_copy(model: keras.Model) -> keras.Model:
@@ -91,7 +93,7 @@ class FastRecurrent(layers.Layer):
         results = []
         for layer, x, begun in zip(inner, xs, states, strict=True):
             outputs, *ends = _run(layer, x, begun)
-            last = [pad.last(end, start) for end, start in zip(ends, begun, strict=True)]
+            last = [pad.last(end, start) for end, start in zip(ends, begun, strict=False)]
             output = self._output(layer, outputs, last, pad, bool(initial))
             results.append((output, last))
         return self._merged(results) if both else _flat(layer, *results[0])
@@ -224,7 +226,10 @@ class _Padding:
 
 
 def _run(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:
-    """One direction over its input: outputs, and every state after every step, all time-major."""
+    """One direction over its input: outputs and states after every step, all time-major.
+
+    Of an LSTM's two states the second is left out where the layer does not return it.
+    """
     rows = _fusible_rows(layer, x.shape[-1])
     if not rows:
         return _looped(layer, x, states)
@@ -252,7 +257,8 @@ def _looped(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]:
     time = tf.shape(x)[0]
     x = tf.pad(x, [[0, -time % STEPS_AT_ONCE], [0, 0], [0, 0]])
     parts, step = _stepping(layer.cell, x)
-    ran = [values[:time] for values in _loop(step, parts, states)]
+    kept = len(states) if layer.return_state else 1
+    ran = [values[:time] for values in _loop(step, parts, states, kept)]
     return ran[0], *ran  # the first state of all three cells is their output
 
 
@@ -266,7 +272,7 @@ def _fused_lstm(layer: Any, x: tf.Tensor, states: list) -> tuple[tf.Tensor, ...]
         w=tf.concat([cell.kernel, cell.recurrent_kernel], 0),
         wci=nothing, wcf=nothing, wco=nothing, b=bias, cell_clip=0.0,
     )  # fmt: skip
-    return ran.h, ran.h, ran.cs
+    return ran.h, ran.h, *([ran.cs] if layer.return_state else [])
 
 
 def _projected(cell: Any, x: tf.Tensor, gates: Sequence[int]) -> list[tf.Tensor]:
@@ -319,10 +325,11 @@ def _stepping(cell: Any, x: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
     bias = cell.bias[1] if cell.use_bias else tf.zeros([3 * units])
     parts[0] += bias[: 2 * units]  # that of the new state is inside a product with r
     sizes = [2 * units, units]
-    w_gates, w_new = tf.split(weight, sizes, -1)
+    as_one = not FEW_UNITS < units < MANY_UNITS
+    w_gates, w_new = (None, None) if as_one else tf.split(weight, sizes, -1)
 
     def reset_after(x_gates, x_new, h):
-        if units <= FEW_UNITS:
+        if as_one:
             h_gates, h_new = tf.split(tf.matmul(h, weight), sizes, -1)
         else:
             h_gates, h_new = tf.matmul(h, w_gates), tf.matmul(h, w_new)
@@ -333,18 +340,21 @@ def _stepping(cell: Any, x: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
     return parts, reset_after
 
 
-def _loop(step: Any, parts: list[tf.Tensor], states: list) -> list[tf.Tensor]:
-    """All states after every step, each ``[time, batch, units]``; time is a multiple of K."""
+def _loop(step: Any, parts: list[tf.Tensor], states: list, count: int) -> list[tf.Tensor]:
+    """The first ``count`` states after every step, each ``[time, batch, units]``.
+
+    Time is a multiple of ``STEPS_AT_ONCE``.
+    """
     chunks = tf.shape(parts[0])[0] // STEPS_AT_ONCE
     parts = [tf.reshape(x, [chunks, STEPS_AT_ONCE, tf.shape(x)[1], x.shape[2]]) for x in parts]
-    write = [tf.TensorArray(tf.float32, chunks) for _ in states]
+    write = [tf.TensorArray(tf.float32, chunks) for _ in range(count)]
 
     def body(i, write, states):
-        found: list[list[tf.Tensor]] = [[] for _ in states]
+        found: list[list[tf.Tensor]] = [[] for _ in write]
         # To index and to unstack the first dimension copies nothing.
         for inputs in zip(*(tf.unstack(x[i], STEPS_AT_ONCE) for x in parts), strict=True):
             states = step(*inputs, *states)
-            for kept, state in zip(found, states, strict=True):
+            for kept, state in zip(found, states, strict=False):
                 kept.append(state)
         write = [array.write(i, tf.stack(kept)) for array, kept in zip(write, found, strict=True)]
         return i + 1, write, states

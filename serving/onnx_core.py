@@ -12,6 +12,9 @@ from pipelines.program import NEXT
 from pipelines.ragged import Arrays
 from serving.errors import RequestError, ServingError
 
+# Initialiser that says whether loops may stand for operators, which only a CPU is quicker with.
+LOOPS = "seqloom.loops"
+_CPU_ONLY = {"CPUExecutionProvider", "AzureExecutionProvider"}
 _NUMPY = {"float": "float32", "double": "float64", "string": "object"}
 _FAILED = (errors.Fail, errors.RuntimeException)
 
@@ -34,10 +37,12 @@ class OnnxCore:
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
+        providers = onnxruntime.get_available_providers()
+        if not _CPU_ONLY.issuperset(providers):
+            self._no = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(False))
+            options.add_initializer(LOOPS, self._no)  # which does not keep it
         try:
-            self.session = onnxruntime.InferenceSession(
-                path, options, providers=onnxruntime.get_available_providers()
-            )
+            self.session = onnxruntime.InferenceSession(path, options, providers=providers)
         except Exception as error:  # noqa: BLE001  its errors share no base but this one
             raise ServingError(f"{path} cannot be loaded by ONNX Runtime: {error}") from error
         self._outputs = [output.name for output in self.session.get_outputs()]

@@ -33,16 +33,23 @@ class Graph:
         float_dtype: of weights and computation, float32 or float16.
         right_padded: padding values by the name of an input in whose rows they stand at the end
             only.
+        for_cpu: whether loops that are quicker on a CPU may stand beside operators.
+        int8: whether converters that can are to write 8-bit weights.
 
     Attributes:
         right_padded: the same, and the names of masks that follow from them.
     """
 
     def __init__(
-        self, float_dtype: Any = np.float32, right_padded: Mapping[str, Any] | None = None
+        self,
+        float_dtype: Any = np.float32,
+        right_padded: Mapping[str, Any] | None = None,
+        for_cpu: bool = False,
+        int8: bool = False,
     ) -> None:
         self.right_padded: dict[str, Any] = dict(right_padded or {})
         self.float_dtype = np.dtype(float_dtype)
+        self.for_cpu, self.int8 = for_cpu, int8
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, np.ndarray] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -111,6 +118,35 @@ class Graph:
         name = self.unique(name)
         self.initializers[name] = array
         return Value(self, name, array.dtype, array.ndim)
+
+    def body(
+        self,
+        name: str,
+        given: Sequence[tuple[Any, int]],
+        make: Callable[..., Sequence[Value]],
+    ) -> onnx.GraphProto:
+        """The graph inside of an If or a Scan, which sees all values of this one.
+
+        Args:
+            name: of the graph, and of its inputs.
+            given: (dtype, rank) of its inputs.
+            make: from values of those to the values of its outputs; no value that it makes can be
+                used outside.
+        """
+        outer, self.nodes = self.nodes, []
+        known, self._cache = self._cache, dict(self._cache)
+        try:
+            inputs = [Value(self, self.unique(name), np.dtype(d), rank) for d, rank in given]
+            outputs = []
+            for value in make(*inputs):  # an output has to be made inside, and to be no other
+                inside = any(value.name in node.output for node in self.nodes)
+                again = any(value.name == other.name for other in outputs)
+                outputs.append(value if inside and not again else self.op("Identity", value))
+            return helper.make_graph(self.nodes, name, *(map(_info, v) for v in (inputs, outputs)))
+        finally:
+            self.nodes, made = outer, self._cache
+            # Constants are those of the whole graph, wherever they are first used.
+            self._cache = {k: v for k, v in made.items() if k in known or k[0] == "constant"}
 
     def constant(self, value: Any, dtype: Any) -> Value:
         """A small constant, stored once however often it is used."""
@@ -344,6 +380,10 @@ class Graph:
         if self.exact_nodes:
             helper.set_model_props(model, {FLOAT32_NODES: "\n".join(self.exact_nodes)})
         return model
+
+
+def _info(value: Value) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(value.name, _proto_dtype(value.dtype), [None] * value.rank)
 
 
 def _proto_dtype(dtype: Any) -> int:

@@ -1,7 +1,7 @@
 """int8 weights for CPUs: dynamic quantisation of a native graph.
 
-ONNX Runtime has quantised kernels for LSTM, MatMul and Gather. GRU and RNN have none: of a model of
-those only the embedding and the dense layers shrink, and it is no faster.
+ONNX Runtime has quantised kernels for LSTM, MatMul and Gather. GRU and RNN have none: those layers
+come with 8-bit weights already, and a loop that multiplies them (``converters.loops``).
 """
 
 from __future__ import annotations

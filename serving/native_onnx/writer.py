@@ -28,6 +28,7 @@ def export_onnx(
     path: str | Path,
     precision: str = "fp32",
     right_padded: Mapping[str, Any] | None = None,
+    processor: str = "cpu",
 ) -> None:
     """Writes a Functional or Sequential model as ONNX.
 
@@ -43,11 +44,15 @@ def export_onnx(
             only, such as ``{"tokens": 0}``. Any mask is computed as Keras does; where one is known
             to mark the end of its row, the graph does without the gathers that others take, and is
             wrong for other masks.
+        processor: "cpu": SimpleRNN and GRU are written twice, over the same weights, as ONNX's
+            operator and as a loop of matrix products, and the size of the batch chooses (see
+            ``converters.loops``). "gpu": as operators only, which CUDA and TensorRT know better;
+            so is all of fp16.
 
     Raises:
-        ServingError: a layer has no converter, or the precision is unknown.
+        ServingError: a layer has no converter, or the precision or the processor is unknown.
     """
-    _save(build_onnx(model, precision, right_padded), Path(path))
+    _save(build_onnx(model, precision, right_padded, processor), Path(path))
 
 
 def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp32") -> None:
@@ -66,16 +71,26 @@ def export_step_onnx(model: keras.Model, path: str | Path, precision: str = "fp3
 
 
 def build_onnx(
-    model: keras.Model, precision: str = "fp32", right_padded: Mapping[str, Any] | None = None
+    model: keras.Model,
+    precision: str = "fp32",
+    right_padded: Mapping[str, Any] | None = None,
+    processor: str = "cpu",
 ) -> onnx.ModelProto:
     """The ``ModelProto`` of ``export_onnx``, checked."""
-    if precision == "int8":
-        return quantised(build_onnx(model, right_padded=right_padded))
-    if precision not in FLOATS:
+    if precision not in FLOATS and precision != "int8":
         raise ServingError(f"precision {precision!r} is not one of {', '.join(FLOATS)}, int8")
+    if processor not in ("cpu", "gpu"):
+        raise ServingError(f"processor {processor!r} is neither cpu nor gpu")
+    int8 = precision == "int8"
+    for_cpu = processor == "cpu" and precision != "fp16"
+    graph = Graph(FLOATS.get(precision, np.float32), right_padded, for_cpu, int8)
+    proto = _built(model, graph)
+    return quantised(proto) if int8 else proto
+
+
+def _built(model: keras.Model, graph: Graph) -> onnx.ModelProto:
     register_all()
     functional = flat(functional_of(model))
-    graph = Graph(FLOATS[precision], right_padded)
     walk = OnnxWalk(graph)
     times = _times(functional)
     for name, tensor in inputs_of(functional).items():
@@ -138,10 +153,16 @@ def _drop_unused(graph: Graph) -> None:
     kept = []
     for node in reversed(graph.nodes):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_names_read(node))
             kept.append(node)
     graph.nodes = kept[::-1]
     graph.initializers = {n: a for n, a in graph.initializers.items() if n in needed}
+
+
+def _names_read(node: onnx.NodeProto) -> set[str]:
+    """Names of the values that a node reads, and that the graphs inside of it read."""
+    inner = [item.g for item in node.attribute if item.type == onnx.AttributeProto.GRAPH]
+    return set(node.input).union(*(_names_read(n) for graph in inner for n in graph.node))
 
 
 def _weight_bytes(proto: onnx.ModelProto) -> int:

@@ -32,7 +32,8 @@ def export(path, layer, precision="fp32"):
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = layers.Embedding(20, 8, mask_zero=True)(ids)
     x = layers.LayerNormalization()(layer(x))
-    export_onnx(keras.Model({"ids": ids}, {"y": layers.Dense(3)(x)}), path, precision)
+    model = keras.Model({"ids": ids}, {"y": layers.Dense(3)(x)})
+    export_onnx(model, path, precision, processor="gpu")
 
 
 def write_graph(path, nodes, inputs, outputs, **constants):

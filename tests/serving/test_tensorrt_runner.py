@@ -306,7 +306,8 @@ def test_an_engine_equals_onnx_runtime(tmp_path):
 
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = layers.Bidirectional(layers.GRU(8))(layers.Embedding(20, 8, mask_zero=True)(ids))
-    export_onnx(keras.Model({"ids": ids}, {"y": layers.Dense(3)(x)}), tmp_path / "model.onnx")
+    model = keras.Model({"ids": ids}, {"y": layers.Dense(3)(x)})
+    export_onnx(model, tmp_path / "model.onnx", processor="gpu")
     build_tensorrt(
         tmp_path / "model.onnx", tmp_path / "model.plan",
         profile={"ids": ((1, 1), (4, 16), (8, 64))},

@@ -1,5 +1,7 @@
 """SimpleRNN, LSTM and GRU as ONNX's native operators, exact with masks and in both directions.
 
+For CPUs, SimpleRNN and GRU stand there as loops as well (``loops``).
+
 A mask becomes a length for each row, computed in the graph, and an order of its steps where it may
 not be right-padded (``masks``). ``sequence_lens`` of the ONNX operators is not used: TensorRT
 parses it in float32 only. The operator instead runs over the padding as well and what it says there
@@ -20,6 +22,7 @@ from keras import layers
 
 from models.one_step import OneStep
 from serving.errors import ServingError
+from serving.native_onnx.converters.loops import Matrix, by_rows, least_rows, stepped
 from serving.native_onnx.converters.masks import Padding, order, padding, placed, read, reverse
 from serving.native_onnx.graph import Graph
 from serving.native_onnx.registry import converter
@@ -62,7 +65,12 @@ class Direction:
 
 
 def run(
-    graph: Graph, layer: keras.layers.Layer, x: Value, pad: Padding | None, initial: Sequence[Value]
+    graph: Graph,
+    layer: keras.layers.Layer,
+    x: Value,
+    pad: Padding | None,
+    initial: Sequence[Value],
+    one_step: bool = False,
 ) -> Direction:
     """One direction over ``x [time, batch, features]``.
 
@@ -72,6 +80,7 @@ def run(
         x: read from its first step to its last.
         pad: None where every step is valid.
         initial: states ``[batch, units]``, or none for zeros.
+        one_step: whether that is all that x ever holds.
     """
     kind = CELL_OPERATORS[type(layer.cell)]
     kernel, recurrent, bias = weights(layer)
@@ -81,25 +90,37 @@ def run(
         x = graph.concat([x, flag], 2)
         gates = np.array([-_CLOSED, 0, _CLOSED, 0], np.float32)  # i o f c
         kernel = np.concatenate([kernel, np.repeat(gates, layer.cell.units)[:, None]], 1)
-    inputs = [
-        x,
-        graph.weight(kernel[None], "kernel"),
-        graph.weight(recurrent[None], "recurrent_kernel"),
-        None if bias is None else graph.weight(bias[None], "bias"),
-        None,
-        *(graph.expand(state, 0) for state in initial),
+    rows = None if one_step else least_rows(graph, kind, layer.cell.units)
+    stored = [
+        Matrix.of(graph, array, name, graph.int8 and rows is not None)
+        for array, name in ((kernel, "kernel"), (recurrent, "recurrent_kernel"))
     ]
-    while inputs[-1] is None:
-        inputs.pop()
-    outputs = [(x.dtype, 4)] + [(x.dtype, 3)] * (2 if kind == "LSTM" else 1)
-    y, *states = graph.ops(kind, inputs, outputs, **attributes(layer))
-    y = graph.laid_time_major(graph.squeeze(y, 1))
-    states = [graph.squeeze(state, 0) for state in states]
+    shift = None if bias is None else graph.weight(bias[None], "bias")
+
+    def operator() -> list[Value]:
+        return _operator(graph, layer, x, [*(matrix.whole() for matrix in stored), shift], initial)
+
+    def loop() -> list[Value]:
+        return stepped(graph, layer, x, *stored, bias, initial)
+
+    y, *states = operator() if rows is None else by_rows(graph, x, rows, loop, operator)
+    y = graph.laid_time_major(y)
     if pad is not None:
         h = graph.op("GatherND", y, pad.last, rank=2)
         before = initial[0] if initial else graph.constant(0, x.dtype)
         states[0] = graph.where(pad.filled, h, before)
     return Direction(y, states)
+
+
+def _operator(graph, layer, x, weights, initial) -> list[Value]:
+    """Outputs ``[time, batch, units]`` and last states ``[batch, units]`` of ONNX's operator."""
+    kind = CELL_OPERATORS[type(layer.cell)]
+    inputs = [x, *weights, None, *(graph.expand(state, 0) for state in initial)]
+    while inputs[-1] is None:
+        inputs.pop()
+    outputs = [(x.dtype, 4)] + [(x.dtype, 3)] * (2 if kind == "LSTM" else 1)
+    y, *states = graph.ops(kind, inputs, outputs, **attributes(layer))
+    return [graph.squeeze(y, 1), *(graph.squeeze(state, 0) for state in states)]
 
 
 def weights(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -247,7 +268,7 @@ def last_output(graph, layer, ran, pad, initial) -> Value:
 @converter(OneStep, layout="time", per_step=True)
 def one_step(graph, layer, x, states):
     """The native operator over one step, beginning with the states that are given."""
-    ran = run(graph, layer.layer, x, None, states)
+    ran = run(graph, layer.layer, x, None, states, one_step=True)
     output = ran.outputs if layer.layer.return_sequences else ran.states[0]
     return (output, *ran.states)
 
