@@ -118,7 +118,7 @@ class HyperbandStrategy(ModelBased, HyperbandOracle):
         whole = self.position(number).bracket_first
         for _ in range(1 + self.max_pending // 8):
             whole = self.position(max(0, whole - 1)).bracket_first
-        recent = [n for n in range(whole, number) if self._sampled(n)]
+        recent = [n for n in range(whole, number) if self.samples(n)]
         split = max(0, len(recent) - self.max_pending)
         return whole, recent[:split], recent[split:]
 
@@ -141,7 +141,8 @@ class HyperbandStrategy(ModelBased, HyperbandOracle):
     def _unordered(self) -> np.ndarray:
         return np.append(super()._unordered, False)
 
-    def _sampled(self, number: int) -> bool:
+    def samples(self, number: int) -> bool:
+        """Whether the trial is in a first round."""
         return self.position(number).round == 0
 
     def needed(self, rows: Rows) -> set[int]:

@@ -41,7 +41,8 @@ class ModelBased(Strategy):
             pending: earlier trials that may not have ended.
             tried: hashes of configurations that are not to be repeated.
         """
-        known = [row for row in known if row.state != "SKIPPED"]
+        # A number without a configuration is none.
+        known, pending = ([row for row in rows if row.values] for rows in (known, pending))
         if sum(row.state == "COMPLETED" for row in known) < self.initial_points:
             return self._sample(number, tried)
         scores, random = self._scores(known), self._random(number)

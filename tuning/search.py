@@ -223,7 +223,7 @@ class SearchLoop:
             elif isinstance(answer, Proposal):
                 self.records.begin(number, answer)
                 return number
-            elif self.plan.strategy != "hyperband":
+            elif self.strategy.samples(number):
                 return None  # all later trials wait as well
         return None
 

@@ -102,13 +102,16 @@ class Strategy:
         if number < self._hashed:
             self._hashed, self._hashes = 0, set()
         for n in range(self._hashed, number):
-            if self._sampled(n) and rows[n].values:
+            if self.samples(n) and rows[n].values:
                 self._hashes.add(self._compute_values_hash(rows[n].values))
         self._hashed = number
         return self._hashes
 
-    def _sampled(self, number: int) -> bool:
-        """Whether a trial has a configuration of its own, not that of another trial."""
+    def samples(self, number: int) -> bool:
+        """Whether a trial has a configuration of its own, not that of another trial.
+
+        While such a trial waits, all later ones wait too.
+        """
         return True
 
     def _sample(self, number: int, tried: set[str]) -> dict[str, Any] | None:

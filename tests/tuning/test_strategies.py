@@ -368,6 +368,16 @@ def test_hyperband_waits_for_a_whole_round_while_the_next_bracket_goes_ahead():
         assert strategy.propose(20, ahead) is NoProposal.WAIT, "the model wants the first bracket"
 
 
+def test_while_a_sampled_trial_waits_all_later_ones_do():
+    strategy = made("hyperband", max_pending=2)
+    _, rows = simulated(strategy, 46)
+    begun = {n: rows[n] for n in range(9)} | {3: TrialRow("0003", "RUNNING", rows[3].values)}
+    assert not strategy.samples(9)
+    assert strategy.samples(13)
+    assert [strategy.propose(n, begun) for n in range(9, 46)] == [NoProposal.WAIT] * 37
+    assert all(made(name).samples(n) for name in ("random", "grid", "bayesian") for n in range(9))
+
+
 def test_a_first_round_waits_for_those_before_the_pending_ones_only():
     strategy = made("hyperband", max_pending=2)
     _, rows = simulated(strategy, 23)
