@@ -61,7 +61,8 @@ def main() -> None:
             texts, bundle = tagger_bundle(Path(scratch), options.task, options.data)
         (Path(scratch) / "texts.json").write_text(json.dumps(texts))
         rows = measured(bundle, Path(scratch) / "texts.json", options)
-    report("serving" if options.task == "sentiment" else f"serving_{options.task}", rows)
+    name = "serving" if options.task == "sentiment" else f"serving_{options.task}"
+    report(f"{name}_before" if options.before else name, rows)
 
 
 def arguments() -> argparse.Namespace:
@@ -183,7 +184,7 @@ class Served:
     """
 
     def __init__(self, name: str, bundle: Path, tree: Path | None = None) -> None:
-        flags = SERVERS[name]
+        flags, bundle = SERVERS[name], bundle.resolve()
         self.model = json.loads((bundle / "manifest.json").read_text())["name"]
         if isinstance(flags, str):
             peer = Path(__file__).with_name("serving_peer.py")
@@ -192,9 +193,13 @@ class Served:
             command = ["-m", "seqloom", "serve", str(bundle), "--rest-port", "0",
                        "--grpc-port", "0", *flags]  # fmt: skip
         began = time.perf_counter()
-        place = {"cwd": tree, "env": {**os.environ, "PYTHONPATH": str(tree)}} if tree else {}
+        environment = {**os.environ, "PYTHONPATH": str(tree.resolve())} if tree else None
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **place
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=tree,
+            env=environment,
         )
         told = json.loads(self.process.stdout.readline())
         self.cost = {"ready after s": time.perf_counter() - began, "MB": self.resident() / 1e6}

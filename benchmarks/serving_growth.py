@@ -149,7 +149,7 @@ def serving(command: Callable[[int, int], list[str]]) -> Iterator[tuple[Server, 
 def window(count: int = 1) -> dict[str, Any]:
     """Columnar inputs of so many windows."""
     times = [1_700_000_000 + 300 * step for step in range(STEPS)]
-    values = [[0.1 * (step % 7)] for step in range(STEPS)]
+    values = [[2 + 0.1 * (step % 7), 40.0] for step in range(STEPS)]  # vibration, temperature
     return {"values": [values] * count, "time": [times] * count}
 
 
@@ -214,7 +214,7 @@ def streams(bundle: Path, size: int) -> dict[str, float]:
     name, idle = json.loads((bundle / "manifest.json").read_text())["name"], 3 + size / 400
     with serving(
         lambda rest, rpc: ["-m", "seqloom", "serve", str(bundle), "--rest-port", str(rest),
-                           "--grpc-port", str(rpc), "--stream-idle", str(idle)]
+                           "--grpc-port", str(rpc), "--stream-idle", f"{idle}s"]
     ) as (server, _):  # fmt: skip
         row = {name: values[0] for name, values in window().items()}
         step = json.dumps({"inputs": {name: values[:1] for name, values in row.items()}}).encode()

@@ -29,7 +29,7 @@ from measuring import report
 from serving_load import grpc_message, load
 from serving_models import TEXTS, make_bundle, reviews
 
-ROUNDS, BATCHES = 5, (1, 8, 32)
+ROUNDS, TURNS, BATCHES = 5, 3, (1, 8, 32)
 SHORT = "a fine film"
 # Run by Python in the root of a checkout: a server whose model answers at once.
 WITHOUT_MODEL = """
@@ -141,9 +141,9 @@ def whole(
     """The server without its model, over each protocol."""
     trees = {"": Path(__file__).resolve().parents[1]}
     if options.before:
-        trees = {"before: ": options.before, **trees}
+        trees = {"before: ": options.before.resolve(), **trees}
     found: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(TURNS):
         for prefix, tree in trees.items():
             server = subprocess.Popen(
                 [sys.executable, "-c", WITHOUT_MODEL, str(bundle)], cwd=tree,
