@@ -4,7 +4,8 @@ Every point runs in a process of its own, so that its peak of memory is its own;
 before stays in the results, point by point. What grows and what is measured is in
 ``growth_parts.py``.
 
-python benchmarks/growth.py [--only PART ...] [--sizes N ...] [--jobs N] [--pictures DIRECTORY]
+python benchmarks/growth.py [--only PART ...] [--sizes N ...] [--jobs N]
+python benchmarks/growth.py --page docs/growth.md
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ def main() -> None:
                         default=list(growth_parts.PARTS))  # fmt: skip
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of a part's own")
     parser.add_argument("--jobs", type=int, default=1, help="points at a time")
-    parser.add_argument("--pictures", type=Path, help="draw what is there into this directory")
+    parser.add_argument("--page", type=Path, help="write what was measured into this page")
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point:
         growth_parts.measure(options.point[0], int(options.point[1]))
         return
-    if options.pictures:
-        draw(_before(), options.pictures)
+    if options.page:
+        fill(options.page, _before())
         return
     wanted = [
         (part, size)
@@ -61,6 +62,7 @@ def main() -> None:
 
     def one(place: tuple[str, int]) -> None:
         found = point(*place)
+        measuring.machine()  # imports TensorFlow: not between reading the results and writing them
         with lock:
             print(*map(_line, found), sep="\n", flush=True)
             rows = [row for row in _before() if (row["part"], row["size"]) != place]
@@ -149,18 +151,38 @@ def table(rows: list[Row]) -> list[str]:
         )
         cells += ["" if math.isnan(value) else f"{value:.2f}" for value in pair]
         lines.append("| " + " | ".join([stage, *cells]) + " |")
-    notes = [f"{row['size']:,}: {row['stage']}, {row['note']}" for row in rows if "note" in row]
-    return [*lines, "", *notes]
+    notes = [f"{row['size']:,}: {row['stage']} {row['note']}" for row in rows if "note" in row]
+    return [*lines, "", "; ".join(notes)]
 
 
-def draw(rows: list[Row], directory: Path) -> None:
-    """``growth_<part>.svg``: seconds and megabytes of the dearest stages of each part."""
+def fill(page: Path, rows: list[Row]) -> None:
+    """Writes a heading, the pictures and the table of each part between the markers of a page,
+    ``<!-- growth -->`` and ``<!-- end -->``, and the pictures beside it."""
+    drawn = draw(rows, page.parent)
+    told = []
+    for part in dict.fromkeys(row["part"] for row in rows):
+        pictures = [
+            f"![{name}]({name}.svg)" for name in drawn if name.startswith(f"growth_{part}_")
+        ]
+        lines = table([row for row in rows if row["part"] == part])
+        told += [f"## {growth_parts.PARTS[part].what.capitalize()}", "", *pictures, *lines, ""]
+    before, start, after = page.read_text(encoding="utf-8").partition("<!-- growth -->\n")
+    _, end, after = after.partition("<!-- end -->")
+    page.write_text("\n".join([before + start, *told]) + end + after, encoding="utf-8")
+
+
+def draw(rows: list[Row], directory: Path) -> list[str]:
+    """Draws ``growth_<part>_seconds.svg`` and ``..._megabytes.svg`` of the dearest stages of each
+    part that was measured at several sizes; their names."""
     from reports.axes import fitted
     from reports.drawing import SERIES, Style
     from reports.plots import Line, lines
 
+    names = []
     for part in dict.fromkeys(row["part"] for row in rows):
         own = [row for row in rows if row["part"] == part]
+        if len({row["size"] for row in own}) < 2:
+            continue
         largest = {row["stage"]: row["seconds"] for row in own if "seconds" in row}
         stages = sorted(largest, key=lambda stage: -largest[stage])[:DRAWN]
         for key, title in (("seconds", "processor seconds"), ("megabytes", "peak memory, MB")):
@@ -172,7 +194,9 @@ def draw(rows: list[Row], directory: Path) -> None:
             x = fitted([v for one in drawn for v in one.x], log=True, room=0.03)
             y = fitted([v for one in drawn for v in one.y], log=True, room=0.06)
             axes = growth_parts.PARTS[part].what, title
-            lines(title, axes, drawn, x=x, y=y).save_svg(directory / f"growth_{part}_{key}.svg")
+            names.append(f"growth_{part}_{key}")
+            lines(title, axes, drawn, x=x, y=y).save_svg(directory / f"{names[-1]}.svg")
+    return names
 
 
 def _line(row: Row) -> str:
