@@ -129,7 +129,8 @@ def _left_to_keras(layer: Any, sequences: tf.Tensor, training: bool) -> bool:
         or tf.executing_eagerly()
         or sequences.dtype != tf.float32
         or layer.dtype_policy.name != "float32"
-        or (layer.dropout and layer.cell.implementation == 1)
+        # A mask for each gate; SimpleRNN has one, and no such option.
+        or (layer.dropout and getattr(layer.cell, "implementation", 2) == 1)
         or bool(tf.config.list_logical_devices("GPU"))
     )
 

@@ -162,7 +162,7 @@ class _Forward:
             by_x = by_x.write(i, tf.reshape(of_x, tf.shape(x)))
             more = [
                 tf.matmul(_flat(x), part, transpose_a=True),
-                tf.reduce_sum(part, 0),
+                tf.matmul(tf.ones([1, tf.shape(part)[0]]), part)[0],
                 *self.steps.gradients([_flat(one) for one in kept], found),
             ]
             return i - 1, by_x, [a + b for a, b in zip(sums, more, strict=True)], grads
