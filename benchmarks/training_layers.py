@@ -2,28 +2,32 @@
 
     python benchmarks/training_layers.py                                  # twenty minutes
     python benchmarks/training_layers.py --units 64 --batch 64 --peer-python OTHER/bin/python
-    python benchmarks/training_layers.py --end-to-end --data ../shared/data
+    python benchmarks/training_layers.py --resume                         # what is missing of that
+    python benchmarks/training_layers.py --end-to-end --data ../shared/data    # two minutes
 
 A model of an embedding of 64, two bidirectional layers and a linear one takes steps of Adam on rows
 of ragged length, from half the longest on, padded and masked. The ways take turns in one process,
 PyTorch in one beside it (``training_layers_peer.py``), padded and as packed sequences; a figure is
-the median. With ``--end-to-end`` whole trainings of three tasks take turns by epochs, and a small
-search runs with the loops and without.
+the median. The file of results is written after every row. With ``--end-to-end`` the networks of
+three tasks, as they are by default, take turns on the same batches, drawn from an epoch of their
+data; a figure is examples a second of all turns, without the first, which traces and compiles.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from measuring import report
+from measuring import RESULTS, report, save
 
 import tasks
 from models.acceleration import accelerate
@@ -34,25 +38,44 @@ from tasks.kinds.contract import DataOptions
 WORDS, WIDTH, CLASSES = 1000, 64, 2
 KERAS, OURS = "Keras's loops", "Seqloom's loops"
 END_TO_END = (
-    ("sentiment", "imdb", {"wide": "none"}, 3000),
-    ("tagging", "ud_english_ewt", {}, 4000),
-    ("forecast", "ett/ETTh1.csv", {}, 3000),
+    ("sentiment", "imdb"),
+    ("tagging", "ud_english_ewt"),
+    ("forecast", "ett/ETTh1.csv"),
 )
+BATCHES = 12  # of each, in --end-to-end
 
 
 def main() -> None:
     """Measures and reports."""
     options = arguments()
-    if options.end_to_end:
-        report("training_end_to_end", end_to_end(options))
-        return
-    rows = []
-    for cell in options.cells:
-        for units in options.units:
-            for batch in options.batch:
-                for length in options.length:
-                    rows.append(measured(cell, units, batch, length, options))
-    report(options.name, rows)
+    name = options.name or ("training_end_to_end" if options.end_to_end else "training_layers")
+    rows = found(name) if options.resume else []
+    for row in (end_to_end if options.end_to_end else sizes)(options, rows):
+        print(row, flush=True)
+        rows.append(row)
+        save(name, rows)
+    report(name, rows)
+
+
+def found(name: str) -> list[dict[str, Any]]:
+    """The rows that an earlier run wrote."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+
+
+def missing(key: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    """Whether none of the rows is that of the key."""
+    return not any(key.items() <= row.items() for row in rows)
+
+
+def sizes(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of the table of sizes that are not there yet."""
+    for cell, units, batch, length in itertools.product(
+        options.cells, options.units, options.batch, options.length
+    ):
+        key = {"cell": cell, "units": units, "batch": batch, "length": length}
+        if missing(key, rows):
+            yield {**key, **measured(cell, units, batch, length, options)}
 
 
 def arguments() -> argparse.Namespace:
@@ -62,9 +85,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--units", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--length", type=int, nargs="+", default=[20, 100])
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each way of a row, about")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="for Keras's turns of a row, about"
+    )
     parser.add_argument("--peer-python", help="an interpreter that has PyTorch")
-    parser.add_argument("--name", default="training_layers", help="of the file of results")
+    parser.add_argument("--name", help="of the file of results")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that the file has")
     parser.add_argument("--end-to-end", action="store_true", help="examples a second of trainings")
     parser.add_argument("--data", default="../shared/data", help="where imdb and the others are")
     parser.add_argument("--tasks", nargs="+", help="only these, of --end-to-end")
@@ -73,8 +99,8 @@ def arguments() -> argparse.Namespace:
 
 def measured(
     cell: str, units: int, batch: int, length: int, options: argparse.Namespace
-) -> dict[str, Any]:
-    """One row of the table: a size, and steps a second of each way."""
+) -> dict[str, float]:
+    """Steps a second of each way at one size."""
     ids, labels = examples(batch, length)
     ways: dict[str, Callable[[], float]] = {}
     for name in (KERAS, OURS):
@@ -97,10 +123,7 @@ def measured(
         process.terminate()
         process.wait()
     rates = {name: 1 / statistics.median(each) for name, each in seconds.items()}
-    row = {"cell": cell, "units": units, "batch": batch, "length": length, **rates}
-    row["times Keras's"] = rates[OURS] / rates[KERAS]
-    print(row, flush=True)
-    return row
+    return {**rates, "times Keras's": rates[OURS] / rates[KERAS]}
 
 
 def examples(batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,46 +181,47 @@ def asking(process: subprocess.Popen, way: str) -> Callable[[], float]:
     return step
 
 
-def end_to_end(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Examples a second of the training of three tasks, with the loops and without."""
-    rows = []
-    for name, data, changes, limit in END_TO_END:
-        if options.tasks and name not in options.tasks:
-            continue
-        task = tasks.get(name)
-        splits = task.load(DataOptions(str(Path(options.data) / data)))
-        for cell in CELLS:
-            settings = task.with_settings(task.settings, {"cell": cell, **changes})
-            rows.append(
-                {"task": name, "data": data, "cell": cell, **trained(task, settings, splits, limit)}
-            )
-            print(rows[-1], flush=True)
-    return rows
+def end_to_end(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of the three tasks that are not there yet."""
+    for name, data in END_TO_END:
+        key = {"task": name, "data": data}
+        if missing(key, rows) and (not options.tasks or name in options.tasks):
+            task = tasks.get(name)
+            splits = task.load(DataOptions(str(Path(options.data) / data)))
+            yield {**key, **trained(task, splits, options.seconds)}
 
 
-def trained(task: Any, settings: Any, splits: Any, limit: int) -> dict[str, float]:
-    """Examples a second by way, on batches of an epoch that both take in turn."""
+def trained(task: Any, splits: Any, limit: float) -> dict[str, Any]:
+    """Examples a second with the loops and without, in turns of about ``limit`` seconds in all."""
+    settings = task.settings
     preprocessor = task.adapt(settings, splits.train)
     models = {}
     for way in (KERAS, OURS):
         keras.utils.set_random_seed(0)
         own = task.with_settings(settings, {"fast_loops": way == OURS})
         models[way] = task.build(own, preprocessor, None)
-    size = settings.model.batch_size
-    epoch = preprocessor.encoded(splits.train).training_batches(size, 0).one(0)
-    batches = list(for_model(epoch, models[KERAS]).take(20_000))
-    draw = np.random.default_rng(0).permutation(len(batches))
-    chosen = [batches[i] for i in draw[: max(8, limit // size)]]
-    spent = dict.fromkeys(models, 0.0)
-    for timed in (False, True):  # the first time traces and compiles
+    epoch = preprocessor.encoded(splits.train).training_batches(settings.model.batch_size, 0).one(0)
+    batches = list(for_model(epoch, models[KERAS]))
+    draw = np.random.default_rng(0).permutation(len(batches))[:BATCHES]
+    chosen = [batches[i] for i in draw]
+    spent, turns = dict.fromkeys(models, 0.0), -1
+    while sum(spent.values()) < limit:
         for batch in chosen:
             for way, model in models.items():
                 began = time.perf_counter()
                 model.train_on_batch(*batch)
-                spent[way] += timed * (time.perf_counter() - began)
-    count = sum(len(keras.tree.flatten(batch[0])[0]) for batch in chosen)
+                spent[way] += time.perf_counter() - began
+        turns += 1
+        if not turns:
+            spent = dict.fromkeys(models, 0.0)
+    count = turns * sum(len(keras.tree.flatten(batch[0])[0]) for batch in chosen)
     rates = {f"{way}, examples/s": count / seconds for way, seconds in spent.items()}
-    return {**rates, "times Keras's": spent[KERAS] / spent[OURS]}
+    return {
+        "cell": settings.model.cell,
+        "units": settings.model.units,
+        **rates,
+        "times Keras's": spent[KERAS] / spent[OURS],
+    }
 
 
 if __name__ == "__main__":

@@ -114,7 +114,9 @@ class _Forward:
         first = tf.TensorArray(
             tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.steps.units]
         )
-        shapes = [[STEPS, None, width * self.steps.units] for width in self.steps.kept]
+        units = self.steps.units
+        shapes = [[STEPS + 1, None, units]] * self.steps.states
+        shapes += [[STEPS, None, width * units] for width in self.steps.kept]
         kept = [tf.TensorArray(tf.float32, self.runs, element_shape=one) for one in shapes]
 
         @plain
@@ -124,9 +126,9 @@ class _Forward:
             part = tf.nn.bias_add(tf.matmul(part, self.kernel), self.bias)
             part = tf.reshape(part, [-1, self.rows, self.kernel.shape[1]])
             count = tf.shape(part)[0]
-            ys, after, found = compiled(_whole(part), self._mask(at), count, states, self.recurrent)
-            kept = [array.write(i, one) for array, one in zip(kept, found, strict=True)]
-            return i + 1, first.write(i, ys[:count]), kept, _like(after, states)
+            found = compiled(_whole(part), self._mask(at), count, states, self.recurrent)
+            after = _like([one[count] for one in found[: self.steps.states]], states)
+            return i + 1, first.write(i, found[0][1 : count + 1]), _writes(kept, i, found), after
 
         _, first, self.kept, last = tf.while_loop(
             lambda i, *_: i < self.runs, body, (0, first, kept, states),
@@ -163,7 +165,11 @@ class _Forward:
             more = [
                 tf.matmul(_flat(x), part, transpose_a=True),
                 tf.matmul(tf.ones([1, tf.shape(part)[0]]), part)[0],
-                *self.steps.gradients([_flat(one) for one in kept], found),
+                *self.steps.gradients(
+                    [_flat(one[:STEPS]) for one in kept[: self.steps.states]],
+                    [_flat(one) for one in kept[self.steps.states :]],
+                    found,
+                ),
             ]
             return i - 1, by_x, [a + b for a, b in zip(sums, more, strict=True)], grads
 
@@ -195,9 +201,9 @@ def _writes(arrays: list, i: tf.Tensor, values: list) -> list:
     return [array.write(i, one) for array, one in zip(arrays, values, strict=True)]
 
 
-def _arrays(steps: Any, widths: Sequence[int]) -> list[tf.TensorArray]:
+def _arrays(steps: Any, widths: Sequence[int], size: int = STEPS) -> list[tf.TensorArray]:
     shapes = [[None, width * steps.units] for width in widths]
-    return [tf.TensorArray(tf.float32, STEPS, element_shape=one) for one in shapes]
+    return [tf.TensorArray(tf.float32, size, element_shape=one) for one in shapes]
 
 
 def _like(values: list, others: list) -> list:
@@ -207,23 +213,27 @@ def _like(values: list, others: list) -> list:
 
 @cache
 def _compiled_forward(steps: Any) -> Callable:
-    """``STEPS`` steps, of which ``count`` are taken; the others' values are noughts."""
+    """``STEPS`` steps, of which ``count`` are taken; the others' values are noughts.
+
+    It gives the states before each step and after the last one taken, and what each step keeps. A
+    step writes the states that it found: were it to write those that it makes, XLA would compute
+    them in place, one number at a time.
+    """
 
     @tf.function(jit_compile=True, autograph=False)
     def forward(x, mask, count, states, weights):
-        def body(i, ys, kept, states):
+        def body(i, past, kept, states):
             after, found = steps.forward(x[i], states, weights)
             if mask:
                 there = mask[0][i][:, None]
                 after = [tf.where(there, *pair) for pair in zip(after, states, strict=True)]
-            after = _like(after, states)
-            return i + 1, ys.write(i, after[0]), _writes(kept, i, found), after
+            return i + 1, _writes(past, i, states), _writes(kept, i, found), _like(after, states)
 
-        ys, kept = *_arrays(steps, [1]), _arrays(steps, steps.kept)
-        _, ys, kept, states = tf.while_loop(
-            lambda i, *_: i < count, body, (0, ys, kept, states), maximum_iterations=STEPS
+        past, kept = _arrays(steps, [1] * steps.states, STEPS + 1), _arrays(steps, steps.kept)
+        _, past, kept, states = tf.while_loop(
+            lambda i, *_: i < count, body, (0, past, kept, states), maximum_iterations=STEPS
         )
-        return ys.stack(), states, [array.stack() for array in kept]
+        return [array.stack() for array in (*_writes(past, count, states), *kept)]
 
     return forward
 
@@ -240,7 +250,9 @@ def _compiled_backward(steps: Any) -> Callable:
                 there = mask[0][i][:, None]
                 past = [tf.where(there, 0.0, one) for one in grads]
                 grads = [tf.where(there, one, 0.0) for one in grads]
-            grads, parts = steps.backward(grads, [one[i] for one in kept], weights)
+            before, after = ([one[at] for one in kept[: steps.states]] for at in (i, i + 1))
+            rest = [one[i] for one in kept[steps.states :]]
+            grads, parts = steps.backward(grads, before, after, rest, weights)
             if mask:
                 grads = [a + b for a, b in zip(grads, past, strict=True)]
             return i - 1, _writes(found, i, parts), _like(grads, first)
