@@ -216,8 +216,7 @@ def _compiled_forward(steps: Any) -> Callable:
     """``STEPS`` steps, of which ``count`` are taken; the others' values are noughts.
 
     It gives the states before each step and after the last one taken, and what each step keeps. A
-    step writes the states that it found: were it to write those that it makes, XLA would compute
-    them in place, one number at a time.
+    step writes the states that it found: XLA's code is slower where a state is computed in place.
     """
 
     @tf.function(jit_compile=True, autograph=False)

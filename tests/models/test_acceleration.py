@@ -214,3 +214,21 @@ def test_left_out_weights_have_no_gradient(cell):
 
     zeros = float(np.mean(np.asarray(gradient()) == 0))
     assert 0.2 < zeros < 0.8
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_dropped_input_has_no_gradient(cell):
+    layer = layer_of(cell, cell, dropout=0.4, seed=3, return_state=False)
+    accelerate(keras.Sequential([keras.Input((None, WIDTH)), layer]))
+    x = tf.ones([64, 2, WIDTH])
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        return tape.gradient(y, x)
+
+    dropped = np.asarray(gradient()) == 0
+    assert 0.2 < np.mean(dropped) < 0.6
+    np.testing.assert_array_equal(dropped[:, 0], dropped[:, 1])
