@@ -34,6 +34,7 @@ from models.acceleration import accelerate
 from models.recurrent import CELLS
 from models.training import for_model
 from tasks.kinds.contract import DataOptions
+from tasks.stages.training import prepare
 
 WORDS, WIDTH, CLASSES = 1000, 64, 2
 KERAS, OURS = "Keras's loops", "Seqloom's loops"
@@ -187,20 +188,21 @@ def end_to_end(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Itera
         key = {"task": name, "data": data}
         if missing(key, rows) and (not options.tasks or name in options.tasks):
             task = tasks.get(name)
-            splits = task.load(DataOptions(str(Path(options.data) / data)))
-            yield {**key, **trained(task, splits, options.seconds)}
+            source = DataOptions(str(Path(options.data) / data))
+            splits = task.load(source)
+            settings, _ = task.resolve(task.settings, source, splits)
+            yield {**key, **trained(task, settings, splits, options.seconds)}
 
 
-def trained(task: Any, splits: Any, limit: float) -> dict[str, Any]:
+def trained(task: Any, settings: Any, splits: Any, limit: float) -> dict[str, Any]:
     """Examples a second with the loops and without, in turns of about ``limit`` seconds in all."""
-    settings = task.settings
-    preprocessor = task.adapt(settings, splits.train)
+    ready = prepare(task, settings, splits)
     models = {}
     for way in (KERAS, OURS):
         keras.utils.set_random_seed(0)
         own = task.with_settings(settings, {"fast_loops": way == OURS})
-        models[way] = task.build(own, preprocessor, None)
-    epoch = preprocessor.encoded(splits.train).training_batches(settings.model.batch_size, 0).one(0)
+        models[way] = task.build(own, ready.preprocessor, ready.counts)
+    epoch = ready.train.training_batches(settings.model.batch_size, 0).one(0)
     batches = list(for_model(epoch, models[KERAS]))
     draw = np.random.default_rng(0).permutation(len(batches))[:BATCHES]
     chosen = [batches[i] for i in draw]
