@@ -17,7 +17,7 @@ def copy_of_the_repository(place: Path) -> Path:
     skip = shutil.ignore_patterns("__pycache__")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, place / package, ignore=skip)
-    tests = ("conftest.py", "serving/triton_fake.py", "tasks/test_contract.py")
+    tests = ("conftest.py", "triton_fake.py", "tasks/test_contract.py")
     for name in ("seqloom.py", "setup.cfg", *(f"tests/{name}" for name in tests)):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)

@@ -561,7 +561,7 @@ def assert_close(got, want):
 def test_a_model_of_triton_answers_every_signature_as_the_predictor(trained, tmp_path):
     """Each row as a request of its own, all in one batch; steps as a sequence."""
     pytest.importorskip("tritonclient.grpc.model_config_pb2")
-    from tests.serving.triton_fake import LocalTriton, TritonError, as_sent
+    from triton_fake import LocalTriton, TritonError, as_sent
 
     onnx = trained.bundle / trained.exported["artifacts"]["onnx"]["path"]
     programs = OnnxModel(onnx, threads=1).programs
