@@ -51,10 +51,12 @@ class ServedEpochs:
         scheme, _, place = self.service.partition("://")
         host, _, port = place.rpartition(":")
         if scheme != "grpc" or not host or not port.isdigit():
-            raise ConfigError(f"a data service is grpc://HOST:PORT, not {self.service!r}")
+            raise ConfigError(
+                f"--data-service {self.service}: write the dispatcher's address, grpc://HOST:PORT"
+            )
         if fault := self._unreachable():
             raise ConfigError(
-                f"no data service answers at {self.service} ({fault}); start one with "
+                f"--data-service {self.service}: nobody answers there ({fault}); start one with "
                 f"`python -m pipelines.service dispatcher --port {port}`"
             )
 

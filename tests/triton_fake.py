@@ -217,3 +217,14 @@ def _array(item):
         sent.flat = [x if isinstance(x, bytes) else x.encode() for x in array.flat]
         array = sent
     return name, array
+
+
+def assert_sent(answer, want):
+    """An answer's arrays are those of the predictor, as Triton has them."""
+    want = as_sent(want)
+    assert answer.keys() == want.keys()
+    for name, array in want.items():
+        if array.dtype == object:
+            assert answer[name].tolist() == array.tolist()
+        else:
+            np.testing.assert_allclose(answer[name], array, atol=1e-5)

@@ -14,7 +14,7 @@ from serving.predictor import OnnxModel
 from serving.triton_python import python_config, write_code, write_python_models
 
 pytest.importorskip("tritonclient.grpc.model_config_pb2")
-from triton_fake import LocalTriton, TritonError, as_sent, logged, read_config
+from triton_fake import LocalTriton, TritonError, assert_sent, logged, read_config
 
 TEXTS = ["a fine day", "the cat", "x", "once upon a time, there was a hill."]
 
@@ -59,13 +59,7 @@ def token(letter):
 
 def assert_equal(answer, want):
     assert not isinstance(answer, TritonError), answer.message()
-    want = as_sent(want)
-    assert answer.keys() == want.keys()
-    for name, array in want.items():
-        if array.dtype == object:
-            assert answer[name].tolist() == array.tolist()
-        else:
-            np.testing.assert_allclose(answer[name], array, atol=1e-5)
+    assert_sent(answer, want)
 
 
 def test_a_model_holds_what_it_needs_and_no_core_besides(repository):
