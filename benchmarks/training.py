@@ -184,14 +184,20 @@ class KerasSide:
 
     def fit(self, part: slice, epoch: int) -> None:
         """Some batches of an epoch."""
+        import tensorflow as tf
+
+        from pipelines.batching import AS_BUILT
+
         size = self.about["batch_size"]
         if self.plain:
             x, y = self.arrays["train"]
             order = np.random.default_rng([self.seed, epoch]).permutation(len(x))
             chosen = order[part.start * size : part.stop * size]
-            self.model.fit(
-                {"x": x[chosen]}, {"y": y[chosen]}, batch_size=size, shuffle=False, verbose=0
-            )
+            # As fit makes of arrays, but for tf.data's tuning: its thread would hold up the end of
+            # each part, which a whole training has only once.
+            rows = tf.data.Dataset.from_tensor_slices(({"x": x[chosen]}, {"y": y[chosen]}))
+            batches = rows.batch(size).prefetch(2).with_options(AS_BUILT)
+            self.model.fit(batches, shuffle=False, verbose=0)
         else:
             epochs = self.rows["train"].training_batches(size, self.seed)
             batches = epochs.one(epoch).skip(part.start).take(part.stop - part.start)

@@ -19,9 +19,12 @@ from pipelines.ragged import Columns, Fields, Ragged
 Batch = tuple[dict[str, tf.Tensor], ...]  # inputs, targets and perhaps weights
 # To look for Python's own control flow in these functions costs each process up to a second.
 plain = tf.autograph.experimental.do_not_convert
-# tf.data's rewrites of its graph copy what a function has captured: all rows.
-UNCOPIED = tf.data.Options()
-UNCOPIED.experimental_optimization.apply_default_optimizations = False
+# tf.data neither rewrites nor tunes a dataset: its rewrites copy what a function has captured, all
+# rows; and the thread that tunes sleeps for longer and longer, while whoever lets go of an iterator
+# waits until it wakes, ten seconds into an iterator's life up to ten more.
+AS_BUILT = tf.data.Options()
+AS_BUILT.experimental_optimization.apply_default_optimizations = False
+AS_BUILT.autotune.enabled = False
 # Rows whose lengths differ by less than this share may meet in a batch, however many lie between.
 SPREAD = 0.1
 
@@ -52,8 +55,7 @@ class ShuffledEpochs:
         batches = numbers.flat_map(
             plain(lambda epoch: steps.map(plain(self.maker(epoch)), tf.data.AUTOTUNE))
         )
-        # Two suffice; tuned automatically, the buffer grows for as long as training goes.
-        return batches.prefetch(2).with_options(UNCOPIED)
+        return batches.prefetch(2).with_options(AS_BUILT)
 
 
 def shuffled_epochs(
@@ -117,7 +119,7 @@ def length_batches(
     order = tf.constant(np.argsort(-np.asarray(lengths), kind="stable"))
     numbers = tf.data.Dataset.range(len(ends) - 1)
     batches = numbers.map(plain(lambda i: gather(order[ends[i] : ends[i + 1]])))
-    return batches.prefetch(2).with_options(UNCOPIED)
+    return batches.prefetch(2).with_options(AS_BUILT)
 
 
 def gatherer(parts: Sequence[Columns], fields: Fields) -> Callable[[tf.Tensor], Batch]:

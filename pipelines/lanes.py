@@ -125,10 +125,13 @@ class _Epochs:
     def _dataset(self, batches) -> tf.data.Dataset:
         import tensorflow as tf
 
+        from pipelines.batching import AS_BUILT
+
         ids = tf.TensorSpec([None, None], tf.int32)
         begins = tf.TensorSpec([None], tf.bool)
         spec = ({"tokens": ids, "following": ids, "begins": begins}, {"log_probabilities": ids})
-        return tf.data.Dataset.from_generator(batches, output_signature=spec)
+        made = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        return made.with_options(AS_BUILT)
 
     def _epoch(self, epoch: int) -> Iterator[tuple[dict, dict]]:
         draw = None if self.seed is None else np.random.default_rng([self.seed, epoch])

@@ -25,7 +25,7 @@ import tensorflow as tf
 from tensorflow.python.eager.cancellation import CancellationManager
 
 from common.errors import ConfigError
-from pipelines.batching import ShuffledEpochs, plain
+from pipelines.batching import AS_BUILT, ShuffledEpochs, plain
 
 MOST_AHEAD = 64  # batches that are kept for one that is late, before it is made here
 PATIENCE = 2.0  # seconds without any batch, likewise
@@ -88,7 +88,8 @@ class ServedEpochs:
                 number += 1
 
         spec = self.epochs.one(epoch).element_spec
-        return tf.data.Dataset.from_generator(endless, output_signature=spec).prefetch(2)
+        batches = tf.data.Dataset.from_generator(endless, output_signature=spec)
+        return batches.prefetch(2).with_options(AS_BUILT)
 
     def _epoch(self, epoch: int) -> Iterator[Any]:
         """In the order of their numbers; late ones are made here."""
@@ -99,11 +100,10 @@ class ServedEpochs:
             yield from (here(tf.constant(turn, tf.int64)) for turn in range(self.steps))
             return
         numbers = tf.data.Dataset.range(self.steps)
-        stream = _Stream(
-            numbers.map(plain(lambda number: (number, make(number)))).apply(
-                tf.data.experimental.service.distribute("distributed_epoch", self.service)
-            )
+        distributed = numbers.map(plain(lambda number: (number, make(number)))).apply(
+            tf.data.experimental.service.distribute("distributed_epoch", self.service)
         )
+        stream = _Stream(distributed.with_options(AS_BUILT))
         waiting: dict[int, Any] = {}
         patience = PATIENCE
         try:

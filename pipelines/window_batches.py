@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.batching import UNCOPIED, ShuffledEpochs
+from pipelines.batching import AS_BUILT, ShuffledEpochs
 from pipelines.windows import Windows
 
 Batch = dict[str, tf.Tensor]
@@ -64,7 +64,7 @@ def window_batches(
     gather = gatherer(windows)
     starts = tf.data.Dataset.from_tensor_slices(windows.starts).batch(batch_size)
     batches = starts.map(lambda rows: prepare(gather(rows)), tf.data.AUTOTUNE).prefetch(2)
-    return batches.with_options(UNCOPIED)
+    return batches.with_options(AS_BUILT)
 
 
 def shuffled_windows(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.batching import SPREAD
 from pipelines.encoded import EncodedRows
+from pipelines.lanes import LaneRows
 from pipelines.ragged import Field, Ragged
 
 PAD = -7
@@ -132,3 +133,11 @@ def test_no_examples():
     for make in (EncodedRows.batches, lambda rows, size: rows.training_batches(size, 0)):
         with pytest.raises(ValueError, match="no examples"):
             make(rows_of([]), 2)
+
+
+def test_who_lets_go_of_batches_never_waits_for_a_thread_that_tunes():
+    rows, lanes = rows_of([3, 1, 2]), LaneRows(Ragged.of([np.arange(4, 9)], np.int32), 4)
+    epochs = [rows.training_batches(2, 0), lanes.training_batches(2, 0)]
+    found = [rows.batches(2), lanes.batches(2)]
+    found += [made for one in epochs for made in (one.one(0), one.starting_with(0))]
+    assert [batches.options().autotune.enabled for batches in found] == [False] * 6

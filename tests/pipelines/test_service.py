@@ -37,6 +37,12 @@ def seen(batches):
     return [(x["x"].tolist(), y["y"].tolist()) for x, y in batches.as_numpy_iterator()]
 
 
+def test_served_batches_are_not_tuned_either(epochs, listening):
+    served = ServedEpochs(epochs, listening)
+    for made in (served.one(0), served.starting_with(0)):
+        assert made.options().autotune.enabled is False
+
+
 @settings(max_examples=4, deadline=None)
 @given(st.sets(st.integers(0, 149)), st.integers(1, 200), st.integers(0, 100))
 def test_lost_and_late_batches_change_nothing(epochs, lost, reach, seed):
