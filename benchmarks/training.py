@@ -95,6 +95,7 @@ class KerasSide:
         def rows(part: str) -> EncodedRows:
             x, y = (Ragged(arrays[f"{part}_{n}"], arrays[f"{part}_{n}_ends"]) for n in "xy")
             labels = y if self.about["each_step"] else y.values
+            self.labels = len(y.values)  # in the end those that are judged
             return EncodedRows({"x": x}, {"y": labels}, fields={"y": Field(IGNORED)})
 
         self.rows = {part: rows(part) for part in ("train", "judged")}
@@ -214,8 +215,9 @@ class KerasSide:
         """Share of right answers."""
         right = total = 0
         if self.plain:
-            x, y = (array[:most] for array in self.arrays["judged"])
-            batches = ((x[i : i + 128], y[i : i + 128]) for i in range(0, len(x), 128))
+            every = self.arrays["judged"]
+            firsts = range(0, len(every[0]), 128)
+            batches = (tuple(array[i : i + 128] for array in every) for i in firsts)
         else:
             judged = self.rows["judged"].batches(128).as_numpy_iterator()
             batches = ((x["x"], y["y"]) for x, y in judged)
@@ -225,6 +227,8 @@ class KerasSide:
             right, total = right + (found == y)[known].sum(), total + known.sum()
             if total >= most:
                 break
+        if total < min(most, self.labels):
+            raise ValueError(f"{total} of {self.labels} labels were judged")
         return float(right / total)
 
 
