@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tasks
+from models import text_classification
 from models.text_classification import (
     SHARES,
     TokenDropout,
@@ -134,6 +135,18 @@ def test_the_metric_decides_which_path_answers():
     scores = choose_share(worst, batches, "macro_f1")
     assert scores == pytest.approx({"accuracy": 0.9, "macro_f1": 9 / 19})
     assert float(worst.get_layer("heads").share) < 0.3
+
+
+def test_of_many_classes_some_examples_are_weighed_and_all_are_judged(monkeypatch):
+    monkeypatch.setattr(text_classification, "WEIGHED_CLASSES", 1)
+    # Every second example counts: those at even places, of which the recurrent path knows all.
+    model = heads_model([[2.0, 0], [0, 2.0], [9.0, 0]], [[0.0, 1], [1.0, 0], [0, 1.0]])
+    tokens, labels = np.array([0, 2, 1, 2, 0, 2]), np.array([0, 1, 1, 1, 0, 1])
+    batches = [({"tokens": tokens[:, None]}, {"answer": labels})]
+    scores = choose_share(model, batches)
+    assert float(model.get_layer("heads").share) == pytest.approx(SHARES[-1])
+    # The three at odd places are answered wrongly, and are counted all the same.
+    assert scores == pytest.approx({"accuracy": 3 / 6, "macro_f1": (2 * 2 / 7 + 2 * 1 / 5) / 2})
 
 
 @pytest.mark.parametrize("wide", ["none", "characters"])

@@ -175,3 +175,21 @@ def test_a_list_that_names_no_column_is_refused(wanted, tmp_path):
     table.write_text("subject,queue\n" + "a,x\nb,y\n" * 20)
     with pytest.raises(DataError, match="names no column"):
         load_labelled_text(str(table), text_column=wanted, label_column="queue")
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_of_more_than_a_hundred_labels_the_ten_likeliest_are_told(count):
+    labels = [f"label {i:03}" for i in range(count)]
+    made = TextClassificationPreprocessor(TextEncoder(), labels)
+    row = np.arange(count, dtype=np.float32)
+    row[:2] = row[-1]  # equal ones in their order, behind the first
+    response = {"label": np.array([b"label 000"]), "probabilities": row[None]}
+    (found,) = made.answers(response, ["a text"])
+    told = found["probabilities"]
+    assert (found["label"], found["probability"]) == ("label 000", count - 1)
+    if count == 100:
+        assert list(told) == labels
+    else:
+        falling = [0, 1, 100, *range(99, 92, -1)]
+        assert list(told) == [labels[i] for i in falling]
+        assert list(told.values()) == [100, 100, 100, *range(99, 92, -1)]

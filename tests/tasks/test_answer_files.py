@@ -8,6 +8,7 @@ import pytest
 import tasks
 from common.errors import DataError
 from pipelines.answer_files import AskedFile, beside, check_answer_file, write_answer_rows
+from tasks.stages import predicting
 from tasks.stages.predicting import predict
 
 ROWS = [("7", "a warm film", "x"), ("9", 'no, not good; "bad"', ""), ("7", "a warm film", "é")]
@@ -39,6 +40,16 @@ def test_columns_of_texts_stay_in_any_format(sentiment_bundle, tmp_path, given, 
     assert [row["predicted_label"] for row in rows] == [one["label"] for one in found.answers]
     numbers = [float(row["probability"]) for row in rows]
     assert numbers == [one["probability"] for one in found.answers]
+
+
+def test_many_inputs_are_asked_in_parts_and_keep_their_order(sentiment_bundle, monkeypatch):
+    texts = [f"a {'good' if i % 3 else 'bad'} film {i}" for i in range(7)]
+    whole = predict(sentiment_bundle, texts).answers
+    monkeypatch.setattr(predicting, "AT_ONCE", 3)
+    parts = predict(sentiment_bundle, texts).answers
+    assert [one["label"] for one in parts] == [one["label"] for one in whole]
+    for one, same in zip(parts, whole, strict=True):
+        assert one["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)
 
 
 def test_typed_texts_and_lines_have_one_column(sentiment_bundle, tmp_path):
