@@ -155,7 +155,7 @@ def test_what_serves_imports_neither_tensorflow_nor_keras():
 # What takes long to import, and so has no place before an answer that needs none of it.
 HEAVY = [
     "tensorflow", "keras", "keras_tuner", "tensorboard", "tensorflow_datasets", "numpy", "scipy",
-    "sklearn", "pandas", "matplotlib", "onnx", "onnxruntime", "grpc", "google", "uvicorn",
+    "sklearn", "pandas", "matplotlib", "onnx", "onnxruntime", "grpc", "google", "httptools",
     "asyncio", "dask", "distributed",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The model server's process: sockets, signals, REST on uvicorn and gRPC on grpc.aio in one loop.
+"""The model server's process: sockets, signals, REST and gRPC on grpc.aio in one loop.
 
     serve("bundle", rest_port=8501, grpc_port=8500, on_ready=print)
 
@@ -20,10 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from serving.errors import ServingError
-from serving.runtime.asgi import RestApp
+from serving.runtime.http1 import HttpEndpoint
 from serving.runtime.loading import find_model
 from serving.runtime.rest_api import RestApi, RestOptions
 from serving.runtime.runtime import Runtime
@@ -187,9 +185,9 @@ class Server:
         self.grpc_port = await endpoint.open()
         return endpoint
 
-    async def _open_rest(self) -> _RestEndpoint:
+    async def _open_rest(self) -> HttpEndpoint:
         options = replace(self.options.rest, token=self.options.token)
-        endpoint = _RestEndpoint(RestApp(RestApi(self.runtime, options)), self.options)
+        endpoint = HttpEndpoint(RestApi(self.runtime, options), self.options)
         try:
             await endpoint.open(self._socket)
         except OSError as error:  # two servers that were bound at once: the second cannot listen
@@ -203,41 +201,6 @@ class Server:
         while True:
             await asyncio.sleep(min(30.0, self.runtime.sessions.limits.idle_seconds / 2))
             self.runtime.sessions.expire()
-
-
-class _RestEndpoint(uvicorn.Server):
-    """uvicorn in a loop, and with signals, that are not its own."""
-
-    def __init__(self, app: RestApp, options: ServerOptions) -> None:
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, access_log=False, server_header=False,
-            proxy_headers=False,
-            ws="none", timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
-        )  # fmt: skip
-        config.load()
-        if options.rest_tls is not None:
-            config.ssl = options.rest_tls.context()
-        super().__init__(config)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves them to ``Server``."""
-        yield
-
-    async def open(self, bound_socket: socket.socket) -> None:
-        """Listens; OSError where that fails."""
-        bound_socket.listen(self.config.backlog)
-        self._serving = asyncio.ensure_future(self.serve(sockets=[bound_socket]))
-        while not self.started and not self._serving.done():
-            await asyncio.sleep(0.002)
-        if self._serving.done():
-            await self._serving
-
-    async def close(self) -> None:
-        """Answers what is under way and closes all connections."""
-        self.should_exit = True
-        await self._serving
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
