@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC services, streams, and the standard health service, on grpc.aio.
+"""TensorFlow Serving's gRPC services, streams, and the standard health service.
 
 Codes and messages are those of its predict_util.cc, classifier.cc, get_model_metadata_impl.cc and
 get_model_status_impl.cc.
@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
@@ -23,7 +22,7 @@ from serving.errors import RequestError
 from serving.runtime.batching import timed_out
 from serving.runtime.config_files import models_of
 from serving.runtime.grpc_generate import send_generated
-from serving.runtime.grpc_status import CODES, abort
+from serving.runtime.grpc_status import CODES
 from serving.runtime.inference import classifications, examples_of, regressions
 from serving.runtime.rest_api import check_token
 from serving.runtime.runtime import Runtime, generating, selected
@@ -74,8 +73,12 @@ class GrpcApi:
         # make clients ask elsewhere. gRPC's own end would say CANCELLED to some.
         self.serving = True
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
+    def calls(self) -> dict[bytes, Callable[[bytes, Any], Awaitable[bytes | None]]]:
+        """The calls by path: from the message and a ``serving.runtime.grpc_server.Call`` to the
+        answer's message, or to nothing where all are written already.
+
+        They raise a RequestError.
+        """
         services: dict[str, dict[str, tuple[str, Any]]] = {
             PREDICTION: {
                 "Predict": ("PredictRequest", self._predict),
@@ -94,67 +97,53 @@ class GrpcApi:
                 "Close": ("CloseRequest", self._close),
             },
         }
-        streams = {"Generate": grpc.unary_stream_rpc_method_handler(self._generate)}
         if self._options.health:
             services[HEALTH] = {"Check": ("HealthCheckRequest", self._health)}
-        return [
-            grpc.method_handlers_generic_handler(
-                service,
-                {
-                    name: grpc.unary_unary_rpc_method_handler(self._method(name, message, answer))
-                    for name, (message, answer) in methods.items()
-                }
-                | (streams if service == STREAM else {}),
-            )
+        found: dict[bytes, Any] = {
+            f"/{service}/{name}".encode(): self._method(name, message, answer)
             for service, methods in services.items()
-        ]
+            for name, (message, answer) in methods.items()
+        }
+        return {**found, f"/{STREAM}/Generate".encode(): self._generate}
 
     def _method(
         self, api: str, message: str, answer: Callable[[Any, float | None], Awaitable[Any]]
-    ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-        """A call as gRPC makes it, bytes to bytes, around one that takes and gives messages."""
+    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """A call, bytes to bytes, around one that takes and gives messages."""
         kind = getattr(protos, message)
+        counted = api in ("Predict", "Classify", "Regress")
 
-        async def call(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def call(body: bytes, context: Any) -> bytes:
             began, request, status = time.perf_counter(), None, "OK"
             try:
                 request = self._read(kind, body, context, always=api == "Check")
-                left = context.time_remaining()
-                deadline = None if left is None else time.monotonic() + left
-                return (await answer(request, deadline)).SerializeToString()
+                return (await answer(request, context.deadline)).SerializeToString()
             except RequestError as error:
-                status, text = error.code, error.message
-            except Exception as error:
-                logger.exception("%s failed", api)
-                status, text = "INTERNAL", f"{type(error).__name__}: {error}"
+                status = error.code
+                raise
+            except Exception:
+                status = "INTERNAL"
+                raise
             finally:
-                if api in ("Predict", "Classify", "Regress"):
+                if counted:
                     name = "" if request is None else request.model_spec.name
                     self._runtime.count_request(
                         name, api, "GRPC", status, time.perf_counter() - began
                     )
-            await abort(context, status, text)
-            raise AssertionError("abort always raises")
 
         return call
 
-    def _read(
-        self, kind: Any, body: bytes, context: grpc.aio.ServicerContext, always: bool = False
-    ) -> Any:
+    def _read(self, kind: Any, body: bytes, context: Any, always: bool = False) -> Any:
         """The message of a call; ``always``: while the server drains, too."""
-        self._admit(context)
+        if self._options.token is not None:
+            sent = context.metadata.get(b"authorization", b"")
+            check_token(sent.decode("latin-1"), self._options.token)
         if not self.serving and not always:
             raise RequestError("The server is shutting down.", code="UNAVAILABLE")
         try:
             return kind.FromString(body)
         except DecodeError:
             raise RequestError(f"The request is no {kind.DESCRIPTOR.name}.") from None
-
-    def _admit(self, context: grpc.aio.ServicerContext) -> None:
-        if self._options.token is None:
-            return
-        sent = dict(context.invocation_metadata() or ())
-        check_token(str(sent.get("authorization", "")), self._options.token)
 
     def _use(self, spec: Any) -> Any:
         """The servable that a ``ModelSpec`` names."""
@@ -353,8 +342,8 @@ class GrpcApi:
     async def _close(self, request: Any, deadline: float | None) -> Any:
         return protos.CloseResponse(steps=self._runtime.sessions.close(request.session))
 
-    async def _generate(self, body: bytes, context: grpc.aio.ServicerContext) -> None:
-        began, request, status, text = time.perf_counter(), None, "OK", ""
+    async def _generate(self, body: bytes, context: Any) -> None:
+        began, request, status = time.perf_counter(), None, "OK"
         try:
             request = self._read(protos.PredictRequest, body, context)
             with self._use(request.model_spec) as servable:
@@ -362,17 +351,21 @@ class GrpcApi:
                 writing = await self._runtime.write(servable, runner, self._inputs(request))
                 first = protos.GenerateResponse()
                 self._spec(first.model_spec, servable, GENERATE_SIGNATURE)
-                await send_generated(writing, runner, context, first)
+                left = context.deadline and context.deadline - time.monotonic()
+                await asyncio.wait_for(send_generated(writing, runner, context, first), left)
+        except asyncio.TimeoutError:
+            status = "DEADLINE_EXCEEDED"
+            raise timed_out() from None
         except RequestError as error:
-            status, text = error.code, error.message
-        except Exception as error:
-            logger.exception("Generate failed")
-            status, text = "INTERNAL", f"{type(error).__name__}: {error}"
-        name = "" if request is None else request.model_spec.name
-        seconds = time.perf_counter() - began
-        self._runtime.count_request(name, "Generate", "GRPC", status, seconds)
-        if status != "OK":
-            await abort(context, status, text)
+            status = error.code
+            raise
+        except Exception:
+            status = "INTERNAL"
+            raise
+        finally:
+            name = "" if request is None else request.model_spec.name
+            seconds = time.perf_counter() - began
+            self._runtime.count_request(name, "Generate", "GRPC", status, seconds)
 
     # --- health --------------------------------------------------------------------------------
 

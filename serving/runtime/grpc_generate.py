@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import grpc
-
 from serving import protos
 from serving.errors import RequestError
 from serving.runtime.generation import Generation, TokenEvent
@@ -15,7 +13,7 @@ from serving.runtime.runners import SignatureRunner
 
 
 async def send_generated(
-    writing: Generation, runner: SignatureRunner, context: grpc.aio.ServicerContext, first: Any
+    writing: Generation, runner: SignatureRunner, context: Any, first: Any
 ) -> None:
     """Sends ids as they are written, until all texts have ended or the client has gone.
 
@@ -33,7 +31,7 @@ async def send_generated(
         async for events in writing.events():
             message, first = first or protos.GenerateResponse(), None
             add_events(message, events)
-            await asyncio.wait_for(context.write(message.SerializeToString()), idle)
+            await context.write(message.SerializeToString(), idle)
     except asyncio.TimeoutError:
         message = f"Nothing was read for {idle:g} s."
         raise RequestError(message, code="DEADLINE_EXCEEDED") from None

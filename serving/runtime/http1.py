@@ -205,7 +205,7 @@ class _Connection(asyncio.Protocol):
         if length.isdigit() and int(length[:20]) > 2 * self._api.max_body_bytes:
             self._skip()
         elif self._headers.get("expect", "").lower() == "100-continue" and not self.busy:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
         """A part of the body.
@@ -300,7 +300,7 @@ class _Connection(asyncio.Protocol):
     def _send(self, asked: _Asked, reply: Reply, head_only: bool = False) -> None:
         """A whole reply, in one write."""
         last = not asked.keep or (self._finishing and not self._waiting)
-        self._transport.write(
+        self._write(
             b"%bcontent-length: %d\r\n%b%b\r\n%b" % (
                 self._endpoint.head(reply.status, reply.content_type), len(reply.body),
                 b"".join(b"%b: %b\r\n" % header for header in reply.headers),
@@ -310,6 +310,11 @@ class _Connection(asyncio.Protocol):
         if last:
             self._close()
 
+    def _write(self, data: bytes) -> None:
+        """Sends it, unless the connection is closed, which asyncio tells a moment later."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def _close(self) -> None:
         self._deaf = True
         self._waiting.clear()
@@ -318,18 +323,18 @@ class _Connection(asyncio.Protocol):
     async def _send_events(self, asked: _Asked, reply: EventReply) -> None:
         """Sends events as they are written, unless the client does not read them."""
         last = not asked.keep or self._finishing
-        self._transport.write(
+        self._write(
             self._endpoint.head(reply.status, reply.content_type)
             + b"".join(b"%b: %b\r\n" % header for header in reply.headers)
             + (b"transfer-encoding: chunked\r\n" if asked.chunks else b"")
             + (b"connection: close\r\n\r\n" if last else b"\r\n")
         )
         async for part in reply.chunks():
-            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if asked.chunks else part)
+            self._write(b"%x\r\n%b\r\n" % (len(part), part) if asked.chunks else part)
             if self._room is not None:
                 await self._wait_for_room(reply.idle_seconds)
         if asked.chunks:
-            self._transport.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
         if last or self._finishing:
             self._close()
 

@@ -1,4 +1,4 @@
-"""The model server's process: sockets, signals, REST and gRPC on grpc.aio in one loop.
+"""The model server's process: sockets, signals, REST and gRPC in one event loop.
 
     serve("bundle", rest_port=8501, grpc_port=8500, on_ready=print)
 
@@ -70,7 +70,7 @@ class ServerOptions:
 class Server:
     """REST and gRPC endpoints of a runtime on bound ports.
 
-    REST's port is bound at once, so that a taken one is found before a model is loaded, but both
+    The ports are bound at once, so that a taken one is found before a model is loaded, but they
     refuse connections until ``run`` has loaded all models: as with TensorFlow Serving an open port
     means a ready model.
 
@@ -89,19 +89,22 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._stopped = threading.Event()
-        self._socket: socket.socket | None = None
+        self._sockets: dict[str, socket.socket] = {}
         for tls in (options.rest_tls, options.grpc_tls):
             if tls is not None:
                 tls.context()
-        if options.rest_port is not None:
-            self._socket = bound(options.address, options.rest_port, "--rest-port")
-            self.rest_port = self._socket.getsockname()[1]
-        if options.grpc_port:  # found now; opened when the models are there
-            try:
-                bound(options.address, options.grpc_port, "--grpc-port").close()
-            except ServingError:
-                self.close()
-                raise
+        try:
+            if options.rest_port is not None:
+                self.rest_port = self._bind("--rest-port", options.rest_port)
+            if options.grpc_port is not None:
+                self.grpc_port = self._bind("--grpc-port", options.grpc_port)
+        except ServingError:
+            self.close()
+            raise
+
+    def _bind(self, flag: str, port: int) -> int:
+        self._sockets[flag] = bound(self.options.address, port, flag)
+        return self._sockets[flag].getsockname()[1]
 
     def run(
         self, models: Iterable[ModelSettings], on_ready: Callable[[Server], None] = lambda _: None
@@ -129,9 +132,9 @@ class Server:
                 loop.call_soon_threadsafe(stopping.set)
 
     def close(self) -> None:
-        """Gives the port back; only needed where ``run`` is never called."""
-        if self._socket is not None:
-            self._socket.close()
+        """Gives the ports back; only needed where ``run`` is never called."""
+        for one in self._sockets.values():
+            one.close()
 
     async def _main(self, models: list[ModelSettings], on_ready: Callable) -> None:
         self._stopping, self._loop = asyncio.Event(), asyncio.get_running_loop()
@@ -160,14 +163,13 @@ class Server:
 
     async def _serve(self, on_ready: Callable, stopping: asyncio.Future) -> None:
         """Opens the ports, waits for the end, answers running requests and closes the ports."""
-        rest = grpc_endpoint = None
+        grpc_endpoint = None
         async with contextlib.AsyncExitStack() as open_ports:
             if self.options.grpc_port is not None or self.options.grpc_socket:
                 grpc_endpoint = await self._open_grpc()
                 open_ports.push_async_callback(grpc_endpoint.close, self.options.drain_seconds)
-            if self._socket is not None:
-                rest = await self._open_rest()
-                open_ports.push_async_callback(rest.close)
+            if self.options.rest_port is not None:
+                open_ports.push_async_callback((await self._open_rest()).close)
             sweeping = asyncio.ensure_future(self._sweep())
             open_ports.callback(sweeping.cancel)
             announced = asyncio.ensure_future(asyncio.to_thread(on_ready, self))
@@ -182,19 +184,24 @@ class Server:
         from serving.runtime.grpc_server import GrpcEndpoint
 
         endpoint = GrpcEndpoint(self.runtime, self.options)
-        self.grpc_port = await endpoint.open()
+        with self._opening("--grpc-port", self.grpc_port):
+            await endpoint.open(self._sockets.get("--grpc-port"))
         return endpoint
 
     async def _open_rest(self) -> HttpEndpoint:
         options = replace(self.options.rest, token=self.options.token)
         endpoint = HttpEndpoint(RestApi(self.runtime, options), self.options)
-        try:
-            await endpoint.open(self._socket)
-        except OSError as error:  # two servers that were bound at once: the second cannot listen
-            raise port_error(
-                self.options.address, self.rest_port or 0, error, "--rest-port"
-            ) from error
+        with self._opening("--rest-port", self.rest_port):
+            await endpoint.open(self._sockets["--rest-port"])
         return endpoint
+
+    @contextmanager
+    def _opening(self, flag: str, port: int | None) -> Iterator[None]:
+        """Of two servers that were bound at once the second cannot listen."""
+        try:
+            yield
+        except OSError as error:
+            raise port_error(self.options.address, port or 0, error, flag) from error
 
     async def _sweep(self) -> None:
         """Forgets idle streams."""

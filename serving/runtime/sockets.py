@@ -39,8 +39,11 @@ class Tls:
         except OSError as error:
             raise ServingError(f"{error.filename} cannot be read: {error.strerror}") from error
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, *protocols: str) -> ssl.SSLContext:
         """For a server's sockets.
+
+        Args:
+            protocols: that clients may ask for by name (RFC 7301); none for any.
 
         Raises:
             ServingError: key and certificate do not belong together, or are none.
@@ -54,6 +57,8 @@ class Tls:
             if self.client_ca is not None:
                 context.load_verify_locations(cadata=self.client_ca.decode())
                 context.verify_mode = ssl.CERT_REQUIRED
+            if protocols:
+                context.set_alpn_protocols(list(protocols))
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ServingError(f"the TLS certificate and key cannot be used: {error}") from error
         return context
