@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +61,7 @@ class TextClassificationPreprocessor(OneProgram):
             },
         }
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the request tensors."""
         return input_names(self.columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Runtime:
         self.manager = ModelManager(self._load, watching, *([on_change] if on_change else []))
         self.sessions = Sessions(self, sessions)
         self.generation = generation or GenerationLimits()
+        self._mail: _Mailbox | None = None
 
     def _load(self, name: str, path: Path, kind: str | None) -> tuple[Backend, Batcher]:
         def observe(rows: int, waited: list[float]) -> None:
@@ -144,7 +146,7 @@ class Runtime:
                 outputs = runner.finished(await asyncio.wait_for(writing.whole(), left))
             else:
                 future = servable.batcher.submit(runner, encoded, deadline)
-                outputs = await _answer(future, left)
+                outputs = await _answer(future, left, self._mailbox())
         except asyncio.TimeoutError:
             raise timed_out() from None
         self.metrics.observe(
@@ -152,6 +154,12 @@ class Runtime:
             model_name=servable.name, API="Predict", runtime="TF1",
         )  # fmt: skip
         return await _call(large, runner.decode, outputs)
+
+    def _mailbox(self) -> _Mailbox:
+        """That of the event loop that asks."""
+        if self._mail is None or self._mail.loop is not asyncio.get_running_loop():
+            self._mail = _Mailbox()
+        return self._mail
 
     async def write(
         self, servable: Servable, runner: SignatureRunner, inputs: Arrays
@@ -224,7 +232,33 @@ class Runtime:
             )
 
 
-async def _answer(future: Future, seconds: float | None) -> Arrays:
+class _Mailbox:
+    """Tells an event loop of answers that threads have, once for those that come together.
+
+    Each news by itself would wake the loop through a socket, and the loop's thread would contend
+    with the one that has more of them.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._come: deque[asyncio.Future] = deque()
+        self._told = False
+
+    def put(self, waiter: asyncio.Future) -> None:
+        """Wakes who waits; from any thread."""
+        self._come.append(waiter)
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                self.loop.call_soon_threadsafe(self._open)
+
+    def _open(self) -> None:
+        self._told = False  # first: what comes from here on is found below, or told anew
+        while self._come:
+            _wake(self._come.popleft())
+
+
+async def _answer(future: Future, seconds: float | None, mailbox: _Mailbox) -> Arrays:
     """What a thread gives; a request that is cancelled or late leaves the queue.
 
     ``asyncio.wait_for`` around ``wrap_future`` does that with three futures, in thrice the time.
@@ -232,20 +266,17 @@ async def _answer(future: Future, seconds: float | None) -> Arrays:
     Raises:
         TimeoutError: asyncio's.
     """
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def woken(_: Future) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(_wake, waiter)
-
-    future.add_done_callback(woken)
-    timer = None if seconds is None else loop.call_later(max(0.0, seconds), _wake, waiter)
+    waiter = mailbox.loop.create_future()
+    future.add_done_callback(lambda _: mailbox.put(waiter))
+    timer = None
+    if seconds is not None:
+        timer = mailbox.loop.call_later(max(0.0, seconds), _wake, waiter)
     try:
         await waiter
     finally:
         late = not future.done()
-        future.cancel()
+        if late:
+            future.cancel()
         if timer is not None:
             timer.cancel()
     if late:
