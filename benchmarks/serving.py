@@ -113,7 +113,7 @@ def measured(bundle: Path, texts: Path, options: argparse.Namespace) -> list[dic
 
 def orders(server: Served, texts: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What a server is asked: over each protocol, by each number of clients."""
-    same = {"model": server.model, "texts": str(texts), "pid": server.process.pid,
+    same = {"model": server.model, "texts": str(texts), "pids": [server.process.pid],
             "seconds": options.seconds}  # fmt: skip
     return [
         {"protocol": protocol, "port": port, "clients": clients, **same}

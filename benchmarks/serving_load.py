@@ -191,7 +191,9 @@ def load(order: dict[str, Any]) -> dict[str, float]:
 
     Args:
         order: ``protocol``, ``port``, ``model``, ``clients`` (connections, each with one request
-            at a time), ``seconds``, ``texts`` (path of a JSON list) and ``pid`` of the server.
+            at a time), ``seconds``, ``texts`` (path of a JSON list) and ``pids`` of the server. Or
+            ``requests`` instead of model and texts: path of a JSON object with the ``method`` of
+            gRPC that is called, and messages as ``hex``.
 
     Returns:
         Requests a second, p50 and p99, and processor milliseconds of server and client for each.
@@ -203,7 +205,7 @@ def load(order: dict[str, Any]) -> dict[str, float]:
     marks: list[tuple[float, ...]] = []
 
     def mark() -> None:
-        busy = processor_seconds(order["pid"])
+        busy = sum(map(processor_seconds, order["pids"]))
         marks.append((time.perf_counter(), busy, time.process_time(), len(times)))
 
     def numbers() -> Iterator[int]:
@@ -233,9 +235,14 @@ def load(order: dict[str, Any]) -> dict[str, float]:
 
 def made(order: dict[str, Any]) -> tuple[list[Any], int]:
     """The connections, with a request for each text as bytes, and how many texts there are."""
+    port, clients = order["port"], range(order["clients"])
+    if "requests" in order:
+        with open(order["requests"], encoding="utf-8") as file:
+            asked = json.load(file)
+        bodies = list(map(bytes.fromhex, asked["hex"]))
+        return [GrpcConnection(port, bodies, asked["method"]) for _ in clients], len(bodies)
     with open(order["texts"], encoding="utf-8") as file:
         texts = json.load(file)
-    port, clients = order["port"], range(order["clients"])
     if order["protocol"] == "REST":
         path = f"/v1/models/{order['model']}:predict"
         requests = [posted(path, json.dumps({"instances": [text]}).encode()) for text in texts]

@@ -152,7 +152,7 @@ def whole(
             )  # fmt: skip
             for protocol, port in json.loads(server.stdout.readline()).items():
                 order = {"protocol": protocol, "port": port, "clients": 16, "model": "sentiment",
-                         "texts": str(texts), "pid": server.pid,
+                         "texts": str(texts), "pids": [server.pid],
                          "seconds": options.seconds}  # fmt: skip
                 command = [sys.executable, __file__, "--ask", json.dumps(order)]
                 answer = subprocess.run(command, capture_output=True, check=True).stdout

@@ -6,24 +6,25 @@ Triton is the one of the wheel ``nvidia-pytriton`` (docs/triton.md says how to i
 exported model of its Python backend: text in, label out, as from ``seqloom serve``. Both are asked
 over gRPC, by a process of its own that sends the same bytes over and over, so that no client's
 library is measured. Servers take turns, ``--rounds`` times, and a row is the median round. The last
-column is the rate beside that of this project's server in the same round.
+column is the rate beside that of this project's server in the same round; "server ms" is processor
+time of all processes of a server for a request.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from measuring import report
+from serving_load import grpc_message, load
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests" / "serving"))
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        print(json.dumps(asyncio.run(load(json.loads(options.ask)))))
+        print(json.dumps(load(json.loads(options.ask))))
         return
     with tempfile.TemporaryDirectory() as scratch:
         bundle = options.bundle or make_bundle(options.out or Path(scratch), options.data)
@@ -77,17 +78,18 @@ def measure(bundle: Path, scratch: Path, options: argparse.Namespace) -> list[di
     texts = json.loads((bundle / "texts.json").read_text())
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
     with ExitStack() as stack:
-        ports = {OWN: stack.enter_context(own_server(bundle))}
+        servers = {OWN: stack.enter_context(own_server(bundle))}
         for number, (name, processes) in enumerate(TRITON.items()):
             place = scratch / str(number)
             place.mkdir()
-            ports[name] = stack.enter_context(triton_server(bundle, processes, place))
-        for name, port in ports.items():
+            servers[name] = stack.enter_context(triton_server(bundle, processes, place))
+        for name, (port, _) in servers.items():
             write_requests(scratch / f"{port}.json", texts, triton=name != OWN)
         for _ in range(options.rounds):
             for clients in options.clients:
-                for name, port in ports.items():
-                    order = {"port": port, "clients": clients, "seconds": options.seconds,
+                for name, (port, pids) in servers.items():
+                    order = {"protocol": "gRPC", "port": port, "pids": pids, "clients": clients,
+                             "seconds": options.seconds,
                              "requests": str(scratch / f"{port}.json")}  # fmt: skip
                     found.setdefault((name, clients), []).append(asked(order))
                     print(name, clients, found[name, clients][-1], flush=True)
@@ -103,14 +105,14 @@ def measure(bundle: Path, scratch: Path, options: argparse.Namespace) -> list[di
 
 @contextmanager
 def own_server(bundle: Path):
-    """The port of ``seqloom serve``."""
+    """The port of ``seqloom serve``, and its process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "seqloom", "serve", str(bundle), "--rest-port", "0",
          "--grpc-port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     try:
-        yield json.loads(process.stdout.readline())["grpc_port"]
+        yield json.loads(process.stdout.readline())["grpc_port"], [process.pid]
     finally:
         process.terminate()
         process.wait(60)
@@ -118,7 +120,7 @@ def own_server(bundle: Path):
 
 @contextmanager
 def triton_server(bundle: Path, processes: int, place: Path):
-    """The port of a Triton with so many processes of the model."""
+    """The port of a Triton with so many processes of the model, and all its processes."""
     import shutil
 
     from triton_process import NoTriton, triton
@@ -127,11 +129,24 @@ def triton_server(bundle: Path, processes: int, place: Path):
     shutil.copytree(bundle / "triton" / name, place / "models" / name)
     config = place / "models" / name / "config.pbtxt"
     config.write_text(config.read_text().replace("count: 1", f"count: {processes}"))
+    before = family(os.getpid())
     try:
         with triton(place / "models", [name], place) as (_, port):
-            yield port
+            yield port, sorted(family(os.getpid()) - before)
     except NoTriton as error:
         sys.exit(str(error))
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that it started, and what those started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def write_requests(path: Path, texts: list[str], triton: bool) -> None:
@@ -147,19 +162,9 @@ def write_requests(path: Path, texts: list[str], triton: bool) -> None:
             tensor.contents.bytes_contents.append(text.encode())
             sent.append(request.SerializeToString())
     else:
-        from serving import protos
-
         method = "/tensorflow.serving.PredictionService/Predict"
-        sent = []
-        for text in texts:
-            request = protos.PredictRequest()
-            request.model_spec.name = "sentiment"
-            tensor = request.inputs["text"]
-            tensor.dtype = 7
-            tensor.tensor_shape.dim.add().size = 1
-            tensor.string_val.append(text.encode())
-            sent.append(request.SerializeToString())
-    path.write_text(json.dumps({"method": method, "requests": [one.hex() for one in sent]}))
+        sent = [grpc_message("sentiment", text) for text in texts]
+    path.write_text(json.dumps({"method": method, "hex": [one.hex() for one in sent]}))
 
 
 def asked(order: dict[str, Any]) -> dict[str, float]:
@@ -169,38 +174,6 @@ def asked(order: dict[str, Any]) -> dict[str, float]:
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout)
-
-
-async def load(order: dict[str, Any]) -> dict[str, float]:
-    """Closed loops of clients, each with a connection; the first fifth of the time warms up."""
-    import grpc
-
-    stored = json.loads(Path(order["requests"]).read_text())
-    requests = [bytes.fromhex(one) for one in stored["requests"]]
-    times: list[float] = []
-    began = time.perf_counter()
-    counted, until = began + order["seconds"] / 5, began + order["seconds"] * 1.2
-
-    async def client(number: int) -> None:
-        channel = grpc.aio.insecure_channel(
-            f"127.0.0.1:{order['port']}", [("grpc.use_local_subchannel_pool", 1)]
-        )
-        call = channel.unary_unary(stored["method"])
-        place = number * 7
-        while (before := time.perf_counter()) < until:
-            assert await call(requests[place % len(requests)])
-            place += 1
-            if before > counted:
-                times.append(time.perf_counter() - before)
-        await channel.close()
-
-    await asyncio.gather(*(client(number) for number in range(order["clients"])))
-    times.sort()
-    return {
-        "requests/s": len(times) / (time.perf_counter() - counted),
-        "p50 ms": times[len(times) // 2] * 1e3,
-        "p99 ms": times[int(len(times) * 0.99)] * 1e3,
-    }
 
 
 if __name__ == "__main__":
