@@ -106,9 +106,14 @@ class Batcher:
         # Started when there is work for them: of many models only few are asked.
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._untold = 0  # requests that no thread was woken for
 
     def submit(
-        self, runner: SignatureRunner, encoded: Arrays, deadline: float | None = None
+        self,
+        runner: SignatureRunner,
+        encoded: Arrays,
+        deadline: float | None = None,
+        later: Callable[[Callable[[], None]], object] | None = None,
     ) -> Future:
         """Queues an encoded request.
 
@@ -116,6 +121,8 @@ class Batcher:
             runner: the one that encoded it.
             encoded: result of ``SignatureRunner.encode``.
             deadline: time by ``time.monotonic`` after which it is DEADLINE_EXCEEDED.
+            later: called with what wakes a thread for it, such as ``loop.call_soon`` of who has
+                more requests to submit first; at once if None.
 
         Returns:
             A future of what ``SignatureRunner.execute`` gives for these rows; cancelled while it
@@ -146,14 +153,26 @@ class Batcher:
                 self._queues[group, length] = deque()
                 heappush(self._order, (task.since, next(self._numbers), (group, length)))
             self._queues[group, length].append(task)
-            if self._idle:
-                self._idle -= 1  # the one that is notified
-            elif len(self._threads) < self.options.workers:
-                name = f"batch-{len(self._threads)}"
-                self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-                self._threads[-1].start()
-            self._ready.notify()
+            self._untold += 1
+            if later is None:
+                self._tell()
+            elif self._untold == 1:
+                later(self._tell)
         return task.future
+
+    def _tell(self) -> None:
+        """Wakes threads for what was submitted."""
+        with self._ready:
+            for _ in range(min(self._untold, self.options.workers)):
+                if self._idle:
+                    self._idle -= 1  # the one that is notified
+                    self._ready.notify()
+                elif len(self._threads) < self.options.workers:
+                    name = f"batch-{len(self._threads)}"
+                    thread = threading.Thread(target=self._work, name=name, daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+            self._untold = 0
 
     @contextmanager
     def together(self) -> Iterator[None]:

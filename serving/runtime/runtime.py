@@ -145,8 +145,11 @@ class Runtime:
                 writing = runner.scheduler.submit(runner.texts(encoded), streamed=False)
                 outputs = runner.finished(await asyncio.wait_for(writing.whole(), left))
             else:
-                future = servable.batcher.submit(runner, encoded, deadline)
-                outputs = await _answer(future, left, self._mailbox())
+                mailbox = self._mailbox()
+                # Other requests that have come by now are encoded first, and join this one.
+                later = mailbox.loop.call_soon
+                future = servable.batcher.submit(runner, encoded, deadline, later)
+                outputs = await _answer(future, left, mailbox)
         except asyncio.TimeoutError:
             raise timed_out() from None
         self.metrics.observe(

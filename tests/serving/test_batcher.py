@@ -166,3 +166,17 @@ def test_any_mixture_gives_the_answers_of_each_alone(rows):
     asked = [batcher.submit(program, row(*values)) for values in rows]
     assert [future.result(60)["y"].tolist() for future in asked] == [[sum(v)] for v in rows]
     batcher.close()
+
+
+def test_who_has_more_to_submit_may_wake_the_threads_later():
+    program, batcher, wakes = Sums(), Batcher(BatchOptions(workers=2)), []
+    asked = [batcher.submit(program, row(n), later=wakes.append) for n in range(5)]
+    assert len(wakes) == 1
+    assert not program.shapes
+    wakes[0]()
+    assert [future.result(60)["y"].tolist() for future in asked] == [[n] for n in range(5)]
+    assert program.shapes == [(5, 1)]
+    again = batcher.submit(program, row(7), later=wakes.append)
+    wakes[1]()
+    assert again.result(60)["y"].tolist() == [7]
+    batcher.close()
