@@ -119,7 +119,8 @@ def ours(strategy: str, directory: Path, mark: int, clock: list[float], guess: b
         strategy = "random" if strategy == "bayesian" else strategy
         hyperband.RANDOM_EVERY = 1
     there = Mixed()
-    plan = SearchPlan(strategy, mark, EPOCHS, "val_score", there.mode)
+    prune = guess and strategy == "bayesian"
+    plan = SearchPlan(strategy, mark, EPOCHS, "val_score", there.mode, prune=prune)
     space = discover(there.declare)
     about = {"mode": there.mode, "metric": "val_score", "strategy": strategy, "trials": mark,
              "space": space.get_config()["space"]}  # fmt: skip

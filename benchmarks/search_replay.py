@@ -37,7 +37,7 @@ from search_landscapes import EPOCHS, Landscape, landscapes  # noqa: E402
 
 TRIALS = (5, 10, 20, 30, 40)
 TIMES = (3, 5, 10, 20, 30, 40)  # trials of all epochs that the same seconds would pay for
-OURS = ("random", "bayesian", "hyperband", "grid")
+OURS = ("random", "bayesian", "bayesian, no pruning", "hyperband", "grid")
 KERAS_TUNER = ("random", "bayesian", "hyperband")
 OPTUNA = ("asha", "median", "none")
 MOST = 400  # trials of a search whose trials are short
@@ -154,10 +154,15 @@ class LookupPool:
 
     def submit(self, spec: dict[str, Any], job: dict[str, Any]) -> Future:
         """Looks the trial up."""
+        from tuning.pruning import pruned_after
+
         if self.spent > self.limit:
             raise TimeIsOver
         values, until = job["values"], job["until"]
         first = self.epochs.get(job["parent"], 0) if job["parent"] else 0
+        curve = [self.there.epoch_score(values, epoch) for epoch in range(until)]
+        end = pruned_after(curve, job["bounds"], self.there.mode)
+        until = end or until
         self.epochs[job["directory"]] = until
         score = self.there.score(values, until)
         seconds = self.there.seconds(values, first, until)
@@ -167,6 +172,7 @@ class LookupPool:
         result = {
             "scores": [score], "epochs": until, "best_epoch": until, "parameters": None,
             "latency_ms": None, "stopped": False, "seconds": seconds,
+            "curve": curve[:until], "pruned": end is not None,
         }  # fmt: skip
         future: Future = Future()
         future.set_result({"outcome": "completed", "seconds": seconds, "result": result})
@@ -184,7 +190,11 @@ def ours(strategy: str, there: Landscape, seed: int, limit: float, place: Path) 
     from tuning.strategies import discover
 
     pool = LookupPool(there, limit)
-    plan = SearchPlan(strategy, MOST, EPOCHS, "val_score", there.mode, seed)
+    strategy, _, whole = strategy.partition(", ")
+    plan = SearchPlan(
+        strategy, MOST, EPOCHS, "val_score", there.mode, seed,
+        prune=strategy == "bayesian" and not whole,
+    )  # fmt: skip
     spec, space = TrainerSpec("nothing:trains"), discover(there.declare)
     with contextlib.suppress(TimeIsOver):
         search(spec, space, plan, place / "search", pool)

@@ -23,6 +23,8 @@ from tuning.noise import compare
 
 WIDTH = 1120
 COSTS = {"latency_ms": "latency of one answer, ms", "parameters": "trained parameters"}
+# Outcomes of trials that have a score and could have trained longer.
+RINGS = {"STOPPED": "stopped by the budget", "PRUNED": "pruned"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def score_name(search: Search) -> str:
 def tooltip(row: TrialRow) -> str:
     """Tooltip of a trial: its score and its hyperparameters."""
     values = ", ".join(f"{name} {number(row.values[name])}" for name in row.values)
-    return f"trial {row.trial}: {score_text(row.score) or row.state.lower()}\n{values}"
+    why = f"\n{row.pruned}" if row.pruned else ""
+    return f"trial {row.trial}: {score_text(row.score) or row.state.lower()}\n{values}{why}"
 
 
 def percent(share: float) -> str:
@@ -104,7 +107,7 @@ def _best_so_far(
             at = (frame.across(frame.x.position(x)), frame.down(0))
             drawing.cross(at, 3.5, Style("bad", width=1.6), tip=tooltip(row), trial=row.trial)
             continue
-        hollow = row.state == "STOPPED"
+        hollow = row.outcome in RINGS
         look = Style("secondary", "background", 1.5) if hollow else Style("", "secondary")
         drawing.circle(frame.at(x, row.score), 3.5, look, tip=tooltip(row), trial=row.trial)
         if best is None or (row.score > best if search.mode == "max" else row.score < best):
@@ -132,11 +135,12 @@ def _unit(seconds: float) -> tuple[str, int]:
 
 
 def _progress_caption(search: Search, ended: list[TrialRow], timed: bool) -> str:
-    best, states = best_row(search.rows), {row.state for row in ended}
+    best, states = best_row(search.rows), {row.outcome for row in ended}
     text = "Each dot is a trial, the line the best so far"
-    signs = [("FAILED", "crosses failed"), ("STOPPED", "rings were stopped by the budget")]
-    text += "; " * bool(states & {"FAILED", "STOPPED"})
-    text += ", ".join(words for state, words in signs if state in states) + ". "
+    signs = ["crosses failed"] if "FAILED" in states else []
+    if rings := [words for outcome, words in RINGS.items() if outcome in states]:
+        signs.append("rings were " + " or ".join(rings))
+    text += "; " * bool(signs) + ", ".join(signs) + ". "
     scale = score_scale([row.score for row in finished(search)], search.mode)
     beyond = sum(row.score is not None and scale.outside(row.score) for row in ended)
     text += f"Outside the axis, drawn at its edge: {counted(beyond)}. " if beyond else ""

@@ -163,6 +163,11 @@ def _notes(search: Search, best: TrialRow | None) -> list[str]:
             f"Running when the search was interrupted: {counted(interrupted)}; the same command "
             "goes on with them."
         )
+    if pruned := sum(bool(row.pruned) for row in rows):
+        notes.append(
+            f"Pruned: {counted(pruned)}, which by what the finished ones say would not have become "
+            "the best; their scores are those of the epochs that they had."
+        )
     if stopped:
         notes.append(
             f"Stopped by the budget: {counted(stopped)}, which might still have improved; "
@@ -223,7 +228,7 @@ def _leaderboard(search: Search, best: TrialRow | None) -> list[str]:
         {
             "rank": rank,
             "trial": row.trial,
-            "state": row.state.lower(),
+            "state": row.outcome.lower(),
             "score": NumberText(score_text(row.score)),
             "± spread": None if row.spread is None else NumberText(f"{row.spread:.2g}"),
             "epochs": row.epochs,

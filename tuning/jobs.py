@@ -54,6 +54,7 @@ class TrialJob:
         token: token of the owner in that file.
         stall_seconds: the trial is stopped when it has sent no heartbeat for this long.
         store: URL for the trial's files when machines share no path; see ``tuning.store``.
+        bounds: after each epoch the score that the trial needs to go on; see ``tuning.pruning``.
     """
 
     trial: str
@@ -67,6 +68,7 @@ class TrialJob:
     token: str | None = None
     stall_seconds: float = 600.0
     store: str | None = None
+    bounds: list[float | None] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -87,6 +89,8 @@ class Trainer(Protocol):
 
         Returns:
             ``scores`` (one per execution), ``epochs``, ``best_epoch``, ``parameters``,
-            ``latency_ms`` or None, and ``stopped``: whether ``heartbeat`` ended it early.
+            ``latency_ms`` or None, ``stopped``: whether ``heartbeat`` ended it early, ``curve``:
+            the score of each epoch where it is known, else None, and ``pruned``: whether
+            ``job.bounds`` ended it.
         """
         ...

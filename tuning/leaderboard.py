@@ -58,6 +58,9 @@ class TrialRow:
         round: in Hyperband, the round's number, from 0.
         attempts: number of times that the trial was started.
         message: why the trial, or its last attempt, failed.
+        curve: score of each epoch; None with several executions, or where epochs are watched by
+            another metric.
+        pruned: why the search ended the trial before its last epoch, if it did.
     """
 
     trial: str
@@ -77,6 +80,13 @@ class TrialRow:
     round: int | None = None
     attempts: int = 0
     message: str | None = None
+    curve: list[float] | None = None
+    pruned: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The state, for display: a pruned trial is told from one that trained to its end."""
+        return "PRUNED" if self.pruned else self.state
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def trial_row(record: dict[str, Any]) -> TrialRow:
     """The leaderboard row of a trial's record."""
-    names = (*COLUMNS, "trial", "state", "values", "seed", "parent", "bracket", "round", "message")
+    names = (*COLUMNS, "trial", "state", "values", "seed", "parent", "bracket", "round", "message",
+             "curve", "pruned")  # fmt: skip
     known = {name: record.get(name) for name in names}
     return TrialRow(**known, attempts=len(record.get("attempts", ())))
 
@@ -238,7 +249,7 @@ def write_csv(rows: Sequence[TrialRow], path: Path) -> None:
     names = sorted({name for row in rows for name in row.values})
     text = io.StringIO()
     writer = csv.writer(text)
-    fixed = ("trial", "state", *COLUMNS, "seed", "attempts")
+    fixed = ("trial", "state", *COLUMNS, "seed", "attempts", "pruned")
     writer.writerow(["rank", *fixed, *names])
     for rank, row in enumerate(rows, 1):
         values = map(row.values.get, names)

@@ -17,6 +17,7 @@ from tuning.errors import SearchError
 from tuning.jobs import TrainerSpec, TrialJob
 from tuning.leaderboard import TrialLimits, TrialRow, best_row
 from tuning.pools import Pool
+from tuning.pruning import reason
 from tuning.search_lock import SearchLock
 from tuning.store import RemoteStore
 from tuning.strategies import make_strategy
@@ -47,6 +48,7 @@ class SearchPlan:
         executions: number of trainings per trial, each from another seed; their mean score counts.
         max_pending: see ``bayesian.BayesianStrategy``; up to ``max_pending + 1`` workers are busy
             at any time.
+        prune: whether Bayesian search ends trials early that will not win; see ``tuning.pruning``.
     """
 
     strategy: str
@@ -57,6 +59,7 @@ class SearchPlan:
     seed: int = 0
     executions: int = 1
     max_pending: int = 3
+    prune: bool = False
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)
@@ -167,7 +170,7 @@ class SearchLoop:
         self.records, self.watch, self.lock = records, watch, lock
         self.strategy: Strategy = make_strategy(
             plan.strategy, space, kt.Objective(plan.metric, plan.mode),
-            epochs=plan.epochs, seed=plan.seed, max_pending=plan.max_pending,
+            epochs=plan.epochs, seed=plan.seed, max_pending=plan.max_pending, prune=plan.prune,
         )  # fmt: skip
         self.futures: dict[Future, int] = {}
         self.exhausted = False
@@ -254,6 +257,7 @@ class SearchLoop:
             token=self.lock.token,
             stall_seconds=self.budget.stall_seconds,
             store=self.records.store and self.records.store.url,
+            bounds=record.get("bounds") or [],
         )
         self.futures[self.pool.submit(asdict(self.spec), asdict(job))] = number
 
@@ -298,6 +302,8 @@ class SearchLoop:
             record["spread"] = deviation if len(scores) > 1 else None
             record["state"] = "COMPLETED" if outcome == "completed" else "STOPPED"
             record["message"] = None
+            about = self.plan.metric, record.get("curve"), record.get("bounds"), self.plan.mode
+            record["pruned"] = reason(*about) if record.get("pruned") else None
             return
         record["message"] = ending.get("message")
         attempt = record["attempts"][-1]

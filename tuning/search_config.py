@@ -13,7 +13,7 @@ from common.files import write_json
 
 FORMAT = 2
 # Entries that may differ from one start to the next without changing any trial.
-FREE = ("trials", "max_pending", "extended", "proportion_of")
+FREE = ("trials", "max_pending", "prune", "extended", "proportion_of")
 # Names of entries that earlier versions wrote.
 _OLD_NAMES = {"lag": "max_pending"}
 
@@ -39,7 +39,7 @@ def save_search_config(
         tell: shows the user a message.
 
     Returns:
-        The content that was written. ``max_pending`` is that of the first start.
+        The content that was written. ``max_pending`` and ``prune`` are those of the first start.
 
     Raises:
         DataError: the directory holds another search; the message names the differences.
@@ -64,7 +64,9 @@ def save_search_config(
             + _way_out(before, about, extend)
         )
     pending = before.get("max_pending", about.get("max_pending"))
-    written = {"format": FORMAT, **asked, "max_pending": pending}
+    # Searches of earlier versions had no ``prune``.
+    kept = {"max_pending": pending, "prune": before.get("prune", False)}
+    written = {"format": FORMAT, **asked, **kept}
     if found:
         trials = sum(path.is_dir() for path in directory.glob("trials/*"))
         past = {"trials": trials, "space": before["space"]}
@@ -72,6 +74,9 @@ def save_search_config(
     elif "extended" in before:
         written["extended"] = before["extended"]
     write_json(path, written)
+    if kept["prune"] != asked.get("prune", False):
+        how = "with" if kept["prune"] else "without"
+        tell(f"note: the search began {how} pruning, and goes on so")
     if asked != about:
         phrases = "; ".join(_differing("data", before["data"], asked["data"], set()))
         tell(f"note: {phrases}: the content is the same, so the search goes on from there")

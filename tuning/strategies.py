@@ -65,6 +65,7 @@ def make_strategy(
     epochs: int,
     seed: int,
     max_pending: int = 0,
+    prune: bool = False,
 ) -> Strategy:
     """Creates a strategy by name.
 
@@ -75,6 +76,7 @@ def make_strategy(
         epochs: number of epochs of a trial; in Hyperband, of a trial of the last round.
         seed: seed of all samples.
         max_pending: see ``BayesianStrategy``.
+        prune: whether Bayesian search ends trials early that will not win.
     """
     check_strategy(strategy)
     # KerasTuner treats seed 0 as "no seed".
@@ -85,5 +87,5 @@ def make_strategy(
     else:
         kinds = {"random": RandomStrategy, "bayesian": BayesianStrategy, "grid": GridStrategy}
         made = kinds[strategy](max_trials=None, **common)
-    made.epochs, made.max_pending = epochs, max_pending
+    made.epochs, made.max_pending, made.prune = epochs, max_pending, prune
     return made

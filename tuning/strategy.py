@@ -12,7 +12,7 @@ are (keras-tuner 1.4.8); its bookkeeping and its Gaussian process are not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import islice
@@ -49,6 +49,7 @@ class Proposal:
         parent: number of the trial whose training this one continues, if any.
         bracket: bracket in Hyperband.
         round: round in Hyperband.
+        bounds: after each epoch the score that the trial needs to go on; see ``tuning.pruning``.
     """
 
     values: dict[str, Any]
@@ -56,6 +57,7 @@ class Proposal:
     parent: int | None = None
     bracket: int | None = None
     round: int | None = None
+    bounds: list[float | None] = field(default_factory=list)
 
 
 class Strategy:
@@ -66,6 +68,8 @@ class Strategy:
     """
 
     epochs = 1
+    # Whether trials that will not win are ended early, where the strategy can.
+    prune = False
     _rows: Rows | None = None
 
     def propose(self, number: int, rows: Rows) -> Proposal | NoProposal:

@@ -112,6 +112,7 @@ class TrialRecords:
             "parent": None if proposal.parent is None else f"{proposal.parent:04d}",
             "bracket": proposal.bracket,
             "round": proposal.round,
+            "bounds": proposal.bounds,
             "attempts": [],
         }
         self.save(number)

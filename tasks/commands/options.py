@@ -87,6 +87,7 @@ Stall = Annotated[str, typer.Option(help="a trial without a sign of life for so 
 Extend = Annotated[
     bool, typer.Option("--extend", help="go on in a larger search space than before")
 ]
+Prune = Annotated[bool, typer.Option(help="Bayesian search ends trials early that will not win")]
 MaxLatency = Annotated[
     float | None, typer.Option(min=0, help="milliseconds at batch 1 that the best may take")
 ]

@@ -40,6 +40,7 @@ def tune(
     retries: o.Retries = 2,
     stall_after: o.Stall = "10m",
     extend: o.Extend = False,
+    prune: o.Prune = True,
     metric: o.MetricName = None,
     network: o.OwnNetwork = None,
     settings: o.Set = None,
@@ -75,6 +76,7 @@ def tune(
     options = SearchOptions(
         trials, epochs, strategy, seed, executions, workers, threads, cluster, store, extend,
         Budget(most, target_score, retries, stall, TrialLimits(max_latency, max_parameters)),
+        prune,
     )  # fmt: skip
     with SearchDisplay(directory, trials) as display:
         display.estimate = Estimate(work_of(options))

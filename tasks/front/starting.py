@@ -92,6 +92,7 @@ def tune(
     max_latency: float | None = None,
     max_parameters: int | None = None,
     extend: bool = False,
+    prune: bool = True,
     out: str | Path | None = None,
     seed: int = 0,
     data_seed: int = 0,
@@ -116,6 +117,7 @@ def tune(
         max_latency: milliseconds at batch 1 that the best may take.
         max_parameters: trained numbers that the best may have.
         extend: go on in a larger search space than before.
+        prune: Bayesian search ends trials early that will not win.
         out: directory of the search; ``runs/TASK-search-1`` or the next that is free if None.
         seed: of the draws and of each trial.
         data_seed: of splits that are made and of synthetic data.
@@ -141,6 +143,7 @@ def tune(
     options = SearchOptions(
         trials, epochs, strategy, seed, executions, workers, threads, cluster, store, extend,
         Budget(_seconds(max_time), target_score, limits=TrialLimits(max_latency, max_parameters)),
+        prune,
     )  # fmt: skip
     with SearchDisplay(directory, trials) as display:
         display.estimate = Estimate(work_of(options))

@@ -124,7 +124,7 @@ class SearchDisplay:
             epochs = len(curves[0]) if curves else 0
         return {
             "trial": row.trial,
-            "state": row.state,
+            "state": row.outcome,
             "score": "" if score is None else f"{score:.4f}",
             "epochs": "" if epochs is None else str(epochs),
             "seconds": "" if row.seconds is None else f"{row.seconds:.0f}",
@@ -160,6 +160,8 @@ def ended_line(row: TrialRow, rows: list[TrialRow], left: str = "") -> str:
     score = f"{row.score:.4f}" if row.score is not None else f"{row.state} ({row.message})"
     if row.state == "STOPPED":
         score += " (stopped early)"
+    if row.pruned:
+        score += f" ({row.pruned})"
     seconds = f"{row.seconds:.0f} s" if row.seconds else "-"
     first = rows[0].score
     best = "none so far" if first is None else f"best so far {first:.4f}"

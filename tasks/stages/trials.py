@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hparams
 import tasks
 from common.errors import DataError
 from common.files import write_json
+from models.callbacks import read_history
 from models.network import Network
 from models.recurrent import rebuilt_without_cudnn
 from pipelines.program import DEFAULT
@@ -29,8 +30,10 @@ from tasks.stages.predicting import keras_responses
 from tasks.stages.run_directory import Run
 from tasks.stages.training import Trained, fit_run, prepare
 from tuning.jobs import TrialJob
+from tuning.pruning import pruned_after
 
 if TYPE_CHECKING:
+    from models.metric import Metric
     from models.training import History
 
 
@@ -63,6 +66,35 @@ class HeartbeatCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Stops the training if that was asked for and it has not stopped already."""
         if self.ended and not self.model.stop_training:
+            self.model.stop_training = True
+
+
+class PruneCallback(keras.callbacks.Callback):
+    """Stops the training of a trial that is not worth going on with.
+
+    Args:
+        history: the training's ``history.csv``.
+        metric: of the epochs.
+        bounds: see ``tuning.jobs.TrialJob``.
+    """
+
+    def __init__(self, history: Path, metric: Metric, bounds: list[float | None]) -> None:
+        super().__init__()
+        self.history, self.metric, self.bounds = history, metric, bounds
+
+    def curve(self) -> list[float]:
+        """Score of each epoch so far."""
+        return [row[self.metric.key] for row in read_history(self.history)]
+
+    def epochs(self) -> int | None:
+        """Number of epochs after which the trial is pruned; None if it is not, or not yet."""
+        return pruned_after(self.curve(), self.bounds, self.metric.mode)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stops the training if a bound is missed."""
+        # The file lacks this epoch, and may have it from an attempt that died before its backup.
+        scores = [*self.curve()[:epoch], logs[self.metric.key]]
+        if pruned_after(scores, self.bounds, self.metric.mode):
             self.model.stop_training = True
 
 
@@ -115,9 +147,11 @@ class TaskTrainer:
         for execution, seed in enumerate(job.seeds):
             run = Run(job.path / f"run-{execution}")
             _take_up(run, seed, job.parent and Path(job.parent) / run.path.name)
+            prune = PruneCallback(run.path / "history.csv", self.task.watched, job.bounds)
             done = fit_run(
-                self.task, self.data, settings, run, self.ready,
-                seed=seed, title=f"trial {job.trial}", until=job.until, callbacks=[callback],
+                self.task, self.data, settings, run, self.ready, seed=seed,
+                title=f"trial {job.trial}", until=prune.epochs() or job.until,
+                callbacks=[callback, prune],
             )  # fmt: skip
             score = self._score(done)
             self._finish(run, done, score)
@@ -126,14 +160,19 @@ class TaskTrainer:
             scores.append(score)
             if callback.ended:
                 break
-        latency = self._latency(done)
+        curve = prune.curve() if len(scores) == 1 and self._watched_decides() else None
+        pruned = prune.epochs() is not None
+        # Its model cannot be the best, so what it costs does not matter.
+        latency = None if pruned else self._latency(done)
         return {
             "scores": scores,
             "epochs": max(len(history.rows) for history in histories),
             "best_epoch": histories[0].best_epoch + 1,
             "parameters": done.parameters,
             "latency_ms": latency,
-            "stopped": callback.ended and self._unfinished(histories, settings, job),
+            "curve": curve,
+            "pruned": pruned,
+            "stopped": callback.ended and not pruned and self._unfinished(histories, settings, job),
         }
 
     def _unfinished(self, histories: list[History], settings: Settings, job: TrialJob) -> bool:
@@ -142,10 +181,14 @@ class TaskTrainer:
         whole = len(last.rows) >= job.until or waited >= settings.model.patience
         return not whole or len(histories) < len(job.seeds)
 
+    def _watched_decides(self) -> bool:
+        """Whether trials are ranked by what epochs are watched by."""
+        return self.task.watched == self.task.metric
+
     def _score(self, done: Trained) -> float:
         """The task's metric on validation; measured here where epochs are chosen by another."""
         task, metric = self.task, self.task.metric
-        if task.watched == metric:
+        if self._watched_decides():
             return done.history.best[metric.key]
         examples = self.ready.splits.validation
         raw = done.preprocessor.raw(examples)

@@ -46,6 +46,8 @@ class SearchOptions:
         store: URL for trials' files, where the cluster's machines do not see the directory.
         extend: a search with another space may go on where that is sound.
         budget: when to stop.
+        prune: Bayesian search ends trials early that will not win; never with several executions or
+            with limits to what the best may cost.
     """
 
     trials: int = 10
@@ -59,6 +61,7 @@ class SearchOptions:
     store: str | None = None
     extend: bool = False
     budget: Budget = field(default_factory=Budget)
+    prune: bool = True
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)
@@ -106,7 +109,7 @@ def tune(
     pool = _pool(options, tell)
     plan = SearchPlan(
         options.strategy, options.trials, options.epochs, task.metric.key, task.metric.mode,
-        options.seed, options.executions, max(MIN_PENDING, pool.capacity() - 1),
+        options.seed, options.executions, max(MIN_PENDING, pool.capacity() - 1), _prunes(options),
     )  # fmt: skip
     space = discover(lambda hp: task.search_space(hp, settings))
     spec = trainer_spec(task, data, settings, splits.fingerprint)
@@ -121,9 +124,16 @@ def tune(
         "space": space.get_config()["space"],
     }
     saved = save_search_config(directory, about, options.extend, place_names(task), tell)
-    plan = replace(plan, max_pending=saved["max_pending"])
+    plan = replace(plan, max_pending=saved["max_pending"], prune=saved["prune"])
     rows = search(spec, space, plan, directory, pool, options.budget, watch, options.store)
     return result_of(directory, task.name, rows, options.budget.limits)
+
+
+def _prunes(options: SearchOptions) -> bool:
+    # Executions are compared by their mean. A trial that cannot beat the best may still be the best
+    # within limits.
+    free = options.executions == 1 and options.budget.limits == TrialLimits()
+    return options.prune and free and options.strategy == "bayesian"
 
 
 def work_of(options: SearchOptions, final_epochs: int | None = None) -> Work:
@@ -164,7 +174,7 @@ def result_of(
             name: sum(row.state == state for row in rows)
             for name, state in (("completed", "COMPLETED"), ("failed", "FAILED"),
                                 ("cut", "STOPPED"), ("skipped", "SKIPPED"))
-        },
+        } | {"pruned": sum(bool(row.pruned) for row in rows)},
         "best": {
             "config": best.values, "score": best.score, "trial": best.trial, "seed": best.seed,
             "parameters": best.parameters, "latency_ms": best.latency_ms,

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -199,3 +199,15 @@ def test_a_model_that_onnx_cannot_hold_has_no_latency(trainer, monkeypatch):
     settings = drawn_settings(TASK, SETTINGS, VALUES)
     model = TASK.build(settings, ready.preprocessor, ready.counts)
     assert trainer._latency(Trained(model, ready.preprocessor, None, 0)) is None
+
+
+def test_a_trial_that_misses_a_bound_ends_and_does_not_go_on(trainer, tmp_path):
+    job = replace(job_at(tmp_path, 3), bounds=[2.0, None])
+    done = trainer.train(job, lambda: True)
+    facts = {name: done[name] for name in ("epochs", "pruned", "stopped", "latency_ms")}
+    assert facts == {"epochs": 1, "pruned": True, "stopped": False, "latency_ms": None}
+    assert done["curve"] == done["scores"]
+    signs = []
+    # As after a kill between the last backup and the result.
+    assert trainer.train(job, lambda: signs.append(1) or True) == done
+    assert signs == []

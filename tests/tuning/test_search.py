@@ -390,3 +390,21 @@ def test_an_owner_that_is_killed_leaves_no_process_and_loses_no_epoch(searching)
     after = one.count("epoch")
     # The epoch of the kill may have been trained and not been saved.
     assert all(20 <= after[trial] <= 21 for trial in before)
+
+
+def test_pruned_trials_are_the_same_for_any_workers_and_after_an_interrupt(tmp_path):
+    found = []
+    for workers, stop in [(1, None), (3, None), (2, 7)]:
+        one = Searching(tmp_path / f"{workers}", "bayesian", 14, 6, prune=True)
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                one.run(workers, interrupt_after(stop, []), epoch_seconds=0.02)
+        found.append(one.run(workers))
+    pruned = [row for row in found[0] if row.pruned]
+    assert pruned
+    for row in pruned:
+        assert row.epochs == len(row.curve) < 6
+        assert row.pruned.startswith(f"pruned after epoch {row.epochs}: val_score {row.score:.4f}")
+        assert row.score < max(r.score for r in found[0][: int(row.trial)])
+        assert row.curve == scores_of(row.values, row.seed, row.epochs)
+    assert all(facts(rows) == facts(found[0]) for rows in found)

@@ -20,6 +20,7 @@ from pathlib import Path
 from common.errors import DataError
 from common.files import write_json, write_text
 from tuning.jobs import TrainerSpec
+from tuning.pruning import pruned_after
 
 DEFAULTS = {"units": 4, "rate": 0.01, "deep": False}
 BATCHES = 8  # an epoch: signs of life
@@ -218,7 +219,11 @@ class TinyTrainer:
             results.append(rows)
             if ended:
                 break
-        whole = len(results) == len(job.seeds) and len(results[-1]) >= job.until
+        curve = [score * self.sign for score in results[0]]
+        mode = "max" if self.sign > 0 else "min"
+        pruned = pruned_after(curve, job.bounds, mode) is not None
+        done = pruned or len(results[-1]) >= job.until
+        whole = len(results) == len(job.seeds) and done
         if whole:
             self._log("finished", job, seeds=job.seeds)
         return {
@@ -228,13 +233,18 @@ class TinyTrainer:
             "parameters": 10 * job.values["units"],
             "latency_ms": job.values["units"] / 4,
             "stopped": ended and not whole,
+            "curve": curve if len(job.seeds) == 1 else None,
+            "pruned": pruned,
         }
 
     def _fit(self, job, run, execution, seed, heartbeat):
         """Scores of a run's epochs, and whether it was told to end."""
         state = _json(run / "backup" / "state.json") or {"weights": str(seed), "scores": []}
         weights, scores, ended = state["weights"], state["scores"], False
+        mode = "max" if self.sign > 0 else "min"
         for epoch in range(len(scores), job.until):
+            if pruned_after([score * self.sign for score in scores], job.bounds, mode):
+                break
             if epoch == self.at_epoch and not job.parent:
                 self._strike(job)
             for _ in range(BATCHES):
