@@ -368,7 +368,7 @@ def test_tune_and_leaderboard_json_have_the_promised_keys(here):
         "--out", "search",
     )  # fmt: skip
     has_keys(said, "search", "trials.completed", "trials.failed", "best.config", "best.score")
-    assert said["trials"] == {"completed": 2, "failed": 0, "cut": 0, "skipped": 0}
+    assert said["trials"] == {"completed": 2, "failed": 0, "cut": 0, "skipped": 0, "pruned": 0}
     rows = answer("leaderboard", "search")["trials"]
     assert [row["rank"] for row in rows] == [1, 2]
     assert rows[0]["score"] == said["best"]["score"]

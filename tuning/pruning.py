@@ -1,11 +1,11 @@
 """When a trial is not worth going on with, by what the finished trials of its search say.
 
 After an epoch, the final scores of the finished trials are regressed on their best scores up to
-that epoch, by least squares. A trial is pruned when 19 of 20 trials with its score so far would end
-no better than the best that is known (the prediction interval of Student's t distribution). Where
-early scores say little about final ones the interval is wide, and nothing is pruned. Trials that
-were pruned are not in the regression; since they were chosen by the score that it is on, that does
-not bias it.
+that epoch, by least squares. A trial is pruned when its score so far lets it beat the best that is
+known with a chance of less than 5% over all its epochs together: one side of the prediction
+interval of Student's t distribution, the 5% shared by the epochs (Bonferroni). Where early scores
+say little about final ones the interval is wide, and nothing is pruned. Pruned trials are not in
+the regression; since they were chosen by the score that it is on, that does not bias it.
 
 The bounds of a trial follow from trials that have ended before it begins, so that they are the same
 for any number of workers and after a kill.
@@ -22,7 +22,8 @@ from scipy.special import stdtrit
 
 from tuning.leaderboard import TrialRow
 
-CONFIDENCE = 0.95
+# That a trial is pruned which would have become the best.
+MAX_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Outlook:
         """Final score on the line; never worse than the score so far."""
         return min(score, self.final + self.slope * (score - self.early))
 
-    def bound(self, target: float) -> float:
-        """The score from which on the lower end of the prediction interval is above the target.
+    def bound(self, target: float, chance: float) -> float:
+        """The score above which a trial ends below the target with less than this chance.
 
         Infinite where the slope itself may be chance. Never below the target.
         """
-        reach = self.deviation * float(stdtrit(self.count - 2, CONFIDENCE))
+        reach = self.deviation * float(stdtrit(self.count - 2, 1.0 - chance))
         # With u = score - early: (final + slope u - target)^2 = reach^2 (1 + 1/count + u^2/squares)
         square = self.slope**2 - reach**2 / self.squares
         if self.slope <= 0 or square <= 0:
@@ -111,8 +112,10 @@ def bounds(rows: Sequence[TrialRow], mode: str, epochs: int) -> list[float | Non
     sign = -1.0 if mode == "max" else 1.0
     scores = [sign * row.score for row in rows if row.state == "COMPLETED"]
     target = min(scores, default=math.inf)
+    chance = MAX_CHANCE / max(1, epochs - 1)
     found = [
-        math.inf if each is None else each.bound(target) for each in outlooks(rows, mode, epochs)
+        math.inf if each is None else each.bound(target, chance)
+        for each in outlooks(rows, mode, epochs)
     ]
     return [sign * bound if math.isfinite(bound) else None for bound in found]
 

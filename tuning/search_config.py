@@ -65,8 +65,8 @@ def save_search_config(
         )
     pending = before.get("max_pending", about.get("max_pending"))
     # Searches of earlier versions had no ``prune``.
-    kept = {"max_pending": pending, "prune": before.get("prune", False)}
-    written = {"format": FORMAT, **asked, **kept}
+    pruned = {"prune": before.get("prune", False)} if "prune" in asked else {}
+    written = {"format": FORMAT, **asked, "max_pending": pending, **pruned}
     if found:
         trials = sum(path.is_dir() for path in directory.glob("trials/*"))
         past = {"trials": trials, "space": before["space"]}
@@ -74,8 +74,8 @@ def save_search_config(
     elif "extended" in before:
         written["extended"] = before["extended"]
     write_json(path, written)
-    if kept["prune"] != asked.get("prune", False):
-        how = "with" if kept["prune"] else "without"
+    if written.get("prune") != asked.get("prune"):
+        how = "with" if written["prune"] else "without"
         tell(f"note: the search began {how} pruning, and goes on so")
     if asked != about:
         phrases = "; ".join(_differing("data", before["data"], asked["data"], set()))

@@ -186,7 +186,7 @@ def test_the_leaderboard_is_a_table_of_trials_whose_spaces_may_differ(tmp_path):
     write_csv([one, other], tmp_path / "leaderboard.csv")
     first, second = read_csv(tmp_path / "leaderboard.csv")
     assert list(first) == [
-        "rank", "trial", "state", *COLUMNS, "seed", "attempts", "name", "new", "units"
+        "rank", "trial", "state", *COLUMNS, "seed", "attempts", "pruned", "name", "new", "units"
     ]  # fmt: skip
     assert (first["rank"], first["trial"], first["state"]) == ("1", "0000", "COMPLETED")
     assert (first["score"], first["parameters"], first["latency_ms"]) == ("0.5", "100", "4.0")

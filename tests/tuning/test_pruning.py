@@ -38,7 +38,7 @@ def test_the_regression_and_its_bound_are_those_worked_by_hand():
     assert found.expected(60.0) == pytest.approx(57.85)
     assert found.expected(-90.0) == -90.0
     # The end of the interval is at the target there: t of 95% with two degrees is 2.920.
-    bound, reach = found.bound(0.0), 2.919986 * math.sqrt(0.009)
+    bound, reach = found.bound(0.0, 0.05), 2.919986 * math.sqrt(0.009)
     wide = reach * math.sqrt(1 + 1 / 4 + (bound - 2.5) ** 2 / 5)
     assert 1.5 + 0.98 * (bound - 2.5) - wide == pytest.approx(0.0, abs=1e-6)
     assert student.ppf(0.95, 2) == pytest.approx(2.919986)
@@ -47,9 +47,15 @@ def test_the_regression_and_its_bound_are_those_worked_by_hand():
 @pytest.mark.parametrize(("mode", "sign"), [("min", 1.0), ("max", -1.0)])
 def test_bounds_are_in_the_direction_of_the_metric(mode, sign):
     (bound,) = bounds(trials(sign), mode, 2)
-    assert sign * bound == pytest.approx(outlook(np.array(EARLY), np.array(FINAL)).bound(0.0))
+    assert sign * bound == pytest.approx(outlook(np.array(EARLY), np.array(FINAL)).bound(0.0, 0.05))
     assert pruned_after([sign * 3.9], [bound], mode) == 1
     assert pruned_after([sign * 0.9], [bound], mode) is None
+
+
+def test_the_chance_is_shared_by_the_epochs():
+    rows = [trial(n, (a, a, b)) for n, (a, b) in enumerate(zip(EARLY, FINAL, strict=True))]
+    half = outlook(np.array(EARLY), np.array(FINAL)).bound(0.0, 0.025)
+    assert bounds(rows, "min", 3) == pytest.approx([half, half])
 
 
 def test_nothing_is_pruned_where_early_scores_say_nothing():
@@ -111,4 +117,4 @@ def test_bayesian_search_takes_a_pruned_trial_for_what_it_would_have_scored():
     end = outlook(np.array(EARLY), np.array(FINAL)).expected(3.0)
     assert guess(pruned).values == guess(TrialRow("0004", "COMPLETED", at, score=end)).values
     assert guess(pruned).bounds == [pytest.approx(outlook(
-        np.array(EARLY), np.array(FINAL)).bound(0.0))]  # fmt: skip
+        np.array(EARLY), np.array(FINAL)).bound(0.0, 0.05))]  # fmt: skip
