@@ -31,15 +31,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import tensorflow as tf
 from keras import layers
 from measuring import RESULTS, machine, report
 
+from pipelines.ragged import Field
 from serving.fast_recurrent import fast_copy
 from serving.native_onnx import build_onnx
 from serving.native_onnx.converters import recurrent
 from serving.native_onnx.graph import Graph
+from serving.onnx_core import OnnxCore
 from serving.runtime.savedmodel_backend import SavedModelBackend
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
@@ -110,11 +113,16 @@ def measure(cell: str, units: int, both: bool, options: argparse.Namespace) -> l
 def ratios(times: dict[str, float]) -> dict[str, float]:
     """How many times quicker ours are."""
     pairs = {
+        "runner : Keras SavedModel": ("keras savedmodel", "runner"),
+        "runner : Keras ONNX": ("keras onnx", "runner"),
+        "runner : torch packed": ("torch packed", "runner"),
+        "runner : ONNX": ("onnx", "runner"),
         "ONNX : Keras SavedModel": ("keras savedmodel", "onnx"),
         "ONNX : Keras ONNX": ("keras onnx", "onnx"),
         "SavedModel : Keras SavedModel": ("keras savedmodel", "savedmodel"),
         "ONNX : sequence_lens": ("onnx with sequence_lens", "onnx"),
         "int8 : fp32": ("onnx", "onnx int8"),
+        "runner int8 : fp32": ("runner", "runner int8"),
         "ONNX : torch": ("torch", "onnx"),
         "ONNX : torch packed": ("torch packed", "onnx"),
     }
@@ -140,6 +148,8 @@ def make_forms(cell: str, units: int, both: bool, scratch: Path) -> dict[str, Ca
         "keras savedmodel": keras_savedmodel(model, scratch / "keras"),
         "savedmodel": savedmodel(fast_copy(model), scratch / "ours"),
         "onnx": onnx_session(build_onnx(model, right_padded={"ids": 0}).SerializeToString()),
+        "runner": runner(build_onnx(model, right_padded={"ids": 0}), scratch / "fp32.onnx"),
+        "runner int8": runner(build_onnx(model, "int8", {"ids": 0}), scratch / "int8.onnx"),
         "onnx any mask": onnx_session(build_onnx(model).SerializeToString()),
         "onnx with sequence_lens": onnx_session(with_sequence_lens(model, both)),
         "onnx int8": onnx_session(build_onnx(model, "int8", {"ids": 0}).SerializeToString()),
@@ -223,6 +233,13 @@ def onnx_session(model: bytes | str) -> Call:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda ids: session.run(None, {name: ids})[0]
+
+
+def runner(model: onnx.ModelProto, path: Path) -> Call:
+    """The same file as this project's predictor and server run it."""
+    onnx.save(model, path)
+    core = OnnxCore(path, fields={"ids": Field(0, unique=True)})
+    return lambda ids: next(iter(core({"ids": ids}).values()))
 
 
 def keras_onnx(model: keras.Model, path: Path) -> Call:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.preprocessor import load_preprocessor
-from pipelines.program import DEFAULT
-from pipelines.ragged import Arrays
+from pipelines.program import DEFAULT, Program
+from pipelines.ragged import Arrays, Fields
 from pipelines.responses import readable, settings_request
 from pipelines.text import text_request
 from pipelines.writing import SEPARATOR, Piece, WritingProgram
@@ -55,7 +55,10 @@ class OnnxModel:
         for name in (core for signature in needed for core in programs[signature].cores):
             if not paths[name].is_file():
                 raise ServingError(f"{paths[name]} is not there; export it with `--format onnx`")
-        cores = {name: OnnxCore(path, threads) for name, path in paths.items() if path.is_file()}
+        cores = {
+            name: OnnxCore(path, threads, _fields(programs, name))
+            for name, path in paths.items() if path.is_file()
+        }  # fmt: skip
         self.programs = loaded_programs(programs, cores)
 
     def run(self, request: Arrays, signature_name: str = DEFAULT) -> Arrays:
@@ -70,6 +73,14 @@ class OnnxModel:
                 f"there is no signature {signature_name!r}; there is {', '.join(self.programs)}"
             )
         return self.programs[signature_name].run(request)
+
+
+def _fields(programs: Mapping[str, Program], core: str) -> Fields | None:
+    """Fields of the programs that run a core on whole sequences, which answer row by row."""
+    if core == "step":
+        return None
+    run = [program.fields for program in programs.values() if core in program.cores]
+    return dict(item for fields in run for item in fields.items())
 
 
 class Predictor:
