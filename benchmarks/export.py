@@ -37,8 +37,10 @@ import tensorflow as tf
 from keras import layers
 from measuring import RESULTS, machine, report
 
+from pipelines.program import KerasCore
 from pipelines.ragged import Field
 from serving.fast_recurrent import fast_copy
+from serving.graph_parts import in_parts
 from serving.native_onnx import build_onnx
 from serving.native_onnx.converters import recurrent
 from serving.native_onnx.graph import Graph
@@ -47,6 +49,7 @@ from serving.runtime.savedmodel_backend import SavedModelBackend
 
 CELLS = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 VOCABULARY, EMBEDDING, CLASSES = 1000, 64, 5
+FIELDS = {"ids": Field(0, unique=True)}
 # Seconds between two calls: ONNX Runtime's threads spin for a while after theirs, and would take a
 # core from the next form.
 PAUSE = 0.06
@@ -146,7 +149,7 @@ def make_forms(cell: str, units: int, both: bool, scratch: Path) -> dict[str, Ca
     model = recurrent_model(cell, units, both)
     forms = {
         "keras savedmodel": keras_savedmodel(model, scratch / "keras"),
-        "savedmodel": savedmodel(fast_copy(model), scratch / "ours"),
+        "savedmodel": savedmodel(model, scratch / "ours"),
         "onnx": onnx_session(build_onnx(model, right_padded={"ids": 0}).SerializeToString()),
         "runner": runner(build_onnx(model, right_padded={"ids": 0}), scratch / "fp32.onnx"),
         "runner int8": runner(build_onnx(model, "int8", {"ids": 0}), scratch / "int8.onnx"),
@@ -213,10 +216,11 @@ def keras_savedmodel(model: keras.Model, path: Path) -> Call:
 
 def savedmodel(model: keras.Model, path: Path) -> Call:
     """Ours, without a preprocessor, which the other forms have not either."""
-    module = tf.Module()
-    module.saved = [variable.value for variable in model.variables]
+    core = KerasCore(fast_copy(keras.Model({"ids": model.input}, {"y": model.output})))
+    run, module = in_parts(core, FIELDS), tf.Module()
+    module.saved = [variable.value for variable in core.model.variables]
     spec = tf.TensorSpec([None, None], tf.int32, "ids")
-    serve = tf.function(lambda ids: {"y": model(ids, training=False)}).get_concrete_function(spec)
+    serve = tf.function(lambda ids: run({"ids": ids})).get_concrete_function(spec)
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
     return session_of(path)
 
@@ -238,7 +242,7 @@ def onnx_session(model: bytes | str) -> Call:
 def runner(model: onnx.ModelProto, path: Path) -> Call:
     """The same file as this project's predictor and server run it."""
     onnx.save(model, path)
-    core = OnnxCore(path, fields={"ids": Field(0, unique=True)})
+    core = OnnxCore(path, fields=FIELDS)
     return lambda ids: next(iter(core({"ids": ids}).values()))
 
 

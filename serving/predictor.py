@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.preprocessor import load_preprocessor
-from pipelines.program import DEFAULT, Program
-from pipelines.ragged import Arrays, Fields
+from pipelines.program import DEFAULT
+from pipelines.ragged import Arrays
 from pipelines.responses import readable, settings_request
 from pipelines.text import text_request
 from pipelines.writing import SEPARATOR, Piece, WritingProgram
 from serving.bundle import read_manifest
 from serving.errors import RequestError, ServingError
 from serving.onnx_core import OnnxCore
-from serving.programs import loaded_programs
+from serving.programs import core_fields, loaded_programs
 from serving.runtime.signatures import GENERATE_SIGNATURE
 
 
@@ -56,7 +56,7 @@ class OnnxModel:
             if not paths[name].is_file():
                 raise ServingError(f"{paths[name]} is not there; export it with `--format onnx`")
         cores = {
-            name: OnnxCore(path, threads, _fields(programs, name))
+            name: OnnxCore(path, threads, core_fields(programs, name))
             for name, path in paths.items() if path.is_file()
         }  # fmt: skip
         self.programs = loaded_programs(programs, cores)
@@ -73,14 +73,6 @@ class OnnxModel:
                 f"there is no signature {signature_name!r}; there is {', '.join(self.programs)}"
             )
         return self.programs[signature_name].run(request)
-
-
-def _fields(programs: Mapping[str, Program], core: str) -> Fields | None:
-    """Fields of the programs that run a core on whole sequences, which answer row by row."""
-    if core == "step":
-        return None
-    run = [program.fields for program in programs.values() if core in program.cores]
-    return dict(item for fields in run for item in fields.items())
 
 
 class Predictor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.program import Core, LoadedProgram, Program
-from pipelines.ragged import Arrays
+from pipelines.ragged import Arrays, Fields
 from serving.errors import RequestError
 from serving.runtime.signatures import check_inputs, check_tensors
 
@@ -54,3 +54,14 @@ def loaded_programs(
         name: CheckedProgram(program, cores)
         for name, program in programs.items() if set(program.cores) <= set(cores)
     }  # fmt: skip
+
+
+def core_fields(programs: Mapping[str, Program], core: str) -> Fields | None:
+    """Fields of the programs that run a core on whole sequences, which answer row by row.
+
+    None of the core of a step, whose rows are too little work to be parted.
+    """
+    if core == "step":
+        return None
+    run = [program.fields for program in programs.values() if core in program.cores]
+    return dict(item for fields in run for item in fields.items())

@@ -19,6 +19,8 @@ from serving import protos
 from serving.declared import write_programs
 from serving.errors import ServingError
 from serving.fast_recurrent import fast_copy
+from serving.graph_parts import in_parts
+from serving.programs import core_fields
 from serving.tensors import fill_proto
 
 if TYPE_CHECKING:
@@ -43,18 +45,18 @@ class ServingModule(tf.Module):
         # from what tf.Module looks through, would save Keras's wrapping of them as well.
         self.saved_variables = [v.value for model in cores.values() for v in model.variables]
         loadable = {name: KerasCore(model) for name, model in cores.items()}
-        graphs = {name: _graph_core(core) for name, core in loadable.items()}
+        programs = preprocessor.programs
+        graphs = {
+            name: GraphCore(core.inputs, core.states, in_parts(core, core_fields(programs, name)))
+            for name, core in loadable.items()
+        }
         self.programs: dict[str, GraphProgram] = {}
         self.functions = {}
-        for name, program in preprocessor.programs.items():
+        for name, program in programs.items():
             if set(program.cores) <= set(cores):
                 self.programs[name] = program.graph()
                 loaded = LoadedProgram(program, loadable)
                 self.functions[name] = _signature(loaded, self.programs[name], graphs)
-
-
-def _graph_core(core: KerasCore) -> GraphCore:
-    return GraphCore(core.inputs, core.states, lambda tensors: core.model(tensors, training=False))
 
 
 def _signature(loaded: LoadedProgram, graph: GraphProgram, cores: Mapping[str, GraphCore]) -> Any:
