@@ -1,6 +1,6 @@
 """Recurrent layers in ONNX as operators and as loops of products, and the products by themselves.
 
-    python benchmarks/recurrent_forms.py                 # ten minutes on two cores
+    python benchmarks/recurrent_forms.py                 # three minutes on two cores
     python benchmarks/recurrent_forms.py --only sizes --cells gru --precisions int8
     python benchmarks/recurrent_forms.py --only bound
 
@@ -8,22 +8,27 @@
 writes beside it: from where on the loop is quicker is the rule of
 ``serving/native_onnx/converters/loops.py``. ``bound``: of the models of ``benchmarks/export.py``
 the input projections and a matrix product a step and nothing else, which no form can do without,
-in ONNX Runtime too. A run of some of it replaces its rows of ``results/recurrent_forms.json``.
+in ONNX Runtime and in TensorFlow. A run of some of it replaces its rows of
+``results/recurrent_forms.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 import onnxruntime
-from export import EMBEDDING, interleaved
+import tensorflow as tf
+from export import EMBEDDING, Call, interleaved, session_of
 from keras import layers
 from measuring import RESULTS, machine, report
 
+from serving import fast_recurrent
 from serving.native_onnx import build_onnx
 from serving.native_onnx.converters import loops
 from serving.native_onnx.graph import Graph
@@ -40,10 +45,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["sizes", "bound"])
     parser.add_argument("--cells", nargs="+", default=list(GATES), choices=list(GATES))
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
-    parser.add_argument("--units", nargs="+", type=int, default=[16, 64, 128, 256, 512])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--units", nargs="+", type=int, default=[64, 256])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16, 32])
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     rows = []
     if options.only != "bound":
@@ -96,17 +101,24 @@ def bound(cell: str, units: int, both: bool, repeats: int) -> list[dict]:
     rows = []
     gates, directions = GATES[cell], 1 + both
     for batch in (1, 32):
-        total = operations = 0
+        operations, total = 0, {"ONNX Runtime": 0.0, "TensorFlow": 0.0}
         for features in (EMBEDDING, directions * units):
-            run = session(products(features, units, gates), None)
             x = np.random.default_rng(0).normal(0, 1, (128, batch, features)).astype(np.float32)
-            total += directions * interleaved({"": run}, {"x": x}, repeats)[""]
+            with tempfile.TemporaryDirectory() as scratch:
+                run = tensorflow_products(features, units, gates, Path(scratch))
+                forms = {
+                    "ONNX Runtime": session(products(features, units, gates), None),
+                    "TensorFlow": lambda feed, run=run: run(feed["x"]),
+                }
+                for name, ms in interleaved(forms, {"x": x}, repeats).items():
+                    total[name] += directions * ms
             operations += directions * 2 * x.size * gates * units
             operations += directions * 2 * 128 * batch * units * gates * units
         rows.append(
             {"part": "bound", "cell": cell, "units": units,
              "direction": "both" if both else "forward", "batch": batch,
-             "products ms": round(total, 2), "GFLOP/s": round(operations / total / 1e6)}
+             **{f"products in {name}, ms": round(ms, 2) for name, ms in total.items()},
+             **{f"{name} GFLOP/s": round(operations / ms / 1e6) for name, ms in total.items()}}
         )  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
     return rows
@@ -131,6 +143,32 @@ def products(features: int, units: int, gates: int) -> bytes:
     )
     graph.output("y", y, ["time", "batch", gates * units], np.float32)
     return graph.model("products", "").SerializeToString()
+
+
+def tensorflow_products(features: int, units: int, gates: int, path: Path) -> Call:
+    """``products`` as a SavedModel, eight steps at a time as this project's loops are."""
+    random = np.random.default_rng(0)
+    kernel, recurrent = (
+        tf.Variable(random.normal(0, 0.05, (size, gates * units)).astype(np.float32))
+        for size in (features, units)
+    )
+
+    def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        lead, weight = tf.shape(x)[:2], tf.convert_to_tensor(recurrent)
+        flat = tf.matmul(tf.reshape(x, [-1, features]), kernel)
+        inputs = tf.reshape(flat, [lead[0], lead[1], gates * units])
+        # Each product needs the one before, or TensorFlow would compute only one of them.
+        step = lambda _, h: [tf.matmul(h, weight)[:, :units]]  # noqa: E731
+        states = [tf.fill([lead[1], units], 0.5)]
+        return {"y": fast_recurrent._loop(step, [inputs], states, 1)[0][-1]}
+
+    module = tf.Module()
+    module.saved = [kernel, recurrent]
+    serve = tf.function(run, autograph=False).get_concrete_function(
+        tf.TensorSpec([None, None, features], tf.float32, "x")
+    )
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return session_of(path)
 
 
 def session(model: bytes, looped: bool | None) -> Callable[[dict], object]:

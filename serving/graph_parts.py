@@ -7,17 +7,22 @@ rows ends early.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from pipelines.program import KerasCore
 from pipelines.program_graph import Tensors
 from pipelines.ragged import Fields
-from serving.batch_parts import MIN_ROWS, MIN_STEPS
+from serving.batch_parts import MIN_STEPS
 
-# Rows times units from which two loops of half the rows cost no more operations than they save.
-MIN_STATE = 4096
+if TYPE_CHECKING:
+    import keras
+
+# Rows times units from which two loops of half the rows cost no more operations than they save;
+# of layers with fewer units operations cost more than products.
+MIN_STATE, MIN_UNITS = 4096, 128
 
 
 def in_parts(core: KerasCore, fields: Fields | None) -> Callable[[Tensors], Tensors]:
@@ -29,15 +34,10 @@ def in_parts(core: KerasCore, fields: Fields | None) -> Callable[[Tensors], Tens
             model takes a single step, which is never run in parts.
     """
     weights = [weight for weight in core.model.weights if weight.path.endswith("recurrent_kernel")]
-    if fields is None or not weights:
+    units = max((weight.shape[0] for weight in weights), default=0)
+    if fields is None or units < MIN_UNITS:
         return lambda tensors: core.model(tensors, training=False)
     named = dict(zip(core.inputs, core.model.inputs, strict=True))
-    specs = {name: tf.TensorSpec(x.shape, x.dtype, name) for name, x in named.items()}
-    # One function for all its calls, so that the file holds the model once.
-    model = tf.function(
-        lambda tensors: core.model(tensors, training=False),
-        input_signature=[specs], autograph=False,
-    )  # fmt: skip
     timed = [name for name, x in named.items() if len(x.shape) > 2 or None in x.shape[1:2]]
     open_ended = [name for name in timed if named[name].shape[1] is None]
     marks = {
@@ -45,52 +45,73 @@ def in_parts(core: KerasCore, fields: Fields | None) -> Callable[[Tensors], Tens
         if name in fields and fields[name].unique and len(named[name].shape) == 2
     }  # fmt: skip
     trims = open_ended if marks and all(name in fields for name in open_ended) else []
-    shapes = {name: x.shape for name, x in model.get_concrete_function().structured_outputs.items()}
-    least = max(2 * MIN_ROWS, -(-MIN_STATE // max(weight.shape[0] for weight in weights)))
 
     def call(tensors: Tensors) -> Tensors:
         tensors = {name: tensors[name] for name in core.inputs}
-        rows = tf.shape(tensors[core.inputs[0]])[0]
-        steps = [tf.shape(tensors[name])[1] for name in timed]
-        many = (rows >= least) & (rows * tf.reduce_max([*steps, 1]) >= MIN_STEPS)
-        for name in trims[1:]:
-            many &= tf.equal(tf.shape(tensors[name])[1], tf.shape(tensors[trims[0]])[1])
-        halves = lambda: _halves(model, tensors, trims, marks, shapes)  # noqa: E731
-        return tf.cond(many, halves, lambda: model(tensors))
+        steps = [tf.shape(tensors[name])[1] for name in timed] or [tf.constant(1)]
+        lengths = _lengths(tensors, marks if trims else {})
+        many = tf.size(lengths) * tf.reduce_max(steps) >= MIN_STEPS
+        many &= tf.size(lengths) >= max(2, MIN_STATE // units)
+        if trims:  # other inputs than these may have another length
+            size = [tf.shape(tensors[name])[1] for name in trims]
+            many &= tf.reduce_all(tf.equal(size, size[0]))
+        return _run(core.model, tensors, trims, lengths, many)
 
     return call
 
 
-def _halves(
-    model: Callable[[Tensors], Tensors],
-    tensors: Tensors,
-    trims: list[str],
-    marks: dict[str, object],
-    shapes: dict[str, tf.TensorShape],
-) -> Tensors:
-    """The outputs of two halves of about as many steps, as ``batch_parts`` cuts and joins them."""
-    rows = tf.shape(next(iter(tensors.values())))[0]
-    lengths = tf.zeros([rows], tf.int32)
-    for name in marks if trims else ():
-        filled = tf.cast(tf.not_equal(tensors[name], marks[name]), tf.int32)
+def _lengths(tensors: Tensors, marks: Mapping[str, Any]) -> tf.Tensor:
+    """``<int32>[batch]``: steps of each row up to the last one that is not padding."""
+    lengths = tf.zeros(tf.shape(next(iter(tensors.values())))[:1], tf.int32)
+    for name, padding in marks.items():
+        filled = tf.cast(tf.not_equal(tensors[name], padding), tf.int32)
         ends = filled * tf.range(1, tf.shape(filled)[1] + 1)
         lengths = tf.maximum(lengths, tf.reduce_max(ends, 1))
-    order = tf.argsort(lengths, stable=True)
-    lengths = tf.maximum(tf.gather(lengths, order), 1)
+    return tf.maximum(lengths, 1)
+
+
+def _run(
+    model: keras.Model, tensors: Tensors, trims: list[str], lengths: tf.Tensor, many: tf.Tensor
+) -> Tensors:
+    """The outputs of a batch in two parts, or in one.
+
+    The parts are the iterations of a loop, which TensorFlow runs at the same time: so the graph
+    holds the model once, and is no longer in the making.
+    """
+    rows = tf.size(lengths)
+    order = tf.cond(many, lambda: tf.argsort(lengths, stable=True), lambda: tf.range(rows))
+    lengths = tf.gather(lengths, order)
     sums = tf.cumsum(lengths)
-    first = tf.searchsorted(sums, [sums[-1] // 2], side="right")[0]
-    first = tf.clip_by_value(first, 1, rows - 1)
+    first = tf.searchsorted(sums, [tf.reduce_sum(lengths) // 2], side="right")[0]
+    first = tf.cond(many, lambda: tf.clip_by_value(first, 1, rows - 1), lambda: rows)
     ordered = {name: tf.gather(tensor, order) for name, tensor in tensors.items()}
-    short = {name: tensor[:first] for name, tensor in ordered.items()}
-    short |= {name: short[name][:, : lengths[first - 1]] for name in trims}
-    outputs = model(short)
-    others = model({name: tensor[first:] for name, tensor in ordered.items()})
-    back = tf.math.invert_permutation(order)
+    arrays = {
+        name: tf.TensorArray(x.dtype, 2, infer_shape=False, element_shape=x.shape)
+        for name, x in model.output.items()
+    }
 
-    def joined(name: str) -> tf.Tensor:
-        part, whole = outputs[name], others[name]
-        missing = (tf.shape(whole) - tf.shape(part))[1:]
-        part = tf.pad(part, tf.stack([tf.zeros_like(tf.shape(part)), [0, *tf.unstack(missing)]], 1))
-        return tf.ensure_shape(tf.gather(tf.concat([part, whole], 0), back), shapes[name])
+    def body(i: tf.Tensor, arrays: dict[str, tf.TensorArray]) -> tuple[tf.Tensor, dict]:
+        begin, end = tf.where(i > 0, first, 0), tf.where(i > 0, rows, first)
+        part = {name: tensor[begin:end] for name, tensor in ordered.items()}
+        for name in trims:
+            last = tf.shape(tensors[name])[1]  # the last part gives outputs their whole length
+            part[name] = part[name][:, : tf.where(end < rows, tf.gather(lengths, end - 1), last)]
+        found = model(part, training=False)
+        return i + 1, {name: array.write(i, found[name]) for name, array in arrays.items()}
 
-    return {name: joined(name) for name in shapes}
+    count = tf.where(many, 2, 1)
+    _, arrays = tf.while_loop(lambda i, _: i < count, body, (0, arrays), parallel_iterations=2)
+    return {
+        name: tf.ensure_shape(tf.cond(
+            many, lambda array=array: tf.gather(_joined(array), tf.math.invert_permutation(order)),
+            lambda array=array: array.read(0),
+        ), model.output[name].shape)
+        for name, array in arrays.items()
+    }  # fmt: skip
+
+
+def _joined(array: tf.TensorArray) -> tf.Tensor:
+    """Both parts of an output below one another, the first filled up with zeros."""
+    part, whole = array.read(0), array.read(1)
+    missing = [0, *tf.unstack((tf.shape(whole) - tf.shape(part))[1:])]
+    return tf.concat([tf.pad(part, [[0, more] for more in missing]), whole], 0)

@@ -29,8 +29,8 @@ def network(fields, monkeypatch, minimum=1):
     y = layers.Dense(2, bias_initializer="ones")(y)
     model = keras.Model({"ids": ids, "x": x}, {"y": y, "last": last})
     core = KerasCore(fast_copy(model))
-    for name in ("MIN_ROWS", "MIN_STEPS", "MIN_STATE"):
-        monkeypatch.setattr(graph_parts, name, minimum)
+    for name in ("MIN_UNITS", "MIN_STEPS", "MIN_STATE"):
+        monkeypatch.setattr(graph_parts, name, min(minimum, 1) if name == "MIN_UNITS" else minimum)
     cut = in_parts(core, fields)
     specs = {"ids": tf.TensorSpec([None, None], tf.int32), "x": tf.TensorSpec([None, None, 2])}
     return model, tf.function(cut, input_signature=[specs], autograph=False)
