@@ -8,17 +8,15 @@ rows ends early.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from pipelines.program import KerasCore
 from pipelines.program_graph import Tensors
 from pipelines.ragged import Fields
 from serving.batch_parts import MIN_STEPS
-
-if TYPE_CHECKING:
-    import keras
 
 # Rows times units from which two loops of half the rows cost no more operations than they save;
 # of layers with fewer units operations cost more than products.
@@ -90,13 +88,17 @@ def _run(
         for name, x in model.output.items()
     }
 
+    # A variable that is read in the loop would make an iteration wait for the one before.
+    values = [(variable, tf.convert_to_tensor(variable.value)) for variable in model.variables]
+
     def body(i: tf.Tensor, arrays: dict[str, tf.TensorArray]) -> tuple[tf.Tensor, dict]:
         begin, end = tf.where(i > 0, first, 0), tf.where(i > 0, rows, first)
         part = {name: tensor[begin:end] for name, tensor in ordered.items()}
         for name in trims:
             last = tf.shape(tensors[name])[1]  # the last part gives outputs their whole length
             part[name] = part[name][:, : tf.where(end < rows, tf.gather(lengths, end - 1), last)]
-        found = model(part, training=False)
+        with keras.StatelessScope(values):
+            found = model(part, training=False)
         return i + 1, {name: array.write(i, found[name]) for name, array in arrays.items()}
 
     count = tf.where(many, 2, 1)
