@@ -1,7 +1,8 @@
 """The exports on an NVIDIA GPU: ONNX Runtime's CUDA provider, TensorRT, Keras and PyTorch's cuDNN.
 
     pip install -e ".[gpu,bench]"                             # TensorFlow with CUDA, TensorRT
-    pip uninstall -y onnxruntime && pip install onnxruntime-gpu       # one of the two, not both
+    pip uninstall -y onnxruntime                              # one of the two, not both
+    pip install "onnxruntime-gpu[cuda,cudnn]"
     python benchmarks/export_gpu.py                           # about ten minutes
     python benchmarks/export_gpu.py --cells lstm --units 64 --no-tensorrt     # about one
     python benchmarks/export_gpu.py --dry-run                 # the same calls on a CPU, in a minute
@@ -10,8 +11,10 @@ Every form of one configuration runs in one process, one call of each in turn; m
 and logits come out as NumPy arrays, so that copies to the GPU and back are part of each. What is
 not installed, or sees no GPU, is left out and named. PyTorch's layers run over the padding unmasked
 (``torch``), which is less work and another answer, and packed (``torch packed``), which is the same
-answer. A model that Keras traced on the GPU, with cuDNN's kernels, is also exported and run on the
-CPU, which Keras's own export cannot.
+answer. Products of float32 are TensorFloat-32's, as these libraries have it by themselves; parity
+is told without as well. A column says how many of a graph's nodes ONNX Runtime left to the CPU. A
+model that Keras traced on the GPU, with cuDNN's kernels, is also exported and run on the CPU, which
+Keras's own export cannot.
 
 ``benchmarks/results/export_gpu.json`` is written after each configuration, so that a run that is
 cut off has its rows. A dry run writes nothing: its figures are not a GPU's.
@@ -20,6 +23,7 @@ cut off has its rows. A dry run writes nothing: its figures are not a GPU's.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import json
 import sys
@@ -34,7 +38,7 @@ import onnxruntime
 import tensorflow as tf
 from export import CELLS, CLASSES, EMBEDDING, VOCABULARY, interleaved, ragged, recurrent_model
 from export import savedmodel as saved
-from measuring import report
+from measuring import gpu_name, report
 
 from serving.errors import ServingError
 from serving.fast_recurrent import fast_copy
@@ -96,11 +100,7 @@ def devices(dry_run: bool) -> dict[str, str]:
         sys.exit(
             "nothing here uses a GPU; nothing was measured. --dry-run tries the calls on a CPU"
         )
-    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
-    return {
-        "GPU": details.get("device_name") or gpu_of_torch() or "none",
-        "ONNX Runtime": onnxruntime.__version__,
-    }
+    return {"GPU": gpu_name() or "none", "ONNX Runtime": onnxruntime.__version__}
 
 
 def torch_device() -> str | None:
@@ -112,40 +112,78 @@ def torch_device() -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
-def gpu_of_torch() -> str | None:
-    """What PyTorch calls the GPU, where TensorFlow does not see it."""
-    if torch_device() is None:
-        return None
-    import torch
-
-    return torch.cuda.get_device_name(0)
-
-
 def measure(cell: str, units: int, options: argparse.Namespace) -> list[dict]:
     """Parity and milliseconds at each batch size, both directions."""
     keras.utils.set_random_seed(0)
-    model = recurrent_model(cell, units, both=True)
+    model, dry = recurrent_model(cell, units, both=True), options.dry_run
+    graphs = {
+        "onnx cpu": build_onnx(model, right_padded=RIGHT_PADDED),
+        "onnx cuda": build_onnx(model, right_padded=RIGHT_PADDED, processor="gpu"),
+        "onnx cuda fp16": build_onnx(model, "fp16", RIGHT_PADDED),
+    }
+    written = {name: graph.SerializeToString() for name, graph in graphs.items()}
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as engines:
-        forms = make_forms(model, cell, units, options.dry_run)
+        forms = make_forms(model, written, cell, units, dry)
         if not options.no_tensorrt:
             forms |= tensorrt_forms(model, Path(scratch), engines, options)
-        with tf.device("CPU"):
-            # Traced with cuDNN's kernels where there is a GPU, and exported without them.
-            on_cpu = saved(fast_copy(model), Path(scratch) / "saved")
-            ids = ragged(32, options.steps)
-            apart = {"savedmodel on the CPU": far(on_cpu(ids), forms["onnx cpu"](ids))}
+        once = measured_once(model, written, forms, Path(scratch), options)
         rows = []
         for batch in options.batches:
             ids = ragged(batch, options.steps)
             want = forms["onnx cpu"](ids)
-            same = {name: call for name, call in forms.items() if not name.startswith("torch")}
-            found = apart | {name: far(call(ids), want) for name, call in same.items()}
+            same = [name for name in forms if not name.startswith(("torch", "onnx cpu"))]
+            times = interleaved(forms, ids, options.repeats)
             rows.append({
                 "cell": cell, "units": units, "batch": batch,
-                **{f"{n} ms": ms for n, ms in interleaved(forms, ids, options.repeats).items()},
-                **{f"{n}, difference": gap for n, gap in found.items() if n != "onnx cpu"},
+                **{f"{name} ms": ms for name, ms in times.items()}, **ratios(times),
+                **{f"{name}, difference": far(forms[name](ids), want) for name in same}, **once,
             })  # fmt: skip
     return rows
+
+
+def measured_once(
+    model: keras.Model,
+    written: dict[str, bytes],
+    forms: dict[str, Call],
+    scratch: Path,
+    options: argparse.Namespace,
+) -> dict[str, float]:
+    """What does not depend on the batch."""
+    ids = ragged(32, options.steps)
+    want = forms["onnx cpu"](ids)
+    with tf.device("CPU"):
+        # Traced with cuDNN's kernels where there is a GPU, and exported without them.
+        on_cpu = saved(fast_copy(model), scratch / "saved")
+        found = {"savedmodel on the CPU, difference": far(on_cpu(ids), want)}
+    if "onnx cuda" in forms:
+        exact = session(written["onnx cuda"], provider_here(), {"use_tf32": "0"})
+        found["onnx cuda without TF32, difference"] = far(exact(ids), want)
+        for name in ("onnx cuda", "onnx cuda fp16"):
+            found[f"{name}, nodes on the CPU"] = on_the_cpu(written[name], scratch, ids)
+    return found
+
+
+def on_the_cpu(model: bytes, scratch: Path, ids: np.ndarray) -> int:
+    """Nodes of a graph that ONNX Runtime computes on the CPU, by its own profile."""
+    settings = onnxruntime.SessionOptions()
+    settings.enable_profiling, settings.profile_file_prefix = True, str(scratch / "profile")
+    providers = list(dict.fromkeys([provider_here(), "CPUExecutionProvider"]))
+    made = onnxruntime.InferenceSession(model, settings, providers=providers)
+    made.run(None, {"ids": ids})
+    events = json.loads(Path(made.end_profiling()).read_text())
+    nodes = {(e["name"], e["args"]["provider"]) for e in events if "provider" in e.get("args", {})}
+    return sum(provider == "CPUExecutionProvider" for _, provider in nodes)
+
+
+def ratios(times: dict[str, float]) -> dict[str, float]:
+    """How many times quicker ONNX Runtime's CUDA provider is."""
+    pairs = {"keras": "onnx cuda", "torch": "onnx cuda", "torch packed": "onnx cuda",
+             "onnx cpu": "onnx cuda", "torch packed fp16": "onnx cuda fp16"}  # fmt: skip
+    return {
+        f"ONNX : {slow}": round(times[slow] / times[quick], 2)
+        for slow, quick in pairs.items()
+        if slow in times and quick in times
+    }
 
 
 def far(got: np.ndarray, want: np.ndarray) -> float:
@@ -153,16 +191,19 @@ def far(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(np.asarray(got, np.float32) - want).max())
 
 
-def make_forms(model: keras.Model, cell: str, units: int, dry_run: bool) -> dict[str, Call]:
+def provider_here() -> str:
+    """CUDA's, or in a dry run the CPU's."""
+    return CUDA if CUDA in onnxruntime.get_available_providers() else "CPUExecutionProvider"
+
+
+def make_forms(
+    model: keras.Model, written: dict[str, bytes], cell: str, units: int, dry_run: bool
+) -> dict[str, Call]:
     """Each form but TensorRT as a function of ids."""
-    single = build_onnx(model, right_padded=RIGHT_PADDED).SerializeToString()
-    half = build_onnx(model, "fp16", RIGHT_PADDED).SerializeToString()
-    on_gpu = build_onnx(model, right_padded=RIGHT_PADDED, processor="gpu").SerializeToString()
-    forms = {"onnx cpu": session(single, "CPUExecutionProvider")}
-    provider = CUDA if CUDA in onnxruntime.get_available_providers() else None
-    if provider or dry_run:
-        forms["onnx cuda"] = session(on_gpu, provider or "CPUExecutionProvider")
-        forms["onnx cuda fp16"] = session(half, provider or "CPUExecutionProvider")
+    forms = {"onnx cpu": session(written["onnx cpu"], "CPUExecutionProvider")}
+    if dry_run or provider_here() == CUDA:
+        for name in ("onnx cuda", "onnx cuda fp16"):
+            forms[name] = session(written[name], provider_here())
     if tf.config.list_physical_devices("GPU") or dry_run:
         compiled = tf.function(lambda ids: model(ids, training=False), reduce_retracing=True)
         forms["keras"] = lambda ids: compiled(ids).numpy()
@@ -171,12 +212,12 @@ def make_forms(model: keras.Model, cell: str, units: int, dry_run: bool) -> dict
     return forms
 
 
-def session(model: bytes, provider: str) -> Call:
+def session(model: bytes, provider: str, settings: dict[str, str] | None = None) -> Call:
     """ONNX Runtime on one device; it would go on with the CPU where a provider cannot be loaded."""
-    providers = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
-    made = onnxruntime.InferenceSession(model, providers=providers)
+    providers = [(provider, settings or {})] if provider == CUDA else []
+    made = onnxruntime.InferenceSession(model, providers=[*providers, "CPUExecutionProvider"])
     if made.get_providers()[0] != provider:
-        sys.exit(f"ONNX Runtime cannot load {provider}: CUDA 12 and cuDNN 9 must be installed")
+        sys.exit(f"ONNX Runtime cannot load {provider}; what it needs, it says above")
     return lambda ids: made.run(None, {"ids": ids})[0]
 
 
@@ -190,7 +231,7 @@ def torch_forms(cell: str, units: int, device: str) -> dict[str, Call]:
     embedding = torch.nn.Embedding(VOCABULARY, EMBEDDING).to(device)
     head = torch.nn.Linear(2 * units, CLASSES).to(device)
 
-    def logits(states):
+    def logits(states, head=head):
         h = states[0] if cell == "lstm" else states
         return head(torch.cat([h[-2], h[-1]], 1)).cpu().numpy()
 
@@ -198,14 +239,17 @@ def torch_forms(cell: str, units: int, device: str) -> dict[str, Call]:
         with torch.inference_mode():
             return logits(network(embedding(torch.from_numpy(ids).to(device).long()))[1])
 
-    def packed(ids: np.ndarray) -> np.ndarray:
+    def packed(ids: np.ndarray, layers=(embedding, network, head)) -> np.ndarray:
+        embedding, network, head = layers
         with torch.inference_mode():
             lengths = torch.from_numpy((ids > 0).sum(1))  # on the CPU, as PyTorch wants them
             x = embedding(torch.from_numpy(ids).to(device).long())
             x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            return logits(network(x)[1])
+            return logits(network(x)[1], head)
 
-    return {"torch": padded, "torch packed": packed}
+    half = tuple(copy.deepcopy(layer).half() for layer in (embedding, network, head))
+    return {"torch": padded, "torch packed": packed,
+            "torch packed fp16": lambda ids: packed(ids, half)}  # fmt: skip
 
 
 def tensorrt_forms(

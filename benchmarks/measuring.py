@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import platform
@@ -33,6 +34,19 @@ def machine() -> str:
         f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, "
         f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
+
+
+def gpu_name() -> str | None:
+    """What TensorFlow, or else PyTorch, calls the first GPU; None where neither sees one."""
+    import tensorflow as tf
+
+    if gpus := tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    if not importlib.util.find_spec("torch"):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
 def setting(text: str) -> tuple[str, Any]:

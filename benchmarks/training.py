@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measuring import report
+from measuring import gpu_name, report
 
 IGNORED = -1
 NETWORK = {
@@ -266,10 +266,12 @@ class Process:
             where = [options.state, name.partition("_")[2], seed, options.threads]
             device = "cuda" if options.gpu else "cpu"
             command = [options.peer_python, str(peer), *map(str, where), device]
-        hidden = {} if options.gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        # Sides share the GPU, of which TensorFlow would take the whole memory.
+        shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        seen = shared if options.gpu else {"CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **hidden, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, **seen, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
         first = self._answer()
         self.curve = self.curve or [{"wall": 0.0, "cpu": 0.0, **first}]
@@ -390,9 +392,9 @@ def main() -> None:
                     side.train()
         for side in sides:
             side.close()
-    gpu = "_gpu" if options.gpu else ""
+    gpu, name = ("_gpu", {"GPU": gpu_name()}) if options.gpu else ("", {})
     report(f"training_{options.name}{gpu}_curves", points(options))
-    report(f"training_{options.name}{gpu}", summary(options))
+    report(f"training_{options.name}{gpu}", [name | row for row in summary(options)])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
@@ -20,6 +22,9 @@ from serving.errors import RequestError, ServingError
 # Initialiser that says whether loops may stand for operators, which only a CPU is quicker with.
 LOOPS = "seqloom.loops"
 _CPU_ONLY = {"CPUExecutionProvider", "AzureExecutionProvider"}
+# Listed wherever the CUDA provider is, with or without its library; it would build an engine for
+# each new shape. Plans have a backend of their own.
+_UNUSED = {"TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 _NUMPY = {"float": "float32", "double": "float64", "string": "object"}
 _FAILED = (errors.Fail, errors.RuntimeException)
 _BUSY = BusyCores()  # with the runs of all files
@@ -48,9 +53,13 @@ class OnnxCore:
         if not Path(path).is_file():
             raise ServingError(f"{path} is not there; export one with `--format onnx`")
         self._path, self._making = path, threading.Lock()
-        self._providers = onnxruntime.get_available_providers()
-        self._on_cpu = _CPU_ONLY.issuperset(self._providers)
+        listed = onnxruntime.get_available_providers()
+        self._providers = [name for name in listed if name not in _UNUSED]
         self.session = self._loaded(threads)
+        if not self._on_cpu and _CPU_ONLY.issuperset(self.session.get_providers()):
+            # The libraries of what is listed do not load.
+            self._providers = ["CPUExecutionProvider"]
+            self.session = self._loaded(threads)
         outputs, inputs = self.session.get_outputs(), self.session.get_inputs()
         self._outputs = [output.name for output in outputs]
         self._shapes = {given.name: tuple(given.shape) for given in inputs}
@@ -70,12 +79,19 @@ class OnnxCore:
         parted = fields is not None and self._on_cpu and batches == {"batch"}
         self._parts = (threads or self._cores) if parted else 1
 
+    @property
+    def _on_cpu(self) -> bool:
+        return _CPU_ONLY.issuperset(self._providers)
+
     def _loaded(self, threads: int | None) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
         if not self._on_cpu:
+            if hasattr(onnxruntime, "preload_dlls"):
+                with contextlib.redirect_stdout(sys.stderr):  # it says there what it lacks
+                    onnxruntime.preload_dlls()  # CUDA and cuDNN out of NVIDIA's wheels
             self._no = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(False))
             options.add_initializer(LOOPS, self._no)  # which does not keep it
         try:
