@@ -266,12 +266,12 @@ class Process:
             where = [options.state, name.partition("_")[2], seed, options.threads]
             device = "cuda" if options.gpu else "cpu"
             command = [options.peer_python, str(peer), *map(str, where), device]
-        # Sides share the GPU, of which TensorFlow would take the whole memory.
-        shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-        seen = shared if options.gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        hidden = {} if options.gpu else {"CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **seen, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            # Else TensorFlow takes the whole memory of the GPU that the sides share.
+            env={**os.environ, **hidden, "TF_CPP_MIN_LOG_LEVEL": "3",
+                 "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
         )  # fmt: skip
         first = self._answer()
         self.curve = self.curve or [{"wall": 0.0, "cpu": 0.0, **first}]
@@ -318,6 +318,8 @@ def curves_of(options: argparse.Namespace) -> dict[str, list[list[dict]]]:
 def summary(options: argparse.Namespace) -> list[dict]:
     """Seconds to the score that all sides reach, medians over the seeds."""
     curves = curves_of(options)
+    if not curves:
+        sys.exit("no side has finished a part; there is nothing to report")
     best = {way: [max(p["score"] for p in one) for one in found] for way, found in curves.items()}
     target = options.target or np.floor(200 * min(map(min, best.values()))) / 200
     parts = json.loads((options.state / "about.json").read_text())["parts"]
@@ -356,9 +358,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default="", help="an interpreter that has PyTorch")
     parser.add_argument("--sides", nargs="+", choices=SIDES.values(), default=list(SIDES.values()))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument(
-        "--rounds", type=int, default=12, help="parts of epochs, in all; 0 only prepares"
-    )
+    parser.add_argument("--rounds", type=int, default=12, help="parts of epochs; 0 only prepares")
     parser.add_argument("--parts", type=int, default=3, help="of an epoch, each judged")
     parser.add_argument("--seconds", type=float, default=3600, help="begin no round after them")
     parser.add_argument("--vocabulary", type=int, default=20000, help="words, of imdb")
@@ -377,8 +377,8 @@ def main() -> None:
         write_data(options, options.state)
     if not options.rounds:
         return
-    until = time.monotonic() + options.seconds
     names = [n for n in options.sides if options.peer_python or not n.startswith("pytorch")]
+    until = 0.0
     for seed in options.seeds:
         files = {name: curve_file(options, name, seed) for name in names}
         left = [
@@ -386,6 +386,7 @@ def main() -> None:
             if not file.is_file() or len(json.loads(file.read_text())) <= options.rounds
         ]  # fmt: skip
         sides = [Process(options, name, seed) for name in left]
+        until = until or time.monotonic() + options.seconds  # starting sides is not training
         for number in range(1, options.rounds + 1):
             for side in sides:
                 if len(side.curve) <= number and time.monotonic() < until:
@@ -393,8 +394,9 @@ def main() -> None:
         for side in sides:
             side.close()
     gpu, name = ("_gpu", {"GPU": gpu_name()}) if options.gpu else ("", {})
+    rows = [name | row for row in summary(options)]
     report(f"training_{options.name}{gpu}_curves", points(options))
-    report(f"training_{options.name}{gpu}", [name | row for row in summary(options)])
+    report(f"training_{options.name}{gpu}", rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ not be right-padded (``masks``). ``sequence_lens`` of the ONNX operators is not 
 parses it in float32 only. The operator instead runs over the padding as well and what it says there
 is dropped: the last state is gathered at ``length - 1``, padded outputs are replaced, and the
 backward direction is a forward operator between two reorderings. ONNX Runtime is as fast either
-way.
+way, on a CPU and with CUDA.
 """
 
 from __future__ import annotations

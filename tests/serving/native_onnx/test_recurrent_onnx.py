@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 from serving.errors import ServingError
-from serving.native_onnx import build_onnx
+from serving.native_onnx import build_onnx, export_onnx
 from serving.native_onnx.converters import loops
-from serving.onnx_core import LOOPS
+from serving.onnx_core import LOOPS, OnnxCore
 from tests.serving.native_onnx.parity import (
     BOUND,
     assert_same,
@@ -199,6 +199,29 @@ def kinds_run(proto, batch, replaced=None):
         session.run(None, {"ids": np.ones((batch, 2), np.int32)})
         events = json.loads(Path(session.end_profiling()).read_text())
     return {event["args"].get("op_name") for event in events if "args" in event}
+
+
+def test_a_listed_gpu_whose_libraries_do_not_load_leaves_the_loops_on(monkeypatch, tmp_path):
+    ids, x = embedded()
+    model = keras.Model(ids, layers.SimpleRNN(128)(x))
+    export_onnx(model, tmp_path / "model.onnx")
+    real, asked = onnxruntime.InferenceSession, []
+
+    def session(path, options, providers):
+        asked.append(providers)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(tmp_path / "run")
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    core = OnnxCore(tmp_path / "model.onnx")
+    assert asked == [listed[1:], listed[2:]]
+    core({"ids": np.ones((32, 2), np.int32)})
+    events = json.loads(Path(core.session.end_profiling()).read_text())
+    kinds = {event["args"].get("op_name") for event in events if "args" in event}
+    assert "Scan" in kinds
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
