@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measuring import gpu_name, report
+from measuring import gpu_name, report, save
 
 IGNORED = -1
 NETWORK = {
@@ -269,9 +269,8 @@ class Process:
         hidden = {} if options.gpu else {"CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            # Else TensorFlow takes the whole memory of the GPU that the sides share.
             env={**os.environ, **hidden, "TF_CPP_MIN_LOG_LEVEL": "3",
-                 "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+                 "TF_FORCE_GPU_ALLOW_GROWTH": "true"},  # sides share its memory
         )  # fmt: skip
         first = self._answer()
         self.curve = self.curve or [{"wall": 0.0, "cpu": 0.0, **first}]
@@ -317,8 +316,7 @@ def curves_of(options: argparse.Namespace) -> dict[str, list[list[dict]]]:
 
 def summary(options: argparse.Namespace) -> list[dict]:
     """Seconds to the score that all sides reach, medians over the seeds."""
-    curves = curves_of(options)
-    if not curves:
+    if not (curves := curves_of(options)):
         sys.exit("no side has finished a part; there is nothing to report")
     best = {way: [max(p["score"] for p in one) for one in found] for way, found in curves.items()}
     target = options.target or np.floor(200 * min(map(min, best.values()))) / 200
@@ -394,9 +392,8 @@ def main() -> None:
         for side in sides:
             side.close()
     gpu, name = ("_gpu", {"GPU": gpu_name()}) if options.gpu else ("", {})
-    rows = [name | row for row in summary(options)]
-    report(f"training_{options.name}{gpu}_curves", points(options))
-    report(f"training_{options.name}{gpu}", rows)
+    report(f"training_{options.name}{gpu}", [name | row for row in summary(options)])
+    save(f"training_{options.name}{gpu}_curves", points(options))
 
 
 if __name__ == "__main__":
