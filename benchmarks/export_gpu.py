@@ -43,7 +43,6 @@ from export import savedmodel as saved
 from measuring import gpu_name, report
 
 from serving.errors import ServingError
-from serving.fast_recurrent import fast_copy
 from serving.native_onnx import build_onnx, export_onnx
 from serving.tensorrt_engine import build_tensorrt, gpu_reason, length_profile
 from serving.tensorrt_runner import EngineRunner
@@ -158,7 +157,7 @@ def measured_once(
     """What does not depend on the batch."""
     ids = ragged(32, options.steps)
     want = forms["onnx cpu"](ids)
-    saved(fast_copy(model), scratch / "saved")
+    saved(model, scratch / "saved")
     found = {"savedmodel without a GPU, difference": far(without_gpu(scratch, ids), want)}
     if "onnx cuda" in forms:
         exact = session(written["onnx cuda"], provider_here(), {"use_tf32": "0"})
