@@ -96,7 +96,8 @@ def _run(
         part = {name: tensor[begin:end] for name, tensor in ordered.items()}
         for name in trims:
             last = tf.shape(tensors[name])[1]  # the last part gives outputs their whole length
-            part[name] = part[name][:, : tf.where(end < rows, tf.gather(lengths, end - 1), last)]
+            longest = tf.reduce_max(lengths[begin:end])
+            part[name] = part[name][:, : tf.where(end < rows, longest, last)]
         with keras.StatelessScope(values):
             found = model(part, training=False)
         return i + 1, {name: array.write(i, found[name]) for name, array in arrays.items()}

@@ -70,6 +70,12 @@ def test_steps_that_are_padding_for_the_short_half_are_left_out(parted):
     assert y[[0, 2]].all(), "and that of nine does not"
 
 
+def test_no_rows(parted):
+    _, cut = parted
+    batch = {"ids": np.zeros((0, 3), np.int32), "x": np.zeros((0, 3, 2), np.float32)}
+    assert [tuple(cut(batch)[name].shape) for name in ("y", "last")] == [(0, 3, 2), (0, 3)]
+
+
 @pytest.mark.parametrize(("fields", "minimum"), [(FIELDS, 1000), (None, 1)])
 def test_small_batches_are_run_whole_and_so_are_rows_that_may_depend_on_each_other(
     fields, minimum, monkeypatch
