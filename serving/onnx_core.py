@@ -52,7 +52,8 @@ class OnnxCore:
     ) -> None:
         if not Path(path).is_file():
             raise ServingError(f"{path} is not there; export one with `--format onnx`")
-        self._path, self._making = path, threading.Lock()
+        self._path, self._making = Path(path), threading.Lock()
+        self._loaded_file = _identity(self._path)
         listed = onnxruntime.get_available_providers()
         self._providers = [name for name in listed if name not in _UNUSED]
         self.session = self._loaded(threads)
@@ -163,7 +164,9 @@ class OnnxCore:
 
     @cached_property
     def _single(self) -> onnxruntime.InferenceSession:
-        return self._loaded(1)
+        # A version that is still served may be gone by now, or another be in its place.
+        same = self._loaded_file == _identity(self._path)
+        return self._loaded(1) if same else self.session
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -195,6 +198,15 @@ class OnnxCore:
             dims = zip(shape[1:], given[1:], strict=True)
             sizes.update({dim: size for dim, size in dims if isinstance(dim, str)})
         return sizes
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from one that took its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _text(shape: tuple) -> str:

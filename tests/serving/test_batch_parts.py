@@ -1,5 +1,6 @@
 """A batch in parts against the whole batch."""
 
+import shutil
 import threading
 
 import keras
@@ -110,6 +111,17 @@ def test_a_file_that_is_not_known_to_answer_row_by_row_is_run_whole(core, monkey
     monkeypatch.setattr(OnnxCore, "_in_parts", None)
     whole = OnnxCore(core._path, 3)
     assert whole({"ids": np.ones((6, 4), np.int32)})["last"].shape == (6, 6)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_is_replaced_or_gone_answers_as_before(core, tmp_path, there):
+    path, ids = tmp_path / "model.onnx", np.ones((6, 4), np.int32)
+    shutil.copy(core._path, path)
+    served = OnnxCore(path, 3, FIELDS)
+    path.unlink()
+    if there:
+        path.write_bytes(b"another one")
+    np.testing.assert_allclose(served({"ids": ids})["last"], core({"ids": ids})["last"], atol=1e-6)
 
 
 def test_many_threads_ask_at_once(core):
