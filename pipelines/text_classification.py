@@ -117,9 +117,13 @@ class TextClassificationPreprocessor(OneProgram):
 
     def decode(self, outputs: Arrays) -> Arrays:
         """``probabilities <float32>[batch, classes]`` and the likeliest ``label``."""
-        names = np.array([label.encode("utf-8") for label in self.labels], object)
         probabilities = outputs["probabilities"]
-        return {"label": names[probabilities.argmax(-1)], "probabilities": probabilities}
+        return {"label": self._names[probabilities.argmax(-1)], "probabilities": probabilities}
+
+    @cached_property
+    def _names(self) -> np.ndarray:
+        """The labels as response tensors have them."""
+        return np.array([label.encode("utf-8") for label in self.labels], object)
 
     def answers(self, response: Arrays, raw: Sequence[str]) -> list[dict[str, Any]]:
         """``{"label", "probability", "probabilities": {label: p}}`` for each row; of more than

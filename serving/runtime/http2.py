@@ -51,6 +51,8 @@ from serving.runtime.http2_frames import (
 )
 from serving.runtime.http2_stream import Http2Limits, Http2Stream
 
+GREETING_SECONDS = 60.0  # within which a client says that it speaks HTTP/2
+
 
 class Http2Connection(asyncio.Protocol):
     """One connection.
@@ -98,6 +100,12 @@ class Http2Connection(asyncio.Protocol):
         )  # fmt: skip
         more = struct.pack(">I", CONNECTION_WINDOW - 65_535)
         transport.write(frame(SETTINGS, 0, 0, settings) + frame(WINDOW, 0, 0, more))
+        self._loop.call_later(GREETING_SECONDS, self._expect_greeting)
+
+    def _expect_greeting(self) -> None:
+        """Closes a connection that nobody speaks on."""
+        if not self._greeted:
+            self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits for the answers any more."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from live_server import DoublingBackend, runtime_of
 
 from serving import protos
+from serving.runtime import http2
 from serving.runtime import http2_frames as h2
 from serving.runtime.grpc_status import trailers
 from serving.runtime.server import ServerOptions, running
@@ -352,6 +353,14 @@ def test_connections_end_after_a_while(name):
     with serving(grpc_arguments=((name, 300),)) as server, Raw(server) as raw:
         assert doubled(raw.ask()) == [[2.0]]
         assert raw.error() == h2.NO_ERROR
+
+
+def test_a_connection_on_which_nobody_speaks_is_closed(monkeypatch):
+    monkeypatch.setattr(http2, "GREETING_SECONDS", 0.2)
+    with serving() as server, Raw(server) as raw:
+        with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as silent:
+            assert silent.makefile("rb").read()[3] == h2.SETTINGS
+        assert doubled(raw.ask()) == [[2.0]]
 
 
 def test_a_port_that_is_not_read_holds_up_nobody(live):
