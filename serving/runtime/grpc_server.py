@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from serving.errors import RequestError
+from serving.errors import RequestError, ServingError
 from serving.runtime.grpc_api import GrpcApi, GrpcOptions
 from serving.runtime.grpc_status import trailers
 from serving.runtime.http2 import Http2Connection
@@ -111,13 +111,22 @@ class GrpcEndpoint:
         """Listens on a port, if there is one, and on the options' Unix socket.
 
         Raises:
-            OSError: that fails.
+            OSError: the port cannot be had.
+            ServingError: the Unix socket cannot.
         """
         loop, tls = asyncio.get_running_loop(), self._options.grpc_tls
 
         def connected() -> Http2Connection:
             return Http2Connection(self._answer, self._limits, self._connections)
 
+        if path := self._options.grpc_socket:
+            try:
+                self._servers.append(await loop.create_unix_server(connected, path))
+            except OSError as error:
+                raise ServingError(
+                    f"--grpc_socket_path {path} cannot be opened ({error.strerror or error}); "
+                    "choose another path."
+                ) from error
         if bound_socket is not None:
             bound_socket.listen(BACKLOG)
             self._servers.append(
@@ -126,10 +135,6 @@ class GrpcEndpoint:
                     ssl=tls.context("h2") if tls is not None else None,
                 )
             )  # fmt: skip
-        if self._options.grpc_socket:
-            self._servers.append(
-                await loop.create_unix_server(connected, self._options.grpc_socket)
-            )
         if self._age or self._idle:
             self._aging = asyncio.ensure_future(self._end_old())
 

@@ -118,7 +118,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._waiting: deque[_Asked] = deque()
         self._task: asyncio.Task | None = None
-        self._deaf = self._finishing = False
+        self._deaf = self._finishing = self._full = False
         self._room: asyncio.Future | None = None  # done when the client reads on
         self.heard = time.monotonic()
         self._in_head = False
@@ -265,7 +265,8 @@ class _Connection(asyncio.Protocol):
         self._waiting.append(_Asked(asked, chunks and self._parser.should_keep_alive(), chunks))
         if self._task is None:
             self._next()
-        elif len(self._waiting) == MOST_WAITING:
+        elif len(self._waiting) >= MOST_WAITING and not self._full:
+            self._full = True
             self._transport.pause_reading()
 
     def _next(self) -> None:
@@ -276,7 +277,8 @@ class _Connection(asyncio.Protocol):
                 self._task = self._loop.create_task(self._answer(asked))
                 return
             self._send(asked, asked.what)
-        if self._task is None and not self._transport.is_reading():
+        if self._full and not self._transport.is_closing():
+            self._full = False
             self._transport.resume_reading()
 
     async def _answer(self, asked: _Asked) -> None:

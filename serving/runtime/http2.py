@@ -123,7 +123,8 @@ class Http2Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads on."""
         self._paused = False
-        self._transport.resume_reading()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
         self._wake()
 
     def data_received(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from live_server import DoublingBackend, runtime_of
 
 from serving import protos
+from serving.errors import ServingError
 from serving.runtime import http2
 from serving.runtime import http2_frames as h2
 from serving.runtime.grpc_status import trailers
@@ -353,6 +354,16 @@ def test_connections_end_after_a_while(name):
     with serving(grpc_arguments=((name, 300),)) as server, Raw(server) as raw:
         assert doubled(raw.ask()) == [[2.0]]
         assert raw.error() == h2.NO_ERROR
+
+
+def test_a_unix_socket(tmp_path):
+    path = tmp_path / "socket"
+    with serving(grpc_socket=str(path)), grpc.insecure_channel(f"unix:{path}") as channel:
+        got = protos.PredictResponse.FromString(channel.unary_unary(PATH)(message()))
+        assert to_array(got.outputs["y"]).tolist() == [[2.0]]
+    absent = tmp_path / "absent" / "socket"
+    with pytest.raises(ServingError, match="grpc_socket_path"), serving(grpc_socket=str(absent)):
+        pass
 
 
 def test_a_connection_on_which_nobody_speaks_is_closed(monkeypatch):
