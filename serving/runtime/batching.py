@@ -30,6 +30,9 @@ from pipelines.ragged import Arrays, join, take, trim
 from serving.errors import RequestError
 from serving.runtime.runners import SignatureRunner
 
+# What a run costs besides its rows is about as much as so many steps of a row.
+_WORTH_A_RUN = 96
+
 
 @dataclass(frozen=True)
 class BatchOptions:
@@ -96,16 +99,16 @@ class Batcher:
     ) -> None:
         self.options, self._observe = options or BatchOptions(), observe
         # By what must be equal for a join, and by length.
-        self._queues: dict[Hashable, deque[_Task]] = {}
+        self._queues: dict[tuple[Hashable, int], deque[_Task]] = {}
         # A heap of the queues by the time of their first request; the number settles ties.
-        self._order: list[tuple[float, int, Hashable]] = []
+        self._order: list[tuple[float, int, tuple[Hashable, int]]] = []
         self._numbers = count()
         self._waiting = 0
         self._ready = threading.Condition()
         self._closed = False
         # Started when there is work for them: of many models only few are asked.
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._idle = self._running = 0
         self._untold = 0  # requests that no thread was woken for
 
     def submit(
@@ -204,6 +207,7 @@ class Batcher:
                     self._ready.wait(pause)
                     continue
                 taken = self._take()
+                self._running += 1
             batch = [task for task in taken if task.alive]
             if batch:
                 now = time.monotonic()
@@ -211,6 +215,8 @@ class Batcher:
                 self._observe(
                     sum(task.rows for task in batch), [now - task.since for task in batch]
                 )
+            with self._ready:
+                self._running -= 1
 
     def _pause(self) -> float:
         """Seconds that the batch which comes next may still wait to be filled."""
@@ -222,9 +228,15 @@ class Batcher:
         return queue[0].since + self.options.delay_seconds - time.monotonic()
 
     def _take(self) -> list[_Task]:
-        """The next batch: of the queue whose first request has waited longest."""
+        """The next batch: of the queue whose first request has waited longest.
+
+        It leaves their share to the threads that have nothing to do, unless that is so little that
+        a run of its own would take more than it saves.
+        """
         *_, key = heappop(self._order)
-        queue, room = self._queues[key], self.options.max_rows
+        share = -(-self._waiting // max(1, self.options.workers - self._running))
+        least = -(-_WORTH_A_RUN // key[1]) if key[1] else 1
+        queue, room = self._queues[key], min(self.options.max_rows, max(share, least))
         taken: list[_Task] = []
         while queue and (queue[0].rows <= room or not taken):
             taken.append(queue.popleft())
@@ -309,7 +321,7 @@ class Batcher:
 
 
 def _key(runner: SignatureRunner, encoded: Arrays) -> tuple[Hashable, int]:
-    """A key that requests which may be joined share, and the bucket of their length."""
+    """A key that requests which may be joined share, and the bucket of their length; 0 for none."""
     shapes, length = [], 0
     for name, array in sorted(encoded.items()):
         shape = array.shape[1:]
@@ -319,7 +331,7 @@ def _key(runner: SignatureRunner, encoded: Arrays) -> tuple[Hashable, int]:
         if array.dtype == object:  # texts, of which the model itself makes sequences
             length = max(length, max(map(len, array.reshape(-1)), default=0))
         shapes.append((name, array.dtype.str, shape))
-    return (id(runner), tuple(shapes), runner.group(encoded)), bucket(length)
+    return (id(runner), tuple(shapes), runner.group(encoded)), bucket(length) if length else 0
 
 
 def bucket(length: int) -> int:

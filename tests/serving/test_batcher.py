@@ -180,3 +180,21 @@ def test_who_has_more_to_submit_may_wake_the_threads_later():
     wakes[1]()
     assert again.result(60)["y"].tolist() == [7]
     batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("length", "shapes"), [(200, [(5, 200), (5, 200)]), (16, [(6, 16), (4, 16)])]
+)
+def test_threads_share_what_is_there_where_it_is_enough_for_both(length, shapes):
+    program, batcher, wakes = Sums(), Batcher(BatchOptions(workers=2)), []
+    program.gate.clear()
+    asked = [batcher.submit(program, row(*[1] * length), later=wakes.append) for _ in range(10)]
+    wakes[0]()
+    until = time.monotonic() + 60
+    while batcher._waiting:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    program.gate.set()
+    assert [future.result(60)["y"].tolist() for future in asked] == [[length]] * 10
+    assert sorted(program.shapes, reverse=True) == shapes
+    batcher.close()
