@@ -317,7 +317,8 @@ class Scheduler:
 
     def _report(self) -> None:
         now = time.monotonic()
-        paused = sum(g.parked is not None for g in self._open)
+        with self._changed:  # others open some meanwhile
+            paused = sum(g.parked is not None for g in self._open)
         self._observe(
             Load(
                 len(self._running), len(self._waiting), paused, self._tokens, self._steps,
