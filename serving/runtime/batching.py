@@ -169,12 +169,12 @@ class Batcher:
             for _ in range(min(self._untold, self.options.workers)):
                 if self._idle:
                     self._idle -= 1  # the one that is notified
-                    self._ready.notify()
                 elif len(self._threads) < self.options.workers:
                     name = f"batch-{len(self._threads)}"
                     thread = threading.Thread(target=self._work, name=name, daemon=True)
                     self._threads.append(thread)
                     thread.start()
+                self._ready.notify()  # one that waits for its batch to be filled, too
             self._untold = 0
 
     @contextmanager

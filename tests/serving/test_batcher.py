@@ -118,7 +118,9 @@ def test_sizes_that_are_allowed_and_requests_that_are_too_large():
 def test_a_batch_waits_to_be_filled():
     program = Sums()
     batcher = Batcher(BatchOptions(workers=1, max_rows=2, delay_seconds=600.0))
-    asked = [batcher.submit(program, row(n)) for n in (1, 2)]
+    asked = [batcher.submit(program, row(1))]
+    time.sleep(0.05)  # it waits already
+    asked.append(batcher.submit(program, row(2)))
     assert [future.result(60)["y"].tolist() for future in asked] == [[1], [2]]
     assert program.shapes == [(2, 1)]
     batcher.close()
