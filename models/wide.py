@@ -24,6 +24,7 @@ from models.wide_tables import CHECK_HASH, FIRST_TOKEN, SLOT_HASH, WideTables
 # From so many classes on, presence is scattered to a row of flags and multiplied: to gather a ratio
 # for every n-gram, step and class would take gigabytes.
 MANY_CLASSES = 32
+BLOCK = 256  # n-grams that are summed before their sums are
 
 
 @keras.saving.register_keras_serializable("seqloom")
@@ -168,10 +169,11 @@ class Evidence(WithTables):
         features = ops.sort(features, axis=1)
         before = ops.pad(features, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
         first = features != before
-        features = ops.where(first, features, 0)
-        ratio = ops.take(self.ratio, features, axis=0)  # (B, n, C)
-        total = ops.sum(ratio * ops.take(self.weight, features, axis=0), 1)
-        return self.gain * total / ops.sqrt(ops.sum(ratio * ratio, 1) + 1e-6)
+        features = _blocks(ops.where(first, features, 0))
+        ratio = ops.take(self.ratio, features, axis=0)  # (B, blocks, BLOCK, C)
+        total = ops.sum(ops.sum(ratio * ops.take(self.weight, features, axis=0), 2), 1)
+        squares = ops.sum(ops.sum(ratio * ratio, 2), 1)
+        return self.gain * total / ops.sqrt(squares + 1e-6)
 
     def _present(self, features):
         """Whether each feature is there, 1 or 0: ``<float32>[batch, features]``."""
@@ -190,6 +192,15 @@ class Evidence(WithTables):
         """For ``model.keras``; the table is a weight."""
         config = {"gain": self.gain, "start": self.start, "l2": self.l2}
         return {**super().get_config(), "ratio": tuple(self.ratio.shape), **config}
+
+
+def _blocks(features):
+    """``<int32>[batch, n]`` as ``[batch, blocks, BLOCK]``, filled up with the feature 0, which
+    counts nothing: one sum over the n-grams of a long text would add each to a number so large that
+    half of its digits are lost."""
+    shape = ops.shape(features)
+    more = ops.zeros((shape[0], (BLOCK - shape[1] % BLOCK) % BLOCK), "int32")
+    return ops.reshape(ops.concatenate([features, more], 1), (shape[0], -1, BLOCK))
 
 
 def word_ngrams(tokens: keras.KerasTensor, tables: WideTables) -> keras.KerasTensor:

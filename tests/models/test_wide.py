@@ -130,3 +130,18 @@ def test_evidence_of_many_classes_is_that_of_few(monkeypatch):
     few = np.asarray(layer(features))
     monkeypatch.setattr(wide, "MANY_CLASSES", 4)
     np.testing.assert_allclose(np.asarray(layer(features)), few, rtol=1e-5, atol=1e-5)
+
+
+def test_the_evidence_of_a_long_text_keeps_its_digits(monkeypatch):
+    random, count = np.random.default_rng(0), 60_000
+    ratio = random.uniform(0.5, 1.5, (count + 1, 2)).astype("f4")
+    ratio[0] = 0
+    layer, features = Evidence(ratio, start=5.0), np.arange(1, count + 1, dtype="int32")[None]
+    exact = 5 * ratio[1:].sum(0, np.float64) / np.sqrt((ratio[1:].astype("f8") ** 2).sum(0))
+
+    def error():
+        return np.abs(np.asarray(layer(features))[0] / exact - 1).max()
+
+    assert error() < 5e-7
+    monkeypatch.setattr(wide, "BLOCK", count)
+    assert error() > 1e-6, "one sum would do as well"
