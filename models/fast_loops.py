@@ -16,9 +16,11 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import SeqloomError
+from models.fast_steps import column_sums
 
 # Steps of one compiled loop: what they keep has to stay in a processor's own cache.
 STEPS = 16
+_BEFORE, _AFTER = slice(None, -1), slice(1, None)
 plain = tf.autograph.experimental.do_not_convert
 
 
@@ -148,6 +150,7 @@ class _Forward:
         by_x = tf.TensorArray(
             tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.x.shape[2]]
         )
+        turned = [tf.transpose(one) for one in self.recurrent if one.shape.rank == 2]
         sums = [tf.zeros_like(one) for one in (self.kernel, self.bias, *self.recurrent)]
 
         @plain
@@ -156,7 +159,7 @@ class _Forward:
             x, d = self.x[at], by_ys[at]
             count = tf.shape(x)[0]
             kept = [array.read(i) for array in self.kept]
-            new, found = compiled(_whole(d), self._mask(at), count, grads, kept, self.recurrent)
+            new, found = compiled(_whole(d), self._mask(at), count, grads, kept, turned)
             grads = _like(new, grads)
             found = [_flat(one) for one in found]
             part = found[0][: count * self.rows]
@@ -164,7 +167,7 @@ class _Forward:
             by_x = by_x.write(i, tf.reshape(of_x, tf.shape(x)))
             more = [
                 tf.matmul(_flat(x), part, transpose_a=True),
-                tf.matmul(tf.ones([1, tf.shape(part)[0]]), part)[0],
+                column_sums(part),
                 *self.steps.gradients(
                     [_flat(one[:STEPS]) for one in kept[: self.steps.states]],
                     [_flat(one) for one in kept[self.steps.states :]],
@@ -239,19 +242,24 @@ def _compiled_forward(steps: Any) -> Callable:
 
 @cache
 def _compiled_backward(steps: Any) -> Callable:
-    """The same steps backwards: gradients by the states before them, and by parts of each step."""
+    """The same steps backwards: gradients by the states before them, and by parts of each step.
+
+    ``turned`` are the weights, transposed; what does not depend on gradients is computed for all
+    steps at once, which takes two thirds of the time that it takes step by step.
+    """
 
     @tf.function(jit_compile=True, autograph=False)
-    def backward(by_ys, mask, count, grads, kept, weights):
+    def backward(by_ys, mask, count, grads, kept, turned):
+        before, after = ([one[at] for one in kept[: steps.states]] for at in (_BEFORE, _AFTER))
+        factors = steps.factors(before, after, kept[steps.states :])
+
         def body(i, found, first):
             grads = [first[0] + by_ys[i], *first[1:]]
             if mask:
                 there = mask[0][i][:, None]
                 past = [tf.where(there, 0.0, one) for one in grads]
                 grads = [tf.where(there, one, 0.0) for one in grads]
-            before, after = ([one[at] for one in kept[: steps.states]] for at in (i, i + 1))
-            rest = [one[i] for one in kept[steps.states :]]
-            grads, parts = steps.backward(grads, before, after, rest, weights)
+            grads, parts = steps.backward(grads, [one[i] for one in factors], turned)
             if mask:
                 grads = [a + b for a, b in zip(grads, past, strict=True)]
             return i - 1, _writes(found, i, parts), _like(grads, first)

@@ -1,12 +1,14 @@
 """One step of SimpleRNN, LSTM and GRU and its backward pass, for the loops of `models.fast_loops`.
 
 ``forward`` takes the input's part of a step, the states and the weights of the steps, and gives the
-states after it and what else its backward pass needs. ``backward`` takes the gradients by the
-states after a step, the states before and after it and what was kept; it gives the gradients by the
-states before it, and that by the input's part; where the product with the recurrent weights has
-other gradients, these follow. ``gradients`` are those by the weights of the steps, from the rows of
-many steps at once. All are ``<float32>[rows, width]``; ``kept`` and ``parts`` have the widths of
-what ``forward`` keeps and of what ``backward`` finds, in units.
+states after it and what else its backward pass needs. ``factors`` takes the states before and after
+and what was kept, of many steps at once, and gives what the gradients of a step are multiplied
+with. ``backward`` takes the gradients by the states after a step, its factors and the weights,
+transposed; it gives the gradients by the states before it, and that by the input's part; where the
+product with the recurrent weights has other gradients, these follow. ``gradients`` are those by the
+weights of the steps, from the rows of many steps. Arrays are ``<float32>[rows, width]``, in
+``factors`` ``[steps, rows, width]``; ``kept`` and ``parts`` have the widths of what ``forward``
+keeps and of what ``backward`` finds, in units.
 
 A gate is ``(1 + tanh(x / 2)) / 2``, which is its sigmoid: the half goes into the weights, and one
 tanh serves all gates.
@@ -35,6 +37,17 @@ def _halved(weights: tf.Tensor, units: int, gates: str) -> tf.Tensor:
     return weights * tf.repeat(tf.constant([0.5 if gate == "s" else 1.0 for gate in gates]), units)
 
 
+def _side_by_side(gates: list[tf.Tensor]) -> tf.Tensor:
+    """Along the last axis; XLA's concat of many steps takes twice as long."""
+    steps, _, units = gates[0].shape
+    return tf.reshape(tf.stack(gates, 2), [steps, -1, len(gates) * units])
+
+
+def column_sums(x: tf.Tensor) -> tf.Tensor:
+    """``<float32>[width]`` of ``[rows, width]``; a product, which TensorFlow is quicker at."""
+    return tf.matmul(tf.ones([1, tf.shape(x)[0]]), x)[0]
+
+
 @dataclass(frozen=True)
 class SimpleSteps:
     """Elman 1990: ``h = activation(x + h R)``.
@@ -57,10 +70,14 @@ class SimpleSteps:
         h = ACTIVATIONS[self.activation][0](x + tf.matmul(states[0], weights[0]))
         return [h], []
 
-    def backward(self, grads, before, after, kept, weights):
+    def factors(self, before, after, kept):
         """See the module."""
-        a = grads[0] * ACTIVATIONS[self.activation][1](after[0])
-        return [tf.matmul(a, weights[0], transpose_b=True)], [a]
+        return [ACTIVATIONS[self.activation][1](after[0])]
+
+    def backward(self, grads, factors, weights):
+        """See the module."""
+        a = grads[0] * factors[0]
+        return [tf.matmul(a, weights[0])], [a]
 
     def gradients(self, before, kept, found):
         """See the module."""
@@ -89,16 +106,25 @@ class LongShortSteps:
         after = _gate(f) * c + _gate(i) * g
         return [_gate(o) * tf.tanh(after), after], [half]
 
-    def backward(self, grads, before, after, kept, weights):
+    def factors(self, before, after, kept):
         """See the module."""
         (_, c), (half,) = before, kept
         i, f, g, o = tf.split(half, 4, -1)
-        i, f, o = _gate(i), _gate(f), _gate(o)
         squashed = tf.tanh(after[1])
-        d = grads[1] + grads[0] * o * (1 - squashed * squashed)
-        by_gates = tf.concat([0.5 * d * g, 0.5 * d * c, d * i, 0.5 * grads[0] * squashed], -1)
-        a = by_gates * (1 - half * half)
-        return [tf.matmul(a, weights[0], transpose_b=True), d * f], [a]
+        of_gates = [
+            0.5 * g * (1 - i * i),
+            0.5 * c * (1 - f * f),
+            _gate(i) * (1 - g * g),
+            0.5 * squashed * (1 - o * o),
+        ]
+        return [_side_by_side(of_gates), _gate(o) * (1 - squashed * squashed), _gate(f)]
+
+    def backward(self, grads, factors, weights):
+        """See the module."""
+        of_gates, of_squashed, forget = factors
+        d = grads[1] + grads[0] * of_squashed
+        a = tf.concat([d, d, d, grads[0]], -1) * of_gates
+        return [tf.matmul(a, weights[0]), d * forget], [a]
 
     def gradients(self, before, kept, found):
         """See the module."""
@@ -132,21 +158,28 @@ class GatedSteps:
         new = tf.tanh(x_new + r * h_new)
         return [new + z * (h - new)], [half, new, h_new]
 
-    def backward(self, grads, before, after, kept, weights):
+    def factors(self, before, after, kept):
         """See the module."""
-        (d,), (h,), (half, new, h_new) = grads, before, kept
-        z, r = (_gate(one) for one in tf.split(half, 2, -1))
-        n = d * (1 - z) * (1 - new * new)
-        gates = tf.concat([0.5 * d * (h - new), 0.5 * n * h_new], -1) * (1 - half * half)
-        by_product = tf.concat([gates, n * r], -1)
-        by_h = d * z + tf.matmul(by_product, weights[0], transpose_b=True)
-        return [by_h], [tf.concat([gates, n], -1), by_product]
+        (h,), (half, new, h_new) = before, kept
+        z, r = tf.split(half, 2, -1)
+        of_new = (1 - _gate(z)) * (1 - new * new)
+        of_gates = [0.5 * (h - new) * (1 - z * z), 0.5 * of_new * h_new * (1 - r * r)]
+        of_part, of_product = (
+            _side_by_side([*of_gates, one]) for one in (of_new, of_new * _gate(r))
+        )
+        return [of_part, of_product, _gate(z)]
+
+    def backward(self, grads, factors, weights):
+        """See the module."""
+        (d,), (of_part, of_product, z) = grads, factors
+        thrice = tf.concat([d, d, d], -1)
+        by_product = thrice * of_product
+        return [d * z + tf.matmul(by_product, weights[0])], [thrice * of_part, by_product]
 
     def gradients(self, before, kept, found):
         """See the module."""
-        by_product = found[1]
-        by_bias = tf.reduce_sum(by_product[:, 2 * self.units :], 0)
-        return [tf.matmul(before[0], by_product, transpose_a=True), by_bias]
+        by_bias = column_sums(found[1])[2 * self.units :]
+        return [tf.matmul(before[0], found[1], transpose_a=True), by_bias]
 
 
 @dataclass(frozen=True)
@@ -173,14 +206,21 @@ class ResetBeforeSteps:
         new = tf.tanh(x_new + tf.matmul(reset, inner))
         return [new + z * (h - new)], [half, new, reset]
 
-    def backward(self, grads, before, after, kept, weights):
+    def factors(self, before, after, kept):
         """See the module."""
-        (d,), (h,), (half, new, _), (outer, inner) = grads, before, kept, weights
-        z, r = (_gate(one) for one in tf.split(half, 2, -1))
-        n = d * (1 - z) * (1 - new * new)
-        by_reset = tf.matmul(n, inner, transpose_b=True)
-        gates = tf.concat([0.5 * d * (h - new), 0.5 * by_reset * h], -1) * (1 - half * half)
-        by_h = d * z + by_reset * r + tf.matmul(gates, outer, transpose_b=True)
+        (h,), (half, new, _) = before, kept
+        z, r = tf.split(half, 2, -1)
+        of_new = (1 - _gate(z)) * (1 - new * new)
+        update, reset = 0.5 * (h - new) * (1 - z * z), 0.5 * h * (1 - r * r)
+        return [of_new, update, reset, _gate(z), _gate(r)]
+
+    def backward(self, grads, factors, weights):
+        """See the module."""
+        (d,), (of_new, update, reset, z, r), (outer, inner) = grads, factors, weights
+        n = d * of_new
+        by_reset = tf.matmul(n, inner)
+        gates = tf.concat([d * update, by_reset * reset], -1)
+        by_h = d * z + by_reset * r + tf.matmul(gates, outer)
         return [by_h], [tf.concat([gates, n], -1)]
 
     def gradients(self, before, kept, found):
