@@ -37,7 +37,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-dev   ## every benchmark that needs no GPU; each also runs by itself
-	for script in bucketing training training_layers sentiment ngrams export recurrent_forms windows forecast anomaly anomaly_synthetic streaming tuning search_table search_replay search_growth serving serving_steps serving_growth crf tagging tagging_speed tokens translation music keywords growth; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in bucketing training training_layers training_parts sentiment ngrams export recurrent_forms windows forecast anomaly anomaly_synthetic streaming tuning search_table search_replay search_growth serving serving_steps serving_growth crf tagging tagging_speed tokens translation music keywords growth; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 docs: $(VENV)/.installed-dev   ## the site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

@@ -11,6 +11,8 @@ for a resume, measures its latency as ONNX, and writes TensorBoard's files.
 
 * throughput: the same configurations for all, those of Seqloom's random search; the time is that
   of the whole process, imports and the start of the one that trials are forked from counted in.
+* loops: ours with the quick loops of training and without, the same configurations of texts that
+  ``--sources`` name, one worker.
 * memory: resident memory of the searching process, and of the one that trials are forked from,
   after each of 40 small trials; growth is counted from the second trial on.
 * learning: best validation score after the same seconds since the process began.
@@ -49,18 +51,20 @@ def main() -> None:
         measure(json.loads(options.measure))
         return
     for part in options.only:
-        rows = {"throughput": throughput, "memory": memory, "learning": learning}[part](options)
+        parts = {"throughput": throughput, "loops": loops, "memory": memory, "learning": learning}
+        rows = parts[part](options)
         report(f"tuning_{part}", rows)
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = ["throughput", "memory", "learning"]
+    parts = ["throughput", "loops", "memory", "learning"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--trials", type=int, default=10, help="of throughput")
-    parser.add_argument("--rounds", type=int, default=3, help="of throughput")
+    parser.add_argument("--trials", type=int, default=10, help="of throughput and loops")
+    parser.add_argument("--rounds", type=int, default=3, help="of throughput and loops")
+    parser.add_argument("--sources", nargs="+", default=["synthetic:4000"], help="of loops")
     parser.add_argument("--seconds", type=float, default=180, help="of learning")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -90,6 +94,26 @@ def throughput(options: argparse.Namespace) -> list[dict[str, Any]]:
         }
         for name, values in seconds.items()
     ]
+
+
+def loops(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Trials an hour with the quick loops of training and with Keras's."""
+    rows = []
+    for source in options.sources:
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(options.rounds):
+            for fast, values in seconds.items():
+                order = {"task": "sentiment", "source": source, "epochs": 2, "who": "ours",
+                         "trials": options.trials, "strategy": "random", "workers": 1,
+                         "seed": number, "settings": {"fast_loops": fast}}  # fmt: skip
+                found = measured(order)
+                assert len(found["scores"]) == options.trials, found
+                values.append(found["seconds"] / options.trials)
+                print(f"{source}, fast_loops={fast}: {values[-1]:.2f} s a trial", flush=True)
+        keras, ours = (3600 / statistics.median(seconds[fast]) for fast in (False, True))
+        rows.append({"measured": "trials an hour", "data": source, "Keras's loops": keras,
+                     "quick loops": ours, "times Keras's": ours / keras})  # fmt: skip
+    return rows
 
 
 def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
