@@ -231,10 +231,12 @@ class Batcher:
         """The next batch: of the queue whose first request has waited longest.
 
         It leaves their share to the threads that have nothing to do, unless that is so little that
-        a run of its own would take more than it saves.
+        a run of its own would take more than it saves, or batches are waited for.
         """
         *_, key = heappop(self._order)
-        share = -(-self._waiting // max(1, self.options.workers - self._running))
+        share = self.options.max_rows
+        if not self.options.delay_seconds:
+            share = -(-self._waiting // max(1, self.options.workers - self._running))
         least = -(-_WORTH_A_RUN // key[1]) if key[1] else 1
         queue, room = self._queues[key], min(self.options.max_rows, max(share, least))
         taken: list[_Task] = []

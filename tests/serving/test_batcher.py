@@ -126,6 +126,15 @@ def test_a_batch_waits_to_be_filled():
     batcher.close()
 
 
+def test_a_batch_that_was_waited_for_is_not_shared():
+    program = Sums()
+    batcher = Batcher(BatchOptions(workers=2, max_rows=4, delay_seconds=600.0))
+    asked = [batcher.submit(program, row(*[1] * 200)) for _ in range(4)]
+    assert [future.result(60)["y"].tolist() for future in asked] == [[200]] * 4
+    assert program.shapes == [(4, 200)]
+    batcher.close()
+
+
 def test_threads_start_with_the_work_for_them():
     batcher, program = Batcher(BatchOptions(workers=2)), Sums()
     assert not batcher._threads
