@@ -27,6 +27,7 @@ TABLE_SPACE: dict[str, list[Any]] = {
     "dropout": [0.1, 0.5],
     "learning_rate": [1e-3, 3e-3, 1e-2, 3e-2],
 }
+CONFIGURATIONS = math.prod(map(len, TABLE_SPACE.values()))
 
 
 class Landscape:
@@ -74,14 +75,19 @@ class Landscape:
 
 
 class Table(Landscape):
-    """What `search_table.py` trained with the first seed."""
+    """What `search_table.py` trained with one seed.
+
+    Args:
+        name: of the table.
+        seed: of the trainings.
+    """
 
     space, mode = TABLE_SPACE, ""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, seed: int = 0) -> None:
         record = json.loads((RESULTS / f"search_table_{name}.json").read_text())
         self.mode, self.defaults = {"mr": "max", "ETTh1": "min"}[name], TABLE_DEFAULTS[name]
-        self.rows = {self._key(row): row for row in record["rows"] if row["seed"] == 0}
+        self.rows = {self._key(row): row for row in record["rows"] if row["seed"] == seed}
         choose = max if self.mode == "max" else min
         self.best = choose(choose(row["scores"]) for row in self.rows.values())
         each = [self.seconds(row, 0, EPOCHS) for row in self.rows.values()]
@@ -175,6 +181,9 @@ def landscapes() -> dict[str, Landscape]:
     """Those that are there, by name."""
     found: dict[str, Landscape] = {}
     for name in TABLE_DEFAULTS:
-        if (RESULTS / f"search_table_{name}.json").is_file():
-            found[name] = Table(name)
+        path = RESULTS / f"search_table_{name}.json"
+        rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+        for seed in sorted({row["seed"] for row in rows}):
+            if sum(row["seed"] == seed for row in rows) == CONFIGURATIONS:
+                found[f"{name}-seed{seed}" if seed else name] = Table(name, seed)
     return {**found, "hartmann": Hartmann(), "mixed": Mixed()}

@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--optuna", help="Python of an environment with Optuna")
     parser.add_argument("--out", default="search_replay", help="name of the results")
     parser.add_argument("--against", default="ours, hyperband", help="of the paired differences")
+    parser.add_argument("--again", action="store_true", help="also what the results have")
     parser.add_argument("--summary", action="store_true", help="only report")
     options = parser.parse_args()
     began = time.perf_counter()
@@ -70,6 +71,8 @@ def main() -> None:
                 time.perf_counter() - began > options.seconds
             ):
                 continue
+            if options.again:
+                rows[:] = [row for row in rows if row["search"] != search]
             row = next((row for row in rows if row["search"] == search), None)
             if row is None:
                 row = {"search": search, "seeds": []}

@@ -2,10 +2,11 @@
 
 After an epoch, the final scores of the finished trials are regressed on their best scores up to
 that epoch, by least squares. A trial is pruned when its score so far lets it beat the best that is
-known with a chance of less than 5% over all its epochs together: one side of the prediction
-interval of Student's t distribution, the 5% shared by the epochs (Bonferroni). Where early scores
-say little about final ones the interval is wide, and nothing is pruned. Pruned trials are not in
-the regression; since they were chosen by the score that it is on, that does not bias it.
+known with a chance of less than 5% (one side of the prediction interval of Student's t
+distribution), and less the more were pruned before it: no configuration is tried twice, so each is
+one more chance to lose the best. Where early scores say little about final ones the interval is
+wide, and nothing is pruned. Pruned trials are not in the regression; since they were chosen by the
+score that it is on, that does not bias it.
 
 The bounds of a trial follow from trials that have ended before it begins, so that they are the same
 for any number of workers and after a kill.
@@ -22,7 +23,7 @@ from scipy.special import stdtrit
 
 from tuning.leaderboard import TrialRow
 
-# That a trial is pruned which would have become the best.
+# That a trial would have become the best; divided by one more than the number of pruned ones.
 MAX_CHANCE = 0.05
 
 
@@ -112,7 +113,7 @@ def bounds(rows: Sequence[TrialRow], mode: str, epochs: int) -> list[float | Non
     sign = -1.0 if mode == "max" else 1.0
     scores = [sign * row.score for row in rows if row.state == "COMPLETED"]
     target = min(scores, default=math.inf)
-    chance = MAX_CHANCE / max(1, epochs - 1)
+    chance = MAX_CHANCE / (1 + sum(bool(row.pruned) for row in rows))
     found = [
         math.inf if each is None else each.bound(target, chance)
         for each in outlooks(rows, mode, epochs)

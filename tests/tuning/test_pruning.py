@@ -52,10 +52,11 @@ def test_bounds_are_in_the_direction_of_the_metric(mode, sign):
     assert pruned_after([sign * 0.9], [bound], mode) is None
 
 
-def test_the_chance_is_shared_by_the_epochs():
-    rows = [trial(n, (a, a, b)) for n, (a, b) in enumerate(zip(EARLY, FINAL, strict=True))]
-    half = outlook(np.array(EARLY), np.array(FINAL)).bound(0.0, 0.025)
-    assert bounds(rows, "min", 3) == pytest.approx([half, half])
+def test_the_more_were_pruned_the_less_the_chance_may_be():
+    rows = [*trials(), trial(4, (9.0,), pruned="why"), trial(5, (9.0,), pruned="why")]
+    third = outlook(np.array(EARLY), np.array(FINAL)).bound(0.0, 0.05 / 3)
+    assert bounds(rows, "min", 2) == [pytest.approx(third)]
+    assert bounds(trials(), "min", 2)[0] < third
 
 
 def test_nothing_is_pruned_where_early_scores_say_nothing():
@@ -117,4 +118,4 @@ def test_bayesian_search_takes_a_pruned_trial_for_what_it_would_have_scored():
     end = outlook(np.array(EARLY), np.array(FINAL)).expected(3.0)
     assert guess(pruned).values == guess(TrialRow("0004", "COMPLETED", at, score=end)).values
     assert guess(pruned).bounds == [pytest.approx(outlook(
-        np.array(EARLY), np.array(FINAL)).bound(0.0, 0.05))]  # fmt: skip
+        np.array(EARLY), np.array(FINAL)).bound(0.0, 0.025))]  # fmt: skip
