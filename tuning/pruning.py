@@ -96,9 +96,10 @@ def outlooks(rows: Sequence[TrialRow], mode: str, epochs: int) -> list[Outlook |
             best score.
     """
     ended = (row for row in rows if row.state == "COMPLETED" and not row.pruned)
-    curves = [_so_far(row.curve, mode) for row in ended if row.curve]
-    whole = [[*curve, *[curve[-1]] * (epochs - len(curve))] for curve in curves]
-    table = np.array([curve for curve in whole if np.isfinite(curve).all()]).reshape(-1, epochs)
+    curves = [[*row.curve, *[row.curve[-1]] * (epochs - len(row.curve))]
+              for row in ended if row.curve]  # fmt: skip
+    table = _so_far(np.array(curves).reshape(-1, epochs), mode)
+    table = table[np.isfinite(table).all(1)]
     return [outlook(table[:, epoch], table[:, -1]) for epoch in range(epochs - 1)]
 
 
@@ -162,7 +163,7 @@ def reason(metric: str, scores: Sequence[float], bounds: Sequence[float | None],
     )
 
 
-def _so_far(scores: Sequence[float], mode: str) -> list[float]:
-    """Best score up to each epoch; lower is better."""
+def _so_far(scores: Sequence[float] | np.ndarray, mode: str) -> np.ndarray:
+    """Best score up to each epoch, the last axis; lower is better."""
     sign = -1.0 if mode == "max" else 1.0
-    return np.minimum.accumulate(sign * np.asarray(scores, float)).tolist()
+    return np.minimum.accumulate(sign * np.asarray(scores, float), axis=-1)
