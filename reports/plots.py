@@ -236,10 +236,10 @@ def lines(
         return drawing
     x = x or fitted(np.concatenate([a for a, _ in points]), room=0.02)
     y = y or fitted(np.concatenate([b for _, b in points]), room=0.06)
-    legend = [one for one in drawn if one.name]
-    frame = Frame(58, 36, size[0] - 76, size[1] - 80 - (22 if legend else 0), x, y)
+    names = [shortened(one.name, 26) for one in drawn]
+    places, rows = _legend(names, size[0])
+    frame = Frame(58, 36, size[0] - 76, size[1] - 84 - 18 * rows, x, y)
     frame.draw(drawing, axes[1], axes[0])
-    at = 58.0
     for i, (one, (across, up)) in enumerate(zip(drawn, points, strict=True)):
         look = one.style or Style(SERIES[i % len(SERIES)], width=2)
         if len(across) > 1:
@@ -248,11 +248,23 @@ def lines(
             for pair in zip(across, up, strict=True):
                 tip = f"{one.name} {pair[0]:.4g}: {pair[1]:.4g}".strip()
                 drawing.circle(frame.at(*pair), 3, Style("", look.stroke), tip=tip)
-        if one.name and at < size[0] - 40:
-            drawing.line([(at, size[1] - 12), (at + 20, size[1] - 12)], look)
-            drawing.text((at + 26, size[1] - 8), shortened(one.name, 26), "foreground", size=11)
-            at += 44 + text_width(shortened(one.name, 26), 11)
+        if one.name:
+            left, up = places[i][0], size[1] - 12 - 18 * (rows - 1 - places[i][1])
+            drawing.line([(left, up), (left + 20, up)], look)
+            drawing.text((left + 26, up + 4), names[i], "foreground", size=11)
     return drawing
+
+
+def _legend(names: Sequence[str], width: float) -> tuple[list[tuple[float, int]], int]:
+    """Where each name stands, from the left and in which row, and how many rows there are."""
+    places, left, row = [], 58.0, 0
+    for name in names:
+        wide = 44 + text_width(name, 11) if name else 0.0
+        if left > 58 and left + wide - 18 > width:
+            left, row = 58.0, row + 1
+        places.append((left, row))
+        left += wide
+    return places, row + 1 if any(names) else 0
 
 
 def heat(values: np.ndarray) -> np.ndarray:

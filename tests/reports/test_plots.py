@@ -109,3 +109,18 @@ def test_heat_is_dark_for_the_smallest():
 def test_chinese_text_is_wider():
     assert text_width("中文", 10) == 20
     assert text_width("ab", 10) == pytest.approx(11.2)
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_every_line_of_a_legend_stands_within_the_drawing(count):
+    names = [f"a stage of number {i}" for i in range(count)]
+    drawing = lines("l", ("x", "y"), [Line(name, [1, 2], [i, 3]) for i, name in enumerate(names)])
+    root = ElementTree.fromstring(drawing.whole_svg())
+    width, height = (float(root.get("viewBox").split()[i]) for i in (2, 3))
+    said = {text.text: text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    places = [(float(said[name].get("x")), float(said[name].get("y"))) for name in names]
+    assert len(set(places)) == count
+    assert all(
+        x + text_width(name, 11) <= width for (x, _), name in zip(places, names, strict=True)
+    )
+    assert all(y <= height for _, y in places)
