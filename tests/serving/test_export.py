@@ -20,7 +20,7 @@ from pipelines.responses import respond
 from pipelines.text import PAD, TextEncoder
 from pipelines.text_classification import TextClassificationPreprocessor
 from serving.bundle import checksums, read_manifest, size_on_disk
-from serving.comparing import PARITY_BOUND, HeldOut, Reference, judge
+from serving.comparing import PARITY_BOUND, HeldOut, Reference, _moved, judge
 from serving.errors import ServingError
 from serving.export import ExportJob, ExportOptions, export_bundle, right_padded
 from serving.native_onnx import converter, export_onnx
@@ -312,6 +312,36 @@ def test_a_lower_precision_may_lose_one_hundredth_of_the_metric(mode, score, ref
             judge("onnx", "int8", found, scored(0.8, mode), 0.01)
     else:
         judge("onnx", "int8", found, scored(0.8, mode), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("parity", "rounding", "most"),
+    [(3e-5, 1e-5, None), (3e-5, 5e-6, "2e-05"), (3e-5, 0.0, "1e-05"), (2e-3, 1.0, "1e-05")],
+)
+def test_a_network_that_blows_rounding_up_may_differ_by_it(parity, rounding, most):
+    found = {"parity": parity, "agreement": 1.0}
+    asked = SimpleNamespace(rounding=rounding)
+    if most is None:
+        judge("onnx", "fp32", found, asked, 0.01)
+    else:
+        with pytest.raises(ServingError, match=f"by {parity:.2g}, more than {most};"):
+            judge("onnx", "fp32", found, asked, 0.01)
+
+
+def test_rounding_is_what_inputs_a_unit_apart_lead_to(exported):
+    assert reference(exported).rounding == 0.0  # its inputs are whole numbers
+    asked = []
+
+    def core(arrays):
+        asked.append(arrays)
+        return arrays
+
+    core.inputs, core.states = ("x", "ids"), {}
+    sent = {"x": np.ones(1000, np.float32), "ids": np.arange(3)}
+    got = _moved(core)(sent)
+    assert got is asked[0]
+    assert got["ids"] is sent["ids"]
+    assert set(got["x"].tolist()) == {1 - 2**-23, 1 + 2**-23}
 
 
 def test_each_precision_has_a_place_and_the_first_the_plain_name(exported, tmp_path):
