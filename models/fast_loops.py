@@ -3,8 +3,8 @@
 Keras steps through time with some thirty small operations a step, and as many for the gradients.
 Here the input's part is a product over many steps, and a run of steps is one compiled loop (XLA).
 The backward pass is written by hand: it goes through the steps once, and the gradients of the
-weights are products over many steps. What is compiled depends on units and rows, not on the length
-of sequences.
+weights are products over many steps. What is compiled depends on units and rows, and on the length
+of sequences only where that is known beforehand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tensorflow as tf
 from common.errors import SeqloomError
 from models.fast_steps import column_sums
 
-# Steps of one compiled loop: what they keep has to stay in a processor's own cache.
+# Most steps of one compiled loop: what they keep has to stay in a processor's own cache.
 STEPS = 16
 _BEFORE, _AFTER = slice(None, -1), slice(1, None)
 plain = tf.autograph.experimental.do_not_convert
@@ -107,18 +107,19 @@ class _Forward:
         self.steps, self.x, self.mask = steps, x, mask
         self.kernel, self.bias, self.recurrent = kernel, bias, recurrent
         self.time, self.rows = tf.shape(x)[0], tf.shape(x)[1]
+        self.size = _run_size(x.shape[0])
         # A sequence without steps has one run without steps.
-        self.runs = tf.maximum(-(-self.time // STEPS), 1)
+        self.runs = tf.maximum(-(-self.time // self.size), 1)
 
     def run(self, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The first state after each step, and all states at the end."""
-        compiled = _compiled_forward(self.steps)
+        compiled = _compiled_forward(self.steps, self.size)
         first = tf.TensorArray(
             tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.steps.units]
         )
         units = self.steps.units
-        shapes = [[STEPS + 1, None, units]] * self.steps.states
-        shapes += [[STEPS, None, width * units] for width in self.steps.kept]
+        shapes = [[self.size + 1, None, units]] * self.steps.states
+        shapes += [[self.size, None, width * units] for width in self.steps.kept]
         kept = [tf.TensorArray(tf.float32, self.runs, element_shape=one) for one in shapes]
 
         @plain
@@ -128,7 +129,7 @@ class _Forward:
             part = tf.nn.bias_add(tf.matmul(part, self.kernel), self.bias)
             part = tf.reshape(part, [-1, self.rows, self.kernel.shape[1]])
             count = tf.shape(part)[0]
-            found = compiled(_whole(part), self._mask(at), count, states, self.recurrent)
+            found = compiled(self._whole(part), self._mask(at), count, states, self.recurrent)
             after = _like([one[count] for one in found[: self.steps.states]], states)
             return i + 1, first.write(i, found[0][1 : count + 1]), _writes(kept, i, found), after
 
@@ -146,7 +147,7 @@ class _Forward:
             others: gradients by the last states; the rest is named by ``_once`` alone.
         """
         grads = list(others[: self.steps.states])
-        compiled = _compiled_backward(self.steps)
+        compiled = _compiled_backward(self.steps, self.size)
         by_x = tf.TensorArray(
             tf.float32, self.runs, infer_shape=False, element_shape=[None, None, self.x.shape[2]]
         )
@@ -159,7 +160,7 @@ class _Forward:
             x, d = self.x[at], by_ys[at]
             count = tf.shape(x)[0]
             kept = [array.read(i) for array in self.kept]
-            new, found = compiled(_whole(d), self._mask(at), count, grads, kept, turned)
+            new, found = compiled(self._whole(d), self._mask(at), count, grads, kept, turned)
             grads = _like(new, grads)
             found = [_flat(one) for one in found]
             part = found[0][: count * self.rows]
@@ -169,7 +170,7 @@ class _Forward:
                 tf.matmul(_flat(x), part, transpose_a=True),
                 column_sums(part),
                 *self.steps.gradients(
-                    [_flat(one[:STEPS]) for one in kept[: self.steps.states]],
+                    [_flat(one[: self.size]) for one in kept[: self.steps.states]],
                     [_flat(one) for one in kept[self.steps.states :]],
                     found,
                 ),
@@ -183,10 +184,22 @@ class _Forward:
         return by_x.concat(), *sums, *grads
 
     def _steps_of(self, i: tf.Tensor) -> slice:
-        return slice(i * STEPS, tf.minimum(i * STEPS + STEPS, self.time))
+        return slice(i * self.size, tf.minimum((i + 1) * self.size, self.time))
 
     def _mask(self, at: slice) -> list[tf.Tensor]:
-        return [] if self.mask is None else [_whole(self.mask[at])]
+        return [] if self.mask is None else [self._whole(self.mask[at])]
+
+    def _whole(self, x: tf.Tensor) -> tf.Tensor:
+        """A run of the full number of steps; a copy for the last run alone."""
+        if x.shape[0] == self.size:
+            return x
+        after = [[0, self.size - tf.shape(x)[0]]] + [[0, 0]] * (x.shape.rank - 1)
+        return tf.ensure_shape(tf.pad(x, after), [self.size, *x.shape[1:]])
+
+
+def _run_size(time: int | None) -> int:
+    """Steps of a run: of a known length runs are equal, so that little or nothing is filled up."""
+    return STEPS if not time else -(-time // -(-time // STEPS))
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:
@@ -194,17 +207,11 @@ def _flat(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, [-1, x.shape[-1] if x.shape[-1] is not None else tf.shape(x)[-1]])
 
 
-def _whole(x: tf.Tensor) -> tf.Tensor:
-    """A run of the full number of steps; a copy for the last run alone."""
-    after = [[0, STEPS - tf.shape(x)[0]]] + [[0, 0]] * (x.shape.rank - 1)
-    return tf.ensure_shape(tf.pad(x, after), [STEPS, *x.shape[1:]])
-
-
 def _writes(arrays: list, i: tf.Tensor, values: list) -> list:
     return [array.write(i, one) for array, one in zip(arrays, values, strict=True)]
 
 
-def _arrays(steps: Any, widths: Sequence[int], size: int = STEPS) -> list[tf.TensorArray]:
+def _arrays(steps: Any, widths: Sequence[int], size: int) -> list[tf.TensorArray]:
     shapes = [[None, width * steps.units] for width in widths]
     return [tf.TensorArray(tf.float32, size, element_shape=one) for one in shapes]
 
@@ -215,8 +222,8 @@ def _like(values: list, others: list) -> list:
 
 
 @cache
-def _compiled_forward(steps: Any) -> Callable:
-    """``STEPS`` steps, of which ``count`` are taken; the others' values are noughts.
+def _compiled_forward(steps: Any, size: int = STEPS) -> Callable:
+    """``size`` steps, of which ``count`` are taken; the others' values are noughts.
 
     It gives the states before each step and after the last one taken, and what each step keeps. A
     step writes the states that it found: XLA's code is slower where a state is computed in place.
@@ -231,9 +238,9 @@ def _compiled_forward(steps: Any) -> Callable:
                 after = [tf.where(there, *pair) for pair in zip(after, states, strict=True)]
             return i + 1, _writes(past, i, states), _writes(kept, i, found), _like(after, states)
 
-        past, kept = _arrays(steps, [1] * steps.states, STEPS + 1), _arrays(steps, steps.kept)
+        past, kept = _arrays(steps, [1] * steps.states, size + 1), _arrays(steps, steps.kept, size)
         _, past, kept, states = tf.while_loop(
-            lambda i, *_: i < count, body, (0, past, kept, states), maximum_iterations=STEPS
+            lambda i, *_: i < count, body, (0, past, kept, states), maximum_iterations=size
         )
         return [array.stack() for array in (*_writes(past, count, states), *kept)]
 
@@ -241,7 +248,7 @@ def _compiled_forward(steps: Any) -> Callable:
 
 
 @cache
-def _compiled_backward(steps: Any) -> Callable:
+def _compiled_backward(steps: Any, size: int = STEPS) -> Callable:
     """The same steps backwards: gradients by the states before them, and by parts of each step.
 
     ``turned`` are the weights, transposed; what does not depend on gradients is computed for all
@@ -265,8 +272,8 @@ def _compiled_backward(steps: Any) -> Callable:
             return i - 1, _writes(found, i, parts), _like(grads, first)
 
         _, found, grads = tf.while_loop(
-            lambda i, *_: i >= 0, body, (count - 1, _arrays(steps, steps.parts), grads),
-            maximum_iterations=STEPS,
+            lambda i, *_: i >= 0, body, (count - 1, _arrays(steps, steps.parts, size), grads),
+            maximum_iterations=size,
         )  # fmt: skip
         return grads, [array.stack() for array in found]
 

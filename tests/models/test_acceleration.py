@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models.acceleration import accelerate, is_known
 from models.config import RecurrentConfig
-from models.fast_loops import STEPS, SecondDerivativeError
+from models.fast_loops import STEPS, SecondDerivativeError, _run_size
 from models.recurrent import CELLS, recurrent_stack
 from models.stepwise import stepwise
 from models.training import compile_model
@@ -233,3 +233,10 @@ def test_dropped_input_has_no_gradient(cell):
     dropped = np.asarray(gradient()) == 0
     assert 0.2 < np.mean(dropped) < 0.6
     np.testing.assert_array_equal(dropped[:, 0], dropped[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("time", "size"), [(None, 16), (0, 16), (1, 1), (14, 14), (16, 16), (17, 9), (24, 12), (33, 11)]
+)
+def test_runs_of_a_known_length_are_equal(time, size):
+    assert _run_size(time) == size
