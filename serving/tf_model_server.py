@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from typing import Any
 from serving.errors import RequestError, ServingError
 from serving.runtime.batching import BatchOptions
 from serving.runtime.config_files import batch_options, metrics_path, models_of, read_message
+from serving.runtime.grpc_server import ARGUMENTS
 from serving.runtime.loading import LoadOptions, base_path_location
 from serving.runtime.manager import WatchOptions
 from serving.runtime.rest_api import RestOptions
@@ -244,13 +246,20 @@ def server_options(flags: dict[str, Any]) -> ServerOptions:
 
 
 def _channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:
-    """``k=v,k=v`` with whole numbers as such."""
+    """``k=v,k=v``; those that the server heeds are whole numbers."""
     found = []
     for item in filter(None, text.split(",")):
-        key, equals, value = item.partition("=")
+        key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ServingError(f"--grpc_channel_arguments: {item} is no name=value")
-        found.append((key, int(value) if value.lstrip("-").isdigit() else value))
+        if key in ARGUMENTS:
+            whole = re.fullmatch(r"-1|0*[1-9][0-9]{0,9}", value)
+            if not whole or int(value) >= 2**31:
+                raise ServingError(
+                    f"--grpc_channel_arguments: {item}: give a whole number from 1 to {2**31 - 1}, "
+                    "or -1 for no limit"
+                )
+        found.append((key, int(value) if key in ARGUMENTS else value))
     return tuple(found)
 
 

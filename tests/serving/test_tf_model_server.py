@@ -16,7 +16,7 @@ import pytest
 
 from serving.client import Client
 from serving.errors import ServingError
-from serving.tf_model_server import parsed
+from serving.tf_model_server import _channel_arguments, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +87,17 @@ def test_flags():
     for wrong in ("--port=x", "--port", "--enable_batching=maybe"):
         with pytest.raises(ServingError, match=re.escape(wrong)):
             parsed([wrong])
+
+
+def test_channel_arguments_that_are_none_are_refused():
+    streams = "grpc.max_concurrent_streams"
+    asked = f"{streams}=9, grpc.max_connection_age_ms=-1,grpc.other=x"
+    assert dict(_channel_arguments(asked)) == {
+        streams: 9, "grpc.max_connection_age_ms": -1, "grpc.other": "x",
+    }  # fmt: skip
+    for wrong in ("abc", "", "0", "-3", "--5", "1.5", "\u0663", str(2**31)):
+        with pytest.raises(ServingError, match=re.escape(f"{streams}={wrong}: give a whole")):
+            _channel_arguments(f"{streams}={wrong}")
 
 
 @pytest.mark.slow
