@@ -39,6 +39,7 @@ from serving.tensors import fill_proto, to_array
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 # A field of metadata that is this server's own: a Struct, as REST's metadata has it.
 LABELS_FIELD = "output_labels"
+COUNTED = ("Predict", "Classify", "Regress", "Generate")  # calls that ask a model
 STREAM, HEALTH = "seqloom.StreamService", "grpc.health.v1.Health"
 
 logger = logging.getLogger(__name__)
@@ -104,20 +105,30 @@ class GrpcApi:
             for service, methods in services.items()
             for name, (message, answer) in methods.items()
         }
-        return {**found, f"/{STREAM}/Generate".encode(): self._generate}
+        generate = self._counted("Generate", "PredictRequest", self._generate)
+        return {**found, f"/{STREAM}/Generate".encode(): generate}
 
     def _method(
         self, api: str, message: str, answer: Callable[[Any, float | None], Awaitable[Any]]
     ) -> Callable[[bytes, Any], Awaitable[bytes]]:
         """A call, bytes to bytes, around one that takes and gives messages."""
-        kind = getattr(protos, message)
-        counted = api in ("Predict", "Classify", "Regress")
 
-        async def call(body: bytes, context: Any) -> bytes:
+        async def whole(request: Any, context: Any) -> bytes:
+            return (await answer(request, context.deadline)).SerializeToString()
+
+        return self._counted(api, message, whole)
+
+    def _counted(
+        self, api: str, message: str, answer: Callable[[Any, Any], Awaitable[Any]]
+    ) -> Callable[[bytes, Any], Awaitable[Any]]:
+        """A call of bytes around one that takes a message; counted if it asks a model."""
+        kind = getattr(protos, message)
+
+        async def call(body: bytes, context: Any) -> Any:
             began, request, status = time.perf_counter(), None, "OK"
             try:
                 request = self._read(kind, body, context, always=api == "Check")
-                return (await answer(request, context.deadline)).SerializeToString()
+                return await answer(request, context)
             except RequestError as error:
                 status = error.code
                 raise
@@ -125,7 +136,7 @@ class GrpcApi:
                 status = "INTERNAL"
                 raise
             finally:
-                if counted:
+                if api in COUNTED:
                     name = "" if request is None else request.model_spec.name
                     self._runtime.count_request(
                         name, api, "GRPC", status, time.perf_counter() - began
@@ -342,10 +353,8 @@ class GrpcApi:
     async def _close(self, request: Any, deadline: float | None) -> Any:
         return protos.CloseResponse(steps=self._runtime.sessions.close(request.session))
 
-    async def _generate(self, body: bytes, context: Any) -> None:
-        began, request, status = time.perf_counter(), None, "OK"
+    async def _generate(self, request: Any, context: Any) -> None:
         try:
-            request = self._read(protos.PredictRequest, body, context)
             with self._use(request.model_spec) as servable:
                 runner = generating(servable, request.model_spec.signature_name)
                 writing = await self._runtime.write(servable, runner, self._inputs(request))
@@ -354,18 +363,7 @@ class GrpcApi:
                 left = context.deadline and context.deadline - time.monotonic()
                 await asyncio.wait_for(send_generated(writing, runner, context, first), left)
         except asyncio.TimeoutError:
-            status = "DEADLINE_EXCEEDED"
             raise timed_out() from None
-        except RequestError as error:
-            status = error.code
-            raise
-        except Exception:
-            status = "INTERNAL"
-            raise
-        finally:
-            name = "" if request is None else request.model_spec.name
-            seconds = time.perf_counter() - began
-            self._runtime.count_request(name, "Generate", "GRPC", status, seconds)
 
     # --- health --------------------------------------------------------------------------------
 
