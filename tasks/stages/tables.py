@@ -49,7 +49,7 @@ def flag_rows(task: Task) -> list[Row]:
 def leaderboard_rows(rows: Sequence[TrialRow]) -> list[Row]:
     """Each trial of a search, best first."""
     return [
-        {"rank": rank, "trial": row.trial, "state": row.state, "score": row.score,
+        {"rank": rank, "trial": row.trial, "state": row.outcome, "score": row.score,
          **({} if row.spread is None else {"spread": row.spread}),
          "epochs": row.epochs, "seconds": row.seconds, "parameters": row.parameters,
          "latency_ms": row.latency_ms, **row.values}

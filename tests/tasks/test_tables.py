@@ -19,7 +19,7 @@ from rich.cells import cell_len
 import seqloom
 from tasks.stages.console import show
 from tasks.stages.table_layout import columns_of, table_width
-from tasks.stages.tables import fitted_leaderboard
+from tasks.stages.tables import fitted_leaderboard, leaderboard_rows
 from tests.reports.search_files import write_search
 from tuning.leaderboard import TrialRow
 
@@ -201,3 +201,11 @@ def test_a_leaderboard_that_fits_is_left_alone(tmp_path):
     assert note == ""
     short, note = fitted_leaderboard(rows, table_width(columns_of(full)) - 1, tmp_path)
     assert short[0]["configuration"] == "u=1"
+
+
+def test_a_pruned_trial_is_told_from_one_that_trained_to_its_end():
+    rows = [
+        TrialRow("0", "COMPLETED", {}, score=0.9),
+        TrialRow("1", "COMPLETED", {}, score=0.8, pruned="why"),
+    ]
+    assert [row["state"] for row in leaderboard_rows(rows)] == ["COMPLETED", "PRUNED"]
